@@ -1,0 +1,122 @@
+//! From an answer to a text frame. Records arrive here already encoded, so an answer is a prefix, their bytes and a suffix.
+
+use serde::Serialize;
+
+use crate::{Code, Error};
+
+/// Version of the protocol, as told in the welcome.
+pub const PROTOCOL_VERSION: &str = "1.0.0";
+
+/// `{"id":…,"type":"result","data":…}`. `data` is JSON text; `None` leaves the member out (an undefined value).
+///
+/// ```
+/// use dunlin_protocol::frame;
+/// assert_eq!(frame::result("7", Some("null")), r#"{"id":7,"type":"result","data":null}"#);
+/// assert_eq!(frame::result("7", None), r#"{"id":7,"type":"result"}"#);
+/// ```
+pub fn result(id: &str, data: Option<&str>) -> String {
+    match data {
+        Some(data) => concat(&["{\"id\":", id, ",\"type\":\"result\",\"data\":", data, "}"]),
+        None => concat(&["{\"id\":", id, ",\"type\":\"result\"}"]),
+    }
+}
+
+/// `{"id":…,"type":"error","code":…,"message":…,"details"?:…}`. `id` is `"0"` for what cannot be attributed to a request.
+pub fn error(id: &str, error: &Error, with_details: bool) -> String {
+    let details = error.details.as_deref().filter(|_| with_details);
+    let (before, details, after) = match details {
+        Some(details) => (",\"details\":", details.to_string(), "}"),
+        None => ("}", String::new(), ""),
+    };
+    let message = quoted(&error.message);
+    concat(&[
+        "{\"id\":", id, ",\"type\":\"error\",\"code\":\"", error.code.as_str(), "\",\"message\":", &message, before,
+        &details, after,
+    ])
+}
+
+/// `{"type":"push","channel":"subscription","subscriptionId":…,"data":…}`.
+pub fn push(subscription_id: &str, data: Option<&str>) -> String {
+    let id = quoted(subscription_id);
+    let head = "{\"type\":\"push\",\"channel\":\"subscription\",\"subscriptionId\":";
+    match data {
+        Some(data) => concat(&[head, &id, ",\"data\":", data, "}"]),
+        None => concat(&[head, &id, "}"]),
+    }
+}
+
+/// The first frame on every connection. `server_time` is in Unix milliseconds.
+pub fn welcome(server_time: u64, requires_auth: bool) -> String {
+    format!(
+        "{{\"type\":\"welcome\",\"version\":\"{PROTOCOL_VERSION}\",\"serverTime\":{server_time},\"requiresAuth\":{requires_auth}}}"
+    )
+}
+
+/// The heartbeat's question. `timestamp` is in Unix milliseconds.
+pub fn ping(timestamp: u64) -> String {
+    format!("{{\"type\":\"ping\",\"timestamp\":{timestamp}}}")
+}
+
+/// Tells that the server stops after `grace_period_ms`.
+pub fn shutdown(grace_period_ms: u64) -> String {
+    format!("{{\"type\":\"system\",\"event\":\"shutdown\",\"gracePeriodMs\":{grace_period_ms}}}")
+}
+
+/// Tells that the server ended a live query and why. Clients of 1.0.0 ignore system events they do not know.
+pub fn subscription_ended(subscription_id: &str, code: Code, message: &str) -> String {
+    concat(&[
+        "{\"type\":\"system\",\"event\":\"subscription_ended\",\"subscriptionId\":", &quoted(subscription_id),
+        ",\"code\":\"", code.as_str(), "\",\"message\":", &quoted(message), "}",
+    ])
+}
+
+/// JSON text of anything that serialises without fail: strings, numbers, and structs of them.
+pub fn json<T: Serialize + ?Sized>(value: &T) -> String {
+    // Only maps with keys that are not strings, and failing `Serialize` implementations, can fail: there are none here.
+    serde_json::to_string(value).unwrap_or_else(|_| "null".to_owned())
+}
+
+fn quoted(text: &str) -> String {
+    json(text)
+}
+
+/// One allocation of the exact size.
+fn concat(parts: &[&str]) -> String {
+    parts.concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn frames_are_sound_json_whatever_the_text() {
+        let nasty = "quote \" backslash \\ newline \n snowman ☃ nul \0";
+        let failure = Error::new(Code::Conflict, nasty).with_details(json!({"bucket": nasty}));
+        for frame in [
+            error("1.5", &failure, true),
+            error("0", &failure, false),
+            push(nasty, Some("[1]")),
+            push(nasty, None),
+            subscription_ended(nasty, Code::Forbidden, nasty),
+            welcome(1, true),
+            ping(2),
+            shutdown(3),
+        ] {
+            serde_json::from_str::<serde_json::Value>(&frame).expect(&frame);
+        }
+    }
+
+    #[test]
+    fn details_can_be_withheld_and_are_otherwise_absent_when_there_are_none() {
+        let failure = Error::new(Code::NotFound, "gone");
+        assert_eq!(error("3", &failure, true), r#"{"id":3,"type":"error","code":"NOT_FOUND","message":"gone"}"#);
+        let failure = failure.with_details(json!([1]));
+        assert_eq!(
+            error("3", &failure, true),
+            r#"{"id":3,"type":"error","code":"NOT_FOUND","message":"gone","details":[1]}"#
+        );
+        assert_eq!(error("3", &failure, false), r#"{"id":3,"type":"error","code":"NOT_FOUND","message":"gone"}"#);
+    }
+}

@@ -1,0 +1,22 @@
+//! The wire of dunlin: requests, operations, answers, pushes and codes of protocol 1.0.0.
+//!
+//! - [`request`](Message): a text frame becomes a [`Message`], its fields still raw JSON;
+//! - [`Operation`]: a request becomes a typed operation, every field checked; it knows which [`Resource`]s it touches and
+//!   which [`Tier`] it needs;
+//! - [`frame`]: answers, pushes and system messages become text frames;
+//! - [`Error`], [`Code`], [`Close`]: everything that can go wrong, with its stable code.
+//!
+//! Pure functions over text: no sockets, no clock, no state.
+
+mod close;
+mod error;
+pub mod frame;
+mod operation;
+mod request;
+mod tier;
+
+pub use close::Close;
+pub use error::{Code, Error};
+pub use operation::{Aggregate, Object, Operation, Read, Resource, Write};
+pub use request::{Fields, Message, Request};
+pub use tier::Tier;

@@ -1,0 +1,64 @@
+//! Every default and every allowed range of the configuration, in one place.
+
+use std::ops::RangeInclusive;
+
+/// Largest configuration file that is read, in bytes. A seed of thousands of definitions fits; a data file given by
+/// mistake is refused before it fills the memory.
+pub const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
+
+/// Most requests in `seed`. They run one after another before the server listens.
+pub const MAX_SEED_REQUESTS: usize = 10_000;
+
+/// Most entries in `allowedOrigins`. Each upgrade compares its `Origin` with all of them.
+pub const MAX_ALLOWED_ORIGINS: usize = 1_000;
+
+/// Longest `name`, in characters: it is repeated in every `server.stats` answer.
+pub const MAX_NAME_CHARS: usize = 200;
+
+/// How much of a wrong value an error repeats, in characters. Enough to recognise it, short enough for one line.
+pub const MAX_SHOWN_CHARS: usize = 60;
+
+/// Default of `name`; clients written for noex-server see this one in `server.stats`.
+pub const NAME: &str = "noex-server";
+/// Default of `host`: this machine only, so that nobody publishes a server without saying so.
+pub const HOST: &str = "127.0.0.1";
+/// Default of `port`.
+pub const PORT: u16 = 8080;
+/// Default of `path`.
+pub const PATH: &str = "/";
+/// Default of `maxPayloadBytes`, bytes.
+pub const PAYLOAD_BYTES: usize = 1024 * 1024;
+/// Default of `heartbeat.intervalMs`, milliseconds.
+pub const HEARTBEAT_INTERVAL_MS: u64 = 30_000;
+/// Default of `heartbeat.timeoutMs`, milliseconds.
+pub const HEARTBEAT_TIMEOUT_MS: u64 = 10_000;
+/// Default of `backpressure.maxBufferedBytes`, bytes.
+pub const BUFFERED_BYTES: usize = 1024 * 1024;
+/// Default of `backpressure.highWaterMark`, a share of `maxBufferedBytes`.
+pub const HIGH_WATER_MARK: f64 = 0.8;
+/// Default of `connectionLimits.maxSubscriptionsPerConnection`.
+pub const SUBSCRIPTIONS_PER_CONNECTION: usize = 100;
+/// Default of `connectionLimits.maxTotalSubscriptions`.
+pub const TOTAL_SUBSCRIPTIONS: usize = 10_000;
+/// Default of `shutdownGraceMs`, milliseconds.
+pub const SHUTDOWN_GRACE_MS: u64 = 0;
+/// Default of `storage.dir`, relative to the working directory.
+pub const STORAGE_DIR: &str = "./dunlin-data";
+
+/// Every port number; 0 lets the system choose a free one.
+pub const PORTS: RangeInclusive<u64> = 0..=65_535;
+/// From one byte to 256 MiB: one frame is held in memory as a whole.
+pub const PAYLOADS: RangeInclusive<u64> = 1..=256 * 1024 * 1024;
+/// From one millisecond (tests) to a day, in milliseconds. No proxy keeps a silent connection longer.
+pub const HEARTBEATS_MS: RangeInclusive<u64> = 1..=86_400_000;
+/// From one byte (tests) to 1 GiB per connection.
+pub const BUFFERS: RangeInclusive<u64> = 1..=1024 * 1024 * 1024;
+/// Subscriptions of one connection; 0 switches subscriptions off. The upper end keeps a typing error from meaning
+/// "unlimited".
+pub const SUBSCRIPTIONS_OF_ONE: RangeInclusive<u64> = 0..=1_000_000;
+/// Subscriptions of the whole server.
+pub const SUBSCRIPTIONS_OF_ALL: RangeInclusive<u64> = 0..=10_000_000;
+/// Connections of one address; 0 would refuse everybody.
+pub const CONNECTIONS_PER_IP: RangeInclusive<u64> = 1..=1_000_000;
+/// Up to one hour, in milliseconds: longer than any service manager waits before it kills.
+pub const GRACES_MS: RangeInclusive<u64> = 0..=3_600_000;

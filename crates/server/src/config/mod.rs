@@ -1,0 +1,280 @@
+//! What a server can be told: one set of keys, read from a file, the environment and flags.
+//!
+//! The keys are listed once, in the table of `keys`; files, `DUNLIN_*` variables, flags, error messages and the
+//! reference in `docs/configuration.md` all follow from it. A flag beats the environment, which beats the file, which
+//! beats the default. Everything that is wrong is reported at once.
+//!
+//! ```
+//! use dunlin_server::config::{Config, Flags, Origin};
+//!
+//! let env = [("DUNLIN_PORT".to_owned(), "9000".to_owned())];
+//! let flags = Flags::new().with("--host", "0.0.0.0");
+//! let loaded = Config::load(None, env, &flags)?;
+//! assert_eq!((loaded.config.host.as_str(), loaded.config.port), ("0.0.0.0", 9000));
+//! assert_eq!(loaded.origin("port"), &Origin::Variable("DUNLIN_PORT".into()));
+//! assert_eq!(loaded.origin("path"), &Origin::Default);
+//!
+//! let wrong = Config::parse("dunlin.toml", "hots = \"::1\"").unwrap_err();
+//! assert_eq!(wrong.to_string(), "dunlin.toml: unknown key hots; did you mean host?");
+//! # Ok::<(), dunlin_server::config::ConfigError>(())
+//! ```
+
+mod document;
+mod fault;
+mod keys;
+mod kind;
+mod later;
+pub mod limits;
+mod nearest;
+mod reference;
+mod seed;
+mod sources;
+
+#[cfg(test)]
+mod tests;
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+pub use fault::{ConfigError, Fault, FaultKind, Origin};
+pub use reference::FlagSpec;
+pub use seed::SeedRequest;
+pub use sources::{Flags, Loaded, Setting, environment};
+
+/// The whole configuration of one server. [`Config::default`] is a durable server for this machine only.
+///
+/// Serialised, it is a configuration file that loads to an equal value.
+///
+/// ```
+/// # use dunlin_server::config::Config;
+/// let mut config = Config::default();
+/// config.port = 0;
+/// config.heartbeat.interval_ms = 5_000;
+/// config.check()?;
+/// # Ok::<(), dunlin_server::config::ConfigError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct Config {
+    /// What the server calls itself in `server.stats`.
+    pub name: String,
+    /// Address or host name to listen on.
+    pub host: String,
+    /// TCP port; 0 takes any free one.
+    pub port: u16,
+    /// URL path of the WebSocket endpoint, starting with `/`.
+    pub path: String,
+    /// Longest message a client may send, in bytes.
+    pub max_payload_bytes: usize,
+    /// How dead connections are noticed.
+    pub heartbeat: Heartbeat,
+    /// How much may wait for a slow reader.
+    pub backpressure: Backpressure,
+    /// How many subscriptions there may be.
+    pub connection_limits: ConnectionLimits,
+    /// Whether errors tell clients what was wrong in detail.
+    pub expose_error_details: bool,
+    /// The `Origin` values that may connect; `None` checks nothing, an empty list refuses every browser.
+    pub allowed_origins: Option<Vec<String>>,
+    /// Open connections per remote address; `None` is no limit.
+    pub max_connections_per_ip: Option<NonZeroUsize>,
+    /// How long a stopping server waits for its clients to leave, in milliseconds.
+    pub shutdown_grace_ms: u64,
+    /// Where the data lives.
+    pub storage: Storage,
+    /// What is logged, and how.
+    pub log: Log,
+    /// Definitions made before the server listens.
+    pub seed: Vec<SeedRequest>,
+}
+
+/// `heartbeat`: a silent connection is pinged and, if it stays silent, closed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct Heartbeat {
+    /// Time between two pings, in milliseconds.
+    pub interval_ms: u64,
+    /// Time a client has to show life after a ping, in milliseconds.
+    pub timeout_ms: u64,
+}
+
+/// `backpressure`: bounds what waits for one slow reader.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct Backpressure {
+    /// Most bytes waiting for one connection.
+    pub max_buffered_bytes: usize,
+    /// Share of `max_buffered_bytes` above which pushes are merged; above 0, at most 1.
+    pub high_water_mark: f64,
+}
+
+/// `connectionLimits`: how many live subscriptions there may be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct ConnectionLimits {
+    /// Subscriptions of one connection.
+    pub max_subscriptions_per_connection: usize,
+    /// Subscriptions of all connections together.
+    pub max_total_subscriptions: usize,
+}
+
+/// `storage`: where the data lives and how durable a write is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct Storage {
+    /// The backend.
+    pub kind: StorageKind,
+    /// Directory of the data, relative to the working directory; unused in memory.
+    pub dir: PathBuf,
+    /// When a write is answered; unused in memory.
+    pub durability: Durability,
+}
+
+/// `storage.kind`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum StorageKind {
+    /// An embedded database in `storage.dir`.
+    Fjall,
+    /// Nothing is kept when the server ends.
+    Memory,
+}
+
+/// `storage.durability`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Durability {
+    /// A write is answered after it is on disk; writes that arrive together share one sync.
+    Group,
+    /// A write is answered once the operating system has it: a killed server loses nothing, a power cut may.
+    None,
+}
+
+/// `log`: what the program logs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct Log {
+    /// How a line looks.
+    pub format: LogFormat,
+    /// The least severe messages that are logged.
+    pub level: LogLevel,
+}
+
+/// `log.format`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// One JSON object a line, for machines.
+    Json,
+}
+
+/// `log.level`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum LogLevel {
+    /// Nothing.
+    Off,
+    /// What needs a person.
+    Error,
+    /// What may soon need one.
+    Warn,
+    /// What happened.
+    Info,
+    /// Why it happened.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+impl StorageKind {
+    /// The word used in files.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Fjall => "fjall",
+            Self::Memory => "memory",
+        }
+    }
+}
+
+impl Durability {
+    /// The word used in files.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Group => "group",
+            Self::None => "none",
+        }
+    }
+}
+
+impl LogFormat {
+    /// The word used in files.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Json => "json",
+        }
+    }
+}
+
+impl LogLevel {
+    /// The word used in files; `tracing` understands the same ones.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            name: limits::NAME.to_owned(),
+            host: limits::HOST.to_owned(),
+            port: limits::PORT,
+            path: limits::PATH.to_owned(),
+            max_payload_bytes: limits::PAYLOAD_BYTES,
+            heartbeat: Heartbeat {
+                interval_ms: limits::HEARTBEAT_INTERVAL_MS,
+                timeout_ms: limits::HEARTBEAT_TIMEOUT_MS,
+            },
+            backpressure: Backpressure {
+                max_buffered_bytes: limits::BUFFERED_BYTES,
+                high_water_mark: limits::HIGH_WATER_MARK,
+            },
+            connection_limits: ConnectionLimits {
+                max_subscriptions_per_connection: limits::SUBSCRIPTIONS_PER_CONNECTION,
+                max_total_subscriptions: limits::TOTAL_SUBSCRIPTIONS,
+            },
+            expose_error_details: true,
+            allowed_origins: None,
+            max_connections_per_ip: None,
+            shutdown_grace_ms: limits::SHUTDOWN_GRACE_MS,
+            storage: Storage {
+                kind: StorageKind::Fjall,
+                dir: PathBuf::from(limits::STORAGE_DIR),
+                durability: Durability::Group,
+            },
+            log: Log { format: LogFormat::Text, level: LogLevel::Info },
+            seed: Vec::new(),
+        }
+    }
+}

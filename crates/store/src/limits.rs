@@ -1,0 +1,35 @@
+//! Every bound of the store, with its unit and its reason. Nothing here may be exceeded by any write, so that no
+//! definition, filter or record can make the process slow or large beyond what its sender paid for.
+
+/// Buckets of one store. Each costs a few hundred bytes, and listings name them all.
+pub const MAX_BUCKETS: usize = 10_000;
+/// Declarative queries of one store. Listings name them all.
+pub const MAX_QUERIES: usize = 10_000;
+/// Bytes (UTF-8) of a bucket's or query's name. Names are repeated in messages, keys of the journal and logs.
+pub const MAX_NAME_BYTES: usize = 128;
+/// Fields of one schema. Every record holds 16 bytes for each.
+pub const MAX_FIELDS: usize = 256;
+/// Bytes (UTF-8) of a field's name.
+pub const MAX_FIELD_NAME_BYTES: usize = 128;
+/// Indexed fields of one bucket (`indexes` and `unique` together). Every write touches each of them.
+pub const MAX_INDEXES: usize = 32;
+/// Values of one `enum`. Every write compares with each of them.
+pub const MAX_ENUM_VALUES: usize = 1_000;
+/// Bytes of a bucket definition or query config as JSON text. It is kept, logged and listed whole.
+pub const MAX_CONFIG_BYTES: usize = 256 * 1024;
+/// Bytes of one record's JSON text. Positions inside it are 32-bit numbers, and a push repeats it.
+pub const MAX_RECORD_BYTES: usize = 16 * 1024 * 1024;
+/// Levels of objects and arrays in a record or a default, the record itself being the first. Readers of the JSON
+/// text recurse (`serde_json` stops at 128).
+pub const MAX_VALUE_DEPTH: usize = 100;
+/// Levels of `$or` and `$and` in a filter. Evaluation recurses once for each.
+pub const MAX_FILTER_DEPTH: usize = 16;
+/// Tests in a filter, every element of `$in` and `$nin` counting as one. A scan makes all of them on every record.
+pub const MAX_FILTER_TESTS: usize = 10_000;
+/// Fields in `sort`, in `fields` and in `groupBy` of a query.
+pub const MAX_QUERY_FIELDS: usize = 256;
+/// Faults told at once about one definition, filter or record; the rest is cut off, so that an answer stays small.
+pub const MAX_FAULTS: usize = 100;
+/// Largest value that `autoincrement` hands out: the largest integer that JavaScript clients keep exactly
+/// (2^53 - 1). Larger given values do not move the counter.
+pub const MAX_AUTOINCREMENT: u64 = 9_007_199_254_740_991;
