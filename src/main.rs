@@ -1,1 +1,9 @@
-fn main() {}
+//! The `dunlin` program.
+
+mod program;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    program::run()
+}

@@ -1,1 +1,53 @@
-//! journal
+//! Durability of dunlin behind one trait.
+//!
+//! A [`Journal`] is the only door to the disk: the store's owner hands it a [`Batch`] of commits, and when
+//! [`append`](Journal::append) returns, the batch survives. After a start or a failure,
+//! [`recover`](Journal::recover) gives the state of the newest durable commit.
+//!
+//! [`MemoryJournal`] survives the failure of a part of the process, [`FjallJournal`] a crash of the machine.
+//!
+//! ```
+//! use dunlin_journal::{Batch, Durability, FjallJournal, Journal, Options};
+//! use dunlin_store::{Context, IdSource, Intent};
+//! # struct Ids(u128);
+//! # impl IdSource for Ids {
+//! #     fn next(&mut self) -> u128 {
+//! #         self.0 += 1;
+//! #         self.0
+//! #     }
+//! # }
+//! # let dir = tempfile::tempdir()?;
+//! # let dir = dir.path().join("data");
+//! # let mut ids = Ids(0);
+//! let config = serde_json::json!({"key": "id", "schema": {"id": {"type": "string"}}});
+//! let config = config.as_object().cloned().unwrap_or_default();
+//!
+//! let journal = FjallJournal::open(&dir, &Options::new(Durability::Group, "epoch-1"))?;
+//! let mut state = journal.recover()?;
+//! let intent = Intent::DefineBucket { name: "points".into(), config };
+//! let prepared = state.prepare(intent, &mut Context { now: 1_000, ids: &mut ids })?;
+//! let commits: Vec<_> = prepared.commit.into_iter().collect();
+//! for commit in &commits {
+//!     state.apply(commit)?;
+//! }
+//! journal.append(Batch { commits: &commits, next: &state })?;
+//! drop(journal);
+//!
+//! let journal = FjallJournal::open(&dir, &Options::new(Durability::Group, "unused: the epoch is kept"))?;
+//! let recovered = journal.recover()?;
+//! assert_eq!((recovered.position(), recovered.epoch()), (1, "epoch-1"));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod embedded;
+mod error;
+mod journal;
+pub mod limits;
+mod memory;
+#[cfg(test)]
+mod testing;
+
+pub use embedded::{Durability, FjallJournal, Options};
+pub use error::JournalError;
+pub use journal::{Batch, Description, Journal};
+pub use memory::MemoryJournal;

@@ -21,6 +21,26 @@ pub fn result(id: &str, data: Option<&str>) -> String {
     }
 }
 
+/// The beginning of a [`result`] whose data is written straight behind it; a `}` ends it.
+///
+/// ```
+/// use dunlin_protocol::frame;
+/// let mut answer = frame::begin_result("7", 2);
+/// answer.push_str("[]");
+/// answer.push('}');
+/// assert_eq!(answer, frame::result("7", Some("[]")));
+/// ```
+pub fn begin_result(id: &str, data_bytes: usize) -> String {
+    let mut frame = String::with_capacity(RESULT_BYTES + id.len() + data_bytes);
+    frame.push_str("{\"id\":");
+    frame.push_str(id);
+    frame.push_str(",\"type\":\"result\",\"data\":");
+    frame
+}
+
+/// Bytes of a [`result`] besides its id and data.
+const RESULT_BYTES: usize = "{\"id\":,\"type\":\"result\",\"data\":}".len();
+
 /// `{"id":…,"type":"error","code":…,"message":…,"details"?:…}`. `id` is `"0"` for what cannot be attributed to a request.
 pub fn error(id: &str, error: &Error, with_details: bool) -> String {
     let details = error.details.as_deref().filter(|_| with_details);

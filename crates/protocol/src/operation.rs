@@ -14,7 +14,6 @@ pub type Object = Map<String, Value>;
 /// An operation with all its fields checked for shape. Whether buckets, queries and records exist, and whether a record
 /// fits its schema, is for the store to say.
 #[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
 #[expect(missing_docs, reason = "variants and fields carry the names of the protocol's operations and fields")]
 pub enum Operation<'a> {
     Read(Read<'a>),
@@ -32,7 +31,6 @@ pub enum Operation<'a> {
 
 /// Operations that only look at one snapshot.
 #[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
 #[expect(missing_docs, reason = "as on `Operation`")]
 pub enum Read<'a> {
     Get { bucket: Cow<'a, str>, key: Value },
@@ -50,7 +48,6 @@ pub enum Read<'a> {
 
 /// Operations that change the store.
 #[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
 #[expect(missing_docs, reason = "as on `Operation`")]
 pub enum Write<'a> {
     Insert { bucket: Cow<'a, str>, data: Object },

@@ -1,1 +1,43 @@
-//! server
+//! The dunlin server: a listener, one actor per connection, one writer, live queries.
+//!
+//! [`Server::builder`] is the way in. Inside, a request goes one way:
+//!
+//! - `listener`, `http`, `handshake`: TCP and HTTP until the upgrade;
+//! - `connection`: a driver task owns the socket, an actor owns the session, an outbox joins them;
+//! - `ops`: what each operation does, and the gate they all pass ([`auth`](Authenticator));
+//! - `store_actor`: the only writer; `published`: the newest durable state, which reads use without asking anybody;
+//! - `feed`, `live_actor`: from commits to pushes;
+//! - `supervisor`: restarts what must not be missing. `docs/actors.md` says who owns what and what a panic costs;
+//! - [`config`], [`limits`]: everything that can be chosen, and everything that is bounded.
+
+mod auth;
+mod builder;
+pub mod config;
+mod connection;
+mod crew;
+mod feed;
+mod handshake;
+mod http;
+pub mod limits;
+mod listener;
+mod live_actor;
+mod metrics;
+mod ops;
+mod published;
+mod registry;
+mod server;
+mod shared;
+mod store_actor;
+mod store_handle;
+mod supervisor;
+mod time;
+
+pub use auth::{
+    Access, Authentication, Authenticator, AuthenticatorFault, Login, Permissions, RoleTiers, Session,
+};
+pub use builder::{ServerBuilder, StartError};
+pub use config::Config;
+pub use registry::{ConnectionInfo, ConnectionTotals};
+pub use server::{ServeError, Server};
+pub use store_actor::WriteError;
+pub use store_handle::StoreHandle;

@@ -18,6 +18,10 @@ pub const MAX_NAME_CHARS: usize = 200;
 /// How much of a wrong value an error repeats, in characters. Enough to recognise it, short enough for one line.
 pub const MAX_SHOWN_CHARS: usize = 60;
 
+/// Longest misspelt name for which the nearest known one is sought, in characters. No key is half as long, and the
+/// comparison costs length times length.
+pub const MAX_COMPARED_CHARS: usize = 100;
+
 /// Default of `name`; clients written for noex-server see this one in `server.stats`.
 pub const NAME: &str = "noex-server";
 /// Default of `host`: this machine only, so that nobody publishes a server without saying so.

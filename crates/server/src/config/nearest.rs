@@ -1,21 +1,32 @@
 //! The known name a person most likely meant.
 
+use super::limits::MAX_COMPARED_CHARS;
+
 /// The name of `known` most like `found`, if any is alike. Case, `_` and `-` do not count as differences, and a path
 /// is also compared by its last part: `intervalMs` is meant for `heartbeat.intervalMs`.
 pub(super) fn nearest<'a>(found: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let found = plain(found);
-    let (distance, name) = known
+    if found.len() > MAX_COMPARED_CHARS {
+        return None;
+    }
+    let last = last_part(&found);
+    known
         .into_iter()
-        .map(|name| {
+        .filter_map(|name| {
             let candidate = plain(name);
-            let whole = distance(&found, &candidate);
+            let whole = alike(&found, &candidate);
             // A name in the wrong group is one more mistake than a misspelt name in the right one.
-            let last = 1 + distance(last_part(&found), last_part(&candidate));
-            (whole.min(last), name)
+            let below = alike(last, last_part(&candidate)).map(|edits| edits + 1);
+            Some((whole.into_iter().chain(below).min()?, name))
         })
-        .min_by_key(|(distance, _)| *distance)?;
-    // A third of the letters may differ; beyond that the suggestion would be a guess.
-    (distance <= (found.len() / 3).max(1)).then_some(name)
+        .min_by_key(|(edits, _)| *edits)
+        .map(|(_, name)| name)
+}
+
+/// The edits between two names, if they are few: a third of the letters may differ, beyond that it would be a guess.
+fn alike(found: &[char], candidate: &[char]) -> Option<usize> {
+    let edits = distance(found, candidate);
+    (edits <= (found.len() / 3).max(1)).then_some(edits)
 }
 
 fn plain(name: &str) -> Vec<char> {
@@ -50,9 +61,13 @@ mod tests {
 
     #[test]
     fn distances() {
-        for (a, b, expected) in
-            [("", "", 0), ("port", "port", 0), ("prot", "port", 1), ("por", "port", 1), ("kitten", "sitting", 3)]
-        {
+        for (a, b, expected) in [
+            ("", "", 0),
+            ("port", "port", 0),
+            ("prot", "port", 1),
+            ("por", "port", 1),
+            ("kitten", "sitting", 3),
+        ] {
             assert_eq!(distance(&plain(a), &plain(b)), expected, "{a} {b}");
         }
     }

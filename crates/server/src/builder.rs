@@ -1,0 +1,325 @@
+//! From a configuration and callbacks to a running server.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::time::Instant;
+
+use dunlin_journal::{FjallJournal, Journal, JournalError, MemoryJournal, Options};
+use ractor::{Actor, ActorRef};
+use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::auth::{Authentication, Authenticator, Login, Permissions, RoleTiers};
+use crate::config::{Config, ConfigError, Durability, SeedRequest, StorageKind};
+use crate::crew::Crew;
+use crate::feed::ChangeFeed;
+use crate::http::{self, Http};
+use crate::listener;
+use crate::live_actor::LiveArguments;
+use crate::metrics::Metrics;
+use crate::published::Published;
+use crate::registry::Registry;
+use crate::server::{Inner, Server};
+use crate::shared::{Auth, Shared};
+use crate::store_actor::{StoreArguments, WriteError};
+use crate::store_handle::StoreHandle;
+use crate::supervisor::{Supervisor, SupervisorArguments};
+use crate::{Access, limits};
+
+/// Why a server did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The configuration cannot be.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The data could not be opened.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The address could not be listened on.
+    #[error("cannot listen on {address}: {source}; stop what uses it, or choose another host or port")]
+    Listen {
+        /// `host:port`.
+        address: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A definition in `seed` was refused.
+    #[error("seed[{index}] was refused: {source}")]
+    Seed {
+        /// Which one, counted from 0.
+        index: usize,
+        /// Why.
+        source: WriteError,
+    },
+    /// An actor or a thread could not be started.
+    #[error("the server's actors could not be started: {0}")]
+    Actors(String),
+}
+
+impl StartError {
+    /// The stable code for programs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Config(_) => "CONFIG",
+            Self::Journal(error) => error.code(),
+            Self::Listen { .. } => "LISTEN",
+            Self::Seed { .. } => "SEED",
+            Self::Actors(_) => "ACTORS",
+        }
+    }
+}
+
+/// Builds a [`Server`]. Whatever is not said has the default of [`Config`].
+#[derive(Default)]
+#[must_use = "nothing starts before `bind` or `build`"]
+pub struct ServerBuilder {
+    config: Config,
+    journal: Option<Arc<dyn Journal>>,
+    authenticator: Option<Box<dyn Authenticator>>,
+    permissions: Option<Box<dyn Permissions>>,
+}
+
+impl ServerBuilder {
+    /// Replaces the whole configuration.
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Address or host name to listen on.
+    pub fn host(mut self, host: impl Into<String>) -> Self {
+        self.config.host = host.into();
+        self
+    }
+
+    /// TCP port; 0 takes any free one (see [`Server::local_addr`]).
+    pub fn port(mut self, port: u16) -> Self {
+        self.config.port = port;
+        self
+    }
+
+    /// Path of the WebSocket endpoint.
+    pub fn path(mut self, path: impl Into<String>) -> Self {
+        self.config.path = path.into();
+        self
+    }
+
+    /// Keeps data in memory only.
+    pub fn memory(mut self) -> Self {
+        self.config.storage.kind = StorageKind::Memory;
+        self
+    }
+
+    /// Keeps data in this directory.
+    pub fn data_dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.config.storage.kind = StorageKind::Fjall;
+        self.config.storage.dir = dir.into();
+        self
+    }
+
+    /// Keeps data in a journal of your own instead of the configured one.
+    pub fn journal(mut self, journal: impl Journal) -> Self {
+        self.journal = Some(Arc::new(journal));
+        self
+    }
+
+    /// Requires a login and validates its tokens with this `async` closure. Without [`permissions`](Self::permissions) the
+    /// built-in tiers hold: see [`RoleTiers`].
+    pub fn authenticator<F, A>(mut self, authenticator: F) -> Self
+    where
+        F: Fn(Login) -> A + Send + Sync + 'static,
+        A: Future<Output = Authentication> + Send + 'static,
+    {
+        self.authenticator = Some(Box::new(authenticator));
+        self
+    }
+
+    /// The same with a type of your own.
+    pub fn authenticator_with(mut self, authenticator: impl Authenticator) -> Self {
+        self.authenticator = Some(Box::new(authenticator));
+        self
+    }
+
+    /// Decides with this closure what a logged-in user may do. Has no effect without an authenticator.
+    pub fn permissions(mut self, permissions: impl Fn(&Access<'_>) -> bool + Send + Sync + 'static) -> Self {
+        self.permissions = Some(Box::new(permissions));
+        self
+    }
+
+    /// The same with a type of your own.
+    pub fn permissions_with(mut self, permissions: impl Permissions) -> Self {
+        self.permissions = Some(Box::new(permissions));
+        self
+    }
+
+    /// Opens the data, starts the actors and listens.
+    pub async fn bind(self) -> Result<Server, StartError> {
+        self.config.check()?;
+        let address = format!("{}:{}", self.config.host, self.config.port);
+        let failed = |source| StartError::Listen { address: address.clone(), source };
+        // Before anything else: a taken port is the commonest mistake and shall cost nothing.
+        let listener = TcpListener::bind((self.config.host.as_str(), self.config.port)).await.map_err(failed)?;
+        let local = listener.local_addr().map_err(failed)?;
+        let server = self.start(Some(local)).await?;
+        let router = http::whole(server.http());
+        let task = tokio::spawn(listener::accept(listener, router, server.inner.stop_listening.subscribe()));
+        server.listening(task);
+        Ok(server)
+    }
+
+    /// Opens the data and starts the actors without a listener of its own: for [`Server::router`].
+    pub async fn build(self) -> Result<Server, StartError> {
+        self.config.check()?;
+        self.start(None).await
+    }
+
+    async fn start(self, local: Option<SocketAddr>) -> Result<Server, StartError> {
+        let Self { config, journal, authenticator, permissions } = self;
+        let (journal, recovered) = open(&config, journal).await?;
+        let metrics = Arc::new(Metrics::new());
+        let published = Arc::new(Published::new(recovered));
+        let feed = Arc::new(ChangeFeed::default());
+        let registry = Arc::new(Registry::default());
+        let (store_actor, running_store) = watch::channel(None);
+        let (broken, is_broken) = watch::channel(None);
+        let arguments = SupervisorArguments {
+            store: StoreArguments {
+                journal: Arc::clone(&journal),
+                published: Arc::clone(&published),
+                feed: Arc::clone(&feed),
+                metrics: Arc::clone(&metrics),
+                recover: false,
+            },
+            live: LiveArguments {
+                published: Arc::clone(&published),
+                feed: Arc::clone(&feed),
+                metrics: Arc::clone(&metrics),
+            },
+            registry: Arc::clone(&registry),
+            store_actor,
+            broken,
+        };
+        let (supervisor, _) = Supervisor::spawn(None, Supervisor, arguments)
+            .await
+            .map_err(|error| StartError::Actors(error.to_string()))?;
+        tokio::spawn(upkeep(Arc::downgrade(&metrics)));
+        let store = StoreHandle::new(Arc::clone(&published), running_store.clone());
+        let server = Server {
+            inner: Inner::new(
+                Arc::new(Shared {
+                    answer_mark: answer_mark(&config),
+                    auth: authenticator.map(|authenticator| {
+                        let permissions = permissions.unwrap_or_else(|| Box::new(RoleTiers));
+                        Arc::new(Auth { authenticator, permissions })
+                    }),
+                    durable: journal.blocks(),
+                    config,
+                    published,
+                    feed,
+                    store,
+                    registry,
+                    metrics,
+                    crew: Arc::new(Crew::default()),
+                    last_subscription: AtomicU64::new(0),
+                    started: Instant::now(),
+                    stopping: AtomicBool::new(false),
+                }),
+                ActorRef::clone(&supervisor),
+                journal.describe(),
+                local,
+                running_store,
+                is_broken,
+            ),
+        };
+        drop(journal);
+        seed(&server).await?;
+        Ok(server)
+    }
+}
+
+/// Opens the configured journal, unless there is one already, and reads the newest state.
+async fn open(
+    config: &Config,
+    journal: Option<Arc<dyn Journal>>,
+) -> Result<(Arc<dyn Journal>, dunlin_store::Snapshot), StartError> {
+    let storage = config.storage.clone();
+    let opened = tokio::task::spawn_blocking(move || {
+        let journal: Arc<dyn Journal> = match journal {
+            Some(journal) => journal,
+            None => match storage.kind {
+                StorageKind::Memory => Arc::new(MemoryJournal::new(&new_epoch())),
+                StorageKind::Fjall => {
+                    let durability = match storage.durability {
+                        Durability::Group => dunlin_journal::Durability::Group,
+                        Durability::None => dunlin_journal::Durability::None,
+                    };
+                    let options = Options::new(durability, new_epoch());
+                    Arc::new(FjallJournal::open(&storage.dir, &options)?)
+                }
+            },
+        };
+        let recovered = journal.recover()?;
+        Ok::<_, JournalError>((journal, recovered))
+    });
+    Ok(opened.await.map_err(|error| StartError::Actors(error.to_string()))??)
+}
+
+/// A name for a new history.
+fn new_epoch() -> String {
+    let bits: u128 = rand::random();
+    format!("{bits:032x}")
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a share of a byte count; `config.check` has bounded both factors"
+)]
+fn answer_mark(config: &Config) -> usize {
+    let backpressure = &config.backpressure;
+    ((backpressure.max_buffered_bytes as f64 * backpressure.high_water_mark) as usize).max(1)
+}
+
+/// Makes the definitions of `seed`. One that exists already, from an earlier start on the same data, stays as it is.
+async fn seed(server: &Server) -> Result<(), StartError> {
+    let store = server.store();
+    for (index, request) in server.inner.shared.config.seed.iter().enumerate() {
+        let define = |config: &Value| config.clone();
+        let result = match request {
+            SeedRequest::DefineBucket { name, config } => store.define_bucket(name, define(config)).await,
+            SeedRequest::DefineQuery { name, config } => store.define_query(name, define(config)).await,
+        };
+        match result {
+            Ok(()) => {}
+            Err(WriteError::Refused(refusal)) if refusal.code() == dunlin_protocol::Code::AlreadyExists => {
+                tracing::info!(index, %refusal, "seed: kept what is there");
+            }
+            Err(source) => return Err(StartError::Seed { index, source }),
+        }
+    }
+    Ok(())
+}
+
+/// Folds histograms for as long as the server lives.
+async fn upkeep(metrics: std::sync::Weak<Metrics>) {
+    loop {
+        tokio::time::sleep(limits::METRICS_UPKEEP).await;
+        match metrics.upgrade() {
+            Some(metrics) => metrics.handle().run_upkeep(),
+            None => return,
+        }
+    }
+}
+
+impl Server {
+    /// What the HTTP handlers need.
+    pub(crate) fn http(&self) -> Http {
+        Http { shared: Arc::clone(&self.inner.shared), supervisor: self.inner.supervisor.get_cell() }
+    }
+}

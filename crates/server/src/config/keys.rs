@@ -1,0 +1,204 @@
+//! The table of keys. Files, variables, flags, errors and the reference are all derived from it.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::Config;
+use super::kind::{Kind, as_whole};
+use super::{limits, seed};
+
+/// One key.
+pub(super) struct Key {
+    /// Full path in a file, e.g. `heartbeat.intervalMs`.
+    pub(super) path: &'static str,
+    /// What it holds.
+    pub(super) kind: Kind,
+    /// What `null` (that is: leaving the key out) means; `None` where `null` is no value.
+    pub(super) absent: Option<&'static str>,
+    /// What it does, one sentence.
+    pub(super) about: &'static str,
+    /// Writes a checked value; `None` if it does not fit after all.
+    pub(super) set: fn(&mut Config, &Value) -> Option<()>,
+}
+
+const COUNT: &str = "a whole number";
+const MILLISECONDS: &str = "a whole number of milliseconds";
+const BYTES: &str = "a whole number of bytes";
+
+/// A row of the table.
+macro_rules! key {
+    ($path:literal, $kind:expr, $about:literal, |$config:ident, $value:ident| $place:expr => $read:expr) => {
+        key!($path, $kind, None, $about, |$config, $value| $place => $read)
+    };
+    ($path:literal, $kind:expr, $absent:expr, $about:literal, |$config:ident, $value:ident| $place:expr => $read:expr) => {
+        Key {
+            path: $path,
+            kind: $kind,
+            absent: $absent,
+            about: $about,
+            set: |$config, $value| {
+                $place = $read?;
+                Some(())
+            },
+        }
+    };
+}
+
+/// Every key, in the order of the reference.
+#[rustfmt::skip]
+pub(super) const KEYS: &[Key] = &[
+    key!("name", Kind::Text { expected: "a name of 1 to 200 characters", accepts: is_name },
+        "What the server calls itself in `server.stats`.", |c, v| c.name => text(v)),
+    key!("host", Kind::Text { expected: "an address or host name to listen on, such as \"127.0.0.1\"", accepts: is_host },
+        "Address or host name to listen on; `0.0.0.0` or `::` for all networks.", |c, v| c.host => text(v)),
+    key!("port", Kind::Whole { of: COUNT, range: limits::PORTS },
+        "TCP port; 0 takes any free one.", |c, v| c.port => whole(v)),
+    key!("path", Kind::Text { expected: "a URL path that starts with \"/\"", accepts: is_path },
+        "URL path of the WebSocket endpoint.", |c, v| c.path => text(v)),
+    key!("maxPayloadBytes", Kind::Whole { of: BYTES, range: limits::PAYLOADS },
+        "Longest message a client may send; a longer one closes its connection.", |c, v| c.max_payload_bytes => whole(v)),
+    key!("heartbeat.intervalMs", Kind::Whole { of: MILLISECONDS, range: limits::HEARTBEATS_MS },
+        "Time between two pings to a connection.", |c, v| c.heartbeat.interval_ms => whole(v)),
+    key!("heartbeat.timeoutMs", Kind::Whole { of: MILLISECONDS, range: limits::HEARTBEATS_MS },
+        "Time a client has to show life after a ping; any traffic counts.", |c, v| c.heartbeat.timeout_ms => whole(v)),
+    key!("backpressure.maxBufferedBytes", Kind::Whole { of: BYTES, range: limits::BUFFERS },
+        "Most bytes that wait for one slow connection.", |c, v| c.backpressure.max_buffered_bytes => whole(v)),
+    key!("backpressure.highWaterMark", Kind::Share,
+        "Share of `maxBufferedBytes` above which pushes are merged.", |c, v| c.backpressure.high_water_mark => v.as_f64()),
+    key!("connectionLimits.maxSubscriptionsPerConnection", Kind::Whole { of: COUNT, range: limits::SUBSCRIPTIONS_OF_ONE },
+        "Live subscriptions of one connection.", |c, v| c.connection_limits.max_subscriptions_per_connection => whole(v)),
+    key!("connectionLimits.maxTotalSubscriptions", Kind::Whole { of: COUNT, range: limits::SUBSCRIPTIONS_OF_ALL },
+        "Live subscriptions of all connections together.", |c, v| c.connection_limits.max_total_subscriptions => whole(v)),
+    key!("exposeErrorDetails", Kind::Switch,
+        "Whether errors tell clients what was wrong in detail.", |c, v| c.expose_error_details => v.as_bool()),
+    key!("allowedOrigins", Kind::Origins, Some("no check"),
+        "The `Origin` values that may connect; an empty list refuses every request that has an `Origin`.",
+        |c, v| c.allowed_origins => optional(v, origins)),
+    key!("maxConnectionsPerIp", Kind::Whole { of: COUNT, range: limits::CONNECTIONS_PER_IP }, Some("no limit"),
+        "Open connections of one remote address.", |c, v| c.max_connections_per_ip => optional(v, some_connections)),
+    key!("shutdownGraceMs", Kind::Whole { of: MILLISECONDS, range: limits::GRACES_MS },
+        "How long a stopping server waits for its clients to leave.", |c, v| c.shutdown_grace_ms => whole(v)),
+    key!("storage.kind", Kind::Word { words: &["fjall", "memory"], later: &[] },
+        "Where the data lives: in an embedded database on disk, or in memory only.", |c, v| c.storage.kind => word(v)),
+    key!("storage.dir", Kind::Text { expected: "the path of a directory", accepts: is_directory },
+        "Directory of the data, relative to the working directory; made if missing.",
+        |c, v| c.storage.dir => text(v).map(PathBuf::from)),
+    key!("storage.durability", Kind::Word { words: &["group", "none"], later: &["interval"] },
+        "`group`: a write is answered after it is synced to disk. `none`: after the operating system has it.",
+        |c, v| c.storage.durability => word(v)),
+    key!("log.format", Kind::Word { words: &["text", "json"], later: &[] },
+        "How a log line looks.", |c, v| c.log.format => word(v)),
+    key!("log.level", Kind::Word { words: &["off", "error", "warn", "info", "debug", "trace"], later: &[] },
+        "The least severe messages that are logged.", |c, v| c.log.level => word(v)),
+    key!("seed", Kind::Seed,
+        "Buckets and queries to define before the server listens.", |c, v| c.seed => seed::read(v)),
+];
+
+/// Flags with a name of their own, beside the ones derived from the key: flag, key, and the value it stands for if it
+/// takes none.
+pub(super) const SHORT_FLAGS: &[(&str, &str, Option<&str>)] = &[
+    ("--data-dir", "storage.dir", None),
+    ("--durability", "storage.durability", None),
+    ("--memory", "storage.kind", Some("memory")),
+];
+
+/// The variables that the program reads itself: which file to load, and a filter for its log.
+pub(super) const PROGRAM_VARIABLES: &[&str] = &["DUNLIN_CONFIG", "DUNLIN_LOG"];
+
+/// The key with this full path.
+pub(super) fn find(path: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.path == path)
+}
+
+/// Whether keys lie below this path.
+pub(super) fn is_group(path: &str) -> bool {
+    KEYS.iter().any(|key| key.path.strip_prefix(path).is_some_and(|rest| rest.starts_with('.')))
+}
+
+/// The names directly below a group (the empty path is the file), in table order.
+pub(super) fn names_in(group: &str) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for key in KEYS {
+        let below = if group.is_empty() {
+            Some(key.path)
+        } else {
+            key.path.strip_prefix(group).and_then(|p| p.strip_prefix('.'))
+        };
+        let Some(name) = below.and_then(|path| path.split('.').next()) else { continue };
+        if names.last().is_none_or(|last| last != name) {
+            names.push(name.to_owned());
+        }
+    }
+    names
+}
+
+/// The environment variable of a key: `heartbeat.intervalMs` is `DUNLIN_HEARTBEAT_INTERVAL_MS`.
+pub(super) fn variable(path: &str) -> String {
+    let mut name = "DUNLIN_".to_owned();
+    for c in path.chars() {
+        match c {
+            '.' => name.push('_'),
+            c if c.is_ascii_uppercase() => name.extend(['_', c]),
+            c => name.push(c.to_ascii_uppercase()),
+        }
+    }
+    name
+}
+
+/// The flag of a key: `heartbeat.intervalMs` is `--heartbeat-interval-ms`.
+pub(super) fn flag(path: &str) -> String {
+    let mut name = "--".to_owned();
+    for c in path.chars() {
+        match c {
+            '.' => name.push('-'),
+            c if c.is_ascii_uppercase() => name.extend(['-', c.to_ascii_lowercase()]),
+            c => name.push(c),
+        }
+    }
+    name
+}
+
+fn is_name(text: &str) -> bool {
+    (1..=limits::MAX_NAME_CHARS).contains(&text.chars().count()) && !text.chars().any(char::is_control)
+}
+
+fn is_host(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|c| c.is_ascii_graphic() && !"/?#@\\[]".contains(c))
+}
+
+fn is_path(text: &str) -> bool {
+    text.starts_with('/') && text.chars().all(|c| c.is_ascii_graphic() && !"?#".contains(c))
+}
+
+fn is_directory(text: &str) -> bool {
+    !text.is_empty() && !text.contains('\0')
+}
+
+fn text(value: &Value) -> Option<String> {
+    value.as_str().map(str::to_owned)
+}
+
+fn whole<T: TryFrom<u64>>(value: &Value) -> Option<T> {
+    T::try_from(as_whole(value)?).ok()
+}
+
+fn word<T: DeserializeOwned>(value: &Value) -> Option<T> {
+    T::deserialize(value).ok()
+}
+
+fn origins(value: &Value) -> Option<Vec<String>> {
+    value.as_array()?.iter().map(text).collect()
+}
+
+fn some_connections(value: &Value) -> Option<NonZeroUsize> {
+    NonZeroUsize::new(whole(value)?)
+}
+
+/// `null` is no value; anything else is read.
+#[expect(clippy::option_option, reason = "outer: whether the value fits, inner: whether there is one")]
+fn optional<T>(value: &Value, read: fn(&Value) -> Option<T>) -> Option<Option<T>> {
+    if value.is_null() { Some(None) } else { read(value).map(Some) }
+}

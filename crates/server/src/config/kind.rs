@@ -1,0 +1,160 @@
+//! The kinds of values a key can hold: what is expected, whether a value fits, and how text becomes one.
+
+use std::fmt::Write as _;
+use std::ops::RangeInclusive;
+
+use serde_json::{Number, Value};
+
+use super::fault::FaultKind;
+use super::limits::{MAX_ALLOWED_ORIGINS, MAX_SHOWN_CHARS};
+use super::seed;
+
+/// What a key holds.
+pub(super) enum Kind {
+    /// `true` or `false`.
+    Switch,
+    /// A whole number within a range; `of` names what is counted.
+    Whole { of: &'static str, range: RangeInclusive<u64> },
+    /// Above 0, at most 1.
+    Share,
+    /// Text that passes a test; `expected` describes it.
+    Text { expected: &'static str, accepts: fn(&str) -> bool },
+    /// One of some words; `later` are words that a coming version will know.
+    Word { words: &'static [&'static str], later: &'static [&'static str] },
+    /// A list of `Origin` header values.
+    Origins,
+    /// A list of requests.
+    Seed,
+}
+
+/// Faults found in one value: the path below the key (`[2].name`, or empty) and what is wrong there.
+pub(super) type Found = Vec<(String, FaultKind)>;
+
+impl Kind {
+    /// What a person should write, as the middle of a sentence.
+    pub(super) fn expected(&self) -> String {
+        match self {
+            Self::Switch => "true or false".to_owned(),
+            Self::Whole { of, range } => format!("{of} from {} to {}", range.start(), range.end()),
+            Self::Share => "a number above 0 and at most 1".to_owned(),
+            Self::Text { expected, .. } => (*expected).to_owned(),
+            Self::Word { words, .. } => {
+                let mut sentence = String::new();
+                for (i, word) in words.iter().enumerate() {
+                    let joint = match i {
+                        0 => "",
+                        i if i + 1 == words.len() => " or ",
+                        _ => ", ",
+                    };
+                    // Writing to a String cannot fail.
+                    let _ = write!(sentence, "{joint}\"{word}\"");
+                }
+                sentence
+            }
+            Self::Origins => "a list of origins such as \"https://app.example.com\"".to_owned(),
+            Self::Seed => "a list of requests".to_owned(),
+        }
+    }
+
+    /// All that keeps `value` from being used.
+    pub(super) fn check(&self, value: &Value) -> Found {
+        let fits = match self {
+            Self::Switch => value.is_boolean(),
+            Self::Whole { range, .. } => as_whole(value).is_some_and(|n| range.contains(&n)),
+            Self::Share => value.as_f64().is_some_and(|x| x > 0.0 && x <= 1.0),
+            Self::Text { accepts, .. } => value.as_str().is_some_and(accepts),
+            Self::Word { words, later } => match value.as_str() {
+                Some(word) if later.contains(&word) => {
+                    let feature = format!("\"{word}\" yet");
+                    let advice = format!("use {}", self.expected());
+                    return vec![(String::new(), FaultKind::Unavailable { feature, advice })];
+                }
+                Some(word) => words.contains(&word),
+                None => false,
+            },
+            Self::Origins => return check_origins(value, &self.expected()),
+            Self::Seed => return seed::check(value),
+        };
+        if fits { Vec::new() } else { vec![mismatch("", self.expected(), value)] }
+    }
+
+    /// Reads a value from an environment variable or flag. What does not read as this kind stays text, so that the
+    /// check names it. `None`: this kind has no text form.
+    pub(super) fn value_of(&self, text: &str) -> Option<Value> {
+        let text = text.trim();
+        Some(match self {
+            Self::Switch => text.parse::<bool>().map_or_else(|_| Value::from(text), Value::from),
+            Self::Whole { .. } | Self::Share => {
+                text.parse::<Number>().map_or_else(|_| Value::from(text), Value::from)
+            }
+            Self::Text { .. } | Self::Word { .. } => Value::from(text),
+            Self::Origins => text.split(',').map(str::trim).filter(|part| !part.is_empty()).collect(),
+            Self::Seed => return None,
+        })
+    }
+}
+
+/// A fault "expected … found …" at a path below the key.
+pub(super) fn mismatch(
+    below: impl Into<String>,
+    expected: impl Into<String>,
+    value: &Value,
+) -> (String, FaultKind) {
+    (below.into(), FaultKind::Value { expected: expected.into(), found: shown(value) })
+}
+
+/// A whole number; JSON has one number type, so `1e6` and `20.0` are whole too.
+pub(super) fn as_whole(value: &Value) -> Option<u64> {
+    // 2^53: from here on doubles skip whole numbers.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    value.as_u64().or_else(|| {
+        let number = value.as_f64().filter(|x| x.fract() == 0.0 && (0.0..=EXACT).contains(x))?;
+        format!("{number:.0}").parse().ok()
+    })
+}
+
+fn check_origins(value: &Value, expected: &str) -> Found {
+    let Some(list) = value.as_array() else { return vec![mismatch("", expected, value)] };
+    if list.len() > MAX_ALLOWED_ORIGINS {
+        let found = format!("{} of them", list.len());
+        return vec![(
+            String::new(),
+            FaultKind::Value { expected: format!("at most {MAX_ALLOWED_ORIGINS} origins"), found },
+        )];
+    }
+    list.iter()
+        .enumerate()
+        .filter(|(_, entry)| !entry.as_str().is_some_and(is_origin))
+        .map(|(i, entry)| {
+            let expected = "scheme://host or scheme://host:port, without a path (to admit everybody, leave \
+                            allowedOrigins out)";
+            mismatch(format!("[{i}]"), expected, entry)
+        })
+        .collect()
+}
+
+/// Whether a browser could send this as `Origin`: anything else in the list would silently match nobody.
+fn is_origin(text: &str) -> bool {
+    if text == "null" {
+        return true;
+    }
+    let Some((scheme, rest)) = text.split_once("://") else { return false };
+    let scheme_fits = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+        && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c));
+    let host_fits = !rest.is_empty() && rest.chars().all(|c| c.is_ascii_graphic() && !"/?#@*\\".contains(c));
+    scheme_fits && host_fits
+}
+
+/// A value as an error repeats it: JSON, shortened.
+pub(super) fn shown(value: &Value) -> String {
+    let text = match value {
+        Value::Array(list) if list.is_empty() => "an empty list".to_owned(),
+        Value::Array(_) => "a list".to_owned(),
+        Value::Object(_) => "an object".to_owned(),
+        other => other.to_string(),
+    };
+    if text.chars().count() <= MAX_SHOWN_CHARS {
+        return text;
+    }
+    text.chars().take(MAX_SHOWN_CHARS).chain(['…']).collect()
+}

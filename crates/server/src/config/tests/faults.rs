@@ -1,0 +1,243 @@
+use std::path::Path;
+
+use serde_json::json;
+
+use super::{Pairs, load, message};
+use crate::config::{Config, Fault, Flags, limits};
+
+/// A JSON file and what is said about it.
+const IN_A_FILE: &[(&str, &str)] = &[
+    (r#"{"prot": 1}"#, "s.json: unknown key prot; did you mean port?"),
+    (
+        r#"{"colour": 1}"#,
+        "s.json: unknown key colour; known here: name, host, port, path, maxPayloadBytes, heartbeat, backpressure, \
+         connectionLimits, exposeErrorDetails, allowedOrigins, maxConnectionsPerIp, shutdownGraceMs, storage, log, seed",
+    ),
+    (r#"{"max_payload_bytes": 1}"#, "s.json: unknown key max_payload_bytes; did you mean maxPayloadBytes?"),
+    (r#"{"hartbeat": {}}"#, "s.json: unknown key hartbeat; did you mean heartbeat?"),
+    (r#"{"intervalMs": 5}"#, "s.json: unknown key intervalMs; did you mean heartbeat.intervalMs?"),
+    (
+        r#"{"heartbeat": {"intervallMs": 5}}"#,
+        "s.json: unknown key heartbeat.intervallMs; did you mean heartbeat.intervalMs?",
+    ),
+    (
+        r#"{"heartbeat": {"colour": 5}}"#,
+        "s.json: unknown key heartbeat.colour; known here: intervalMs, timeoutMs",
+    ),
+    (
+        r#"{"heartbeat.intervalMs": 5}"#,
+        "s.json: unknown key heartbeat.intervalMs; did you mean heartbeat.intervalMs?",
+    ),
+    (r#"{"heartbeat": 5}"#, "s.json: heartbeat: expected an object with intervalMs, timeoutMs, found 5"),
+    (r#"{"port": "80"}"#, r#"s.json: port: expected a whole number from 0 to 65535, found "80""#),
+    (r#"{"port": 65536}"#, "s.json: port: expected a whole number from 0 to 65535, found 65536"),
+    (r#"{"port": 80.5}"#, "s.json: port: expected a whole number from 0 to 65535, found 80.5"),
+    (r#"{"port": -1}"#, "s.json: port: expected a whole number from 0 to 65535, found -1"),
+    (r#"{"port": null}"#, "s.json: port: expected a whole number from 0 to 65535, found null"),
+    (r#"{"port": []}"#, "s.json: port: expected a whole number from 0 to 65535, found an empty list"),
+    (
+        r#"{"maxConnectionsPerIp": 0}"#,
+        "s.json: maxConnectionsPerIp: expected a whole number from 1 to 1000000, found 0",
+    ),
+    (
+        r#"{"heartbeat": {"timeoutMs": 0}}"#,
+        "s.json: heartbeat.timeoutMs: expected a whole number of milliseconds from 1 to 86400000, found 0",
+    ),
+    (
+        r#"{"maxPayloadBytes": 0}"#,
+        "s.json: maxPayloadBytes: expected a whole number of bytes from 1 to 268435456, found 0",
+    ),
+    (
+        r#"{"backpressure": {"highWaterMark": 1.5}}"#,
+        "s.json: backpressure.highWaterMark: expected a number above 0 and at most 1, found 1.5",
+    ),
+    (r#"{"exposeErrorDetails": "no"}"#, r#"s.json: exposeErrorDetails: expected true or false, found "no""#),
+    (r#"{"name": ""}"#, r#"s.json: name: expected a name of 1 to 200 characters, found """#),
+    (r#"{"path": "ws"}"#, r#"s.json: path: expected a URL path that starts with "/", found "ws""#),
+    (
+        r#"{"host": "http://x"}"#,
+        r#"s.json: host: expected an address or host name to listen on, such as "127.0.0.1", found "http://x""#,
+    ),
+    (
+        r#"{"storage": {"kind": "sqlite"}}"#,
+        r#"s.json: storage.kind: expected "fjall" or "memory", found "sqlite""#,
+    ),
+    (
+        r#"{"storage": {"durability": "interval"}}"#,
+        r#"s.json: storage.durability: this version of dunlin has no "interval" yet; use "group" or "none""#,
+    ),
+    (
+        r#"{"log": {"level": "loud"}}"#,
+        r#"s.json: log.level: expected "off", "error", "warn", "info", "debug" or "trace", found "loud""#,
+    ),
+    (
+        r#"{"allowedOrigins": "*"}"#,
+        r#"s.json: allowedOrigins: expected a list of origins such as "https://app.example.com", found "*""#,
+    ),
+    (
+        r#"{"allowedOrigins": ["https://a.example", "https://b.example/"]}"#,
+        "s.json: allowedOrigins[1]: expected scheme://host or scheme://host:port, without a path (to admit \
+             everybody, leave allowedOrigins out), found \"https://b.example/\"",
+    ),
+    (
+        r#"{"rules": true}"#,
+        "s.json: rules: this version of dunlin has no rule engine yet; remove it or set it to false",
+    ),
+    (
+        r#"{"rateLimit": {"maxRequests": 5, "windowMs": 9}}"#,
+        "s.json: rateLimit: this version of dunlin has no rate limit yet; remove it",
+    ),
+    (
+        r#"{"persistence": "sqlite"}"#,
+        r#"s.json: persistence: this version of dunlin has no key of this name; use storage.kind ("fjall" or "memory")"#,
+    ),
+    (
+        r#"{"dataDir": "x"}"#,
+        "s.json: dataDir: this version of dunlin has no key of this name; use storage.dir (the path of a directory)",
+    ),
+    ("[1]", "s.json: expected one object that holds the keys, found a list"),
+    ("{\"port\": 1,\n \"port\": 2}", "s.json:2:7: not valid JSON: the key port is given twice"),
+    ("{\n  \"port\" 1}", "s.json:2:10: not valid JSON: expected `:`"),
+    ("", "s.json:1:1: not valid JSON: EOF while parsing a value"),
+];
+
+#[test]
+fn every_fault_in_a_file_has_its_text() {
+    for (text, expected) in IN_A_FILE.iter().copied() {
+        assert_eq!(message("s.json", text), expected, "{text}");
+    }
+    assert_eq!(
+        message("s.toml", "port = 1\nhost = 'a'\nport = 2"),
+        "s.toml:3:1: not valid TOML: duplicate key"
+    );
+    assert_eq!(
+        message("s.toml", "[log]\nlevel =\n"),
+        "s.toml:2:8: not valid TOML: string values must be quoted, expected literal string"
+    );
+    assert_eq!(
+        message("conf", "port = nan"),
+        "conf: port: expected a whole number from 0 to 65535, found \"NaN\""
+    );
+}
+
+#[test]
+fn faults_in_a_seed_name_their_place() {
+    let cases = [
+        (json!({"seed": {}}), "s.json: seed: expected a list of requests, found an object"),
+        (
+            json!({"seed": [7]}),
+            "s.json: seed[0]: expected a request {\"type\": …, \"name\": …, \"config\": {…}}, alone or as \
+             {\"request\": …}, found 7",
+        ),
+        (
+            json!({"seed": [{"type": "store.insert", "name": "a", "config": {}}]}),
+            "s.json: seed[0].type: expected \"store.defineBucket\" or \"store.defineQuery\", found \"store.insert\"",
+        ),
+        (
+            json!({"seed": [{"request": {"type": "store.defineQuery", "name": "q"}}]}),
+            "s.json: seed[0].request.config: expected the definition, an object, found nothing",
+        ),
+        (
+            json!({"seed": [{"type": "store.defineQuery", "name": "q", "config": {}, "confg": {}}]}),
+            "s.json: unknown key seed[0].confg; did you mean seed[0].config?",
+        ),
+    ];
+    for (tree, expected) in cases {
+        assert_eq!(message("s.json", &tree.to_string()), expected);
+    }
+    let two = Config::parse("s.json", r#"{"seed": [{}]}"#).expect_err("empty request");
+    assert_eq!(two.faults().len(), 3, "{two}");
+}
+
+#[test]
+fn every_fault_of_variables_and_flags_has_its_text() {
+    let cases: [(Pairs, Pairs, &str); 9] = [
+        (
+            &[("DUNLIN_PORT", "x")],
+            &[],
+            r#"DUNLIN_PORT: port: expected a whole number from 0 to 65535, found "x""#,
+        ),
+        (&[("DUNLIN_PROT", "1")], &[], "DUNLIN_PROT: unknown variable; did you mean DUNLIN_PORT?"),
+        (
+            &[("DUNLIN_DATA_DIR", "x")],
+            &[],
+            "DUNLIN_DATA_DIR: dataDir: this version of dunlin has no key of this name; use DUNLIN_STORAGE_DIR (the path \
+             of a directory)",
+        ),
+        (
+            &[("DUNLIN_RATE_LIMIT_MAX_REQUESTS", "5")],
+            &[],
+            "DUNLIN_RATE_LIMIT_MAX_REQUESTS: rateLimit: this version of dunlin has no rate limit yet; remove it",
+        ),
+        (
+            &[("DUNLIN_SEED", "[]")],
+            &[],
+            "DUNLIN_SEED: seed: can only be set in a configuration file; use --config FILE",
+        ),
+        (&[], &[("--port", "70000")], "--port: port: expected a whole number from 0 to 65535, found 70000"),
+        (&[], &[("--prot", "1")], "--prot: unknown flag; did you mean --port?"),
+        (
+            &[],
+            &[("--durability", "x")],
+            r#"--durability: storage.durability: expected "group" or "none", found "x""#,
+        ),
+        (
+            &[],
+            &[("--rules", "true")],
+            "--rules: rules: this version of dunlin has no rule engine yet; remove it or set it to false",
+        ),
+    ];
+    for (env, flags, expected) in cases {
+        assert_eq!(load(env, flags).expect_err("must be refused").to_string(), expected);
+    }
+}
+
+#[test]
+fn all_faults_are_reported_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("dunlin.toml");
+    std::fs::write(&path, "hots = 1\nrules = true\n[heartbeat]\nintervalMs = 0\n").unwrap();
+    let env = [("DUNLIN_PORT".to_owned(), "x".to_owned()), ("HOME".to_owned(), "/".to_owned())];
+    let error = Config::load(Some(&path), env, &Flags::new().with("--host", "")).expect_err("faults");
+    let codes: Vec<&str> = error.faults().iter().map(Fault::code).collect();
+    assert_eq!(
+        codes,
+        ["CONFIG_VALUE", "CONFIG_UNKNOWN", "CONFIG_UNAVAILABLE", "CONFIG_VALUE", "CONFIG_VALUE"]
+    );
+    let file = path.display();
+    assert_eq!(
+        error.to_string().lines().collect::<Vec<_>>()[..3],
+        [
+            "the configuration has 5 faults:".to_owned(),
+            format!(
+                "  {file}: heartbeat.intervalMs: expected a whole number of milliseconds from 1 to 86400000, found 0"
+            ),
+            format!("  {file}: unknown key hots; did you mean host?"),
+        ]
+    );
+}
+
+#[test]
+fn unreadable_files_say_why() {
+    let dir = tempfile::tempdir().unwrap();
+    let told = |path: &Path| {
+        Config::load(Some(path), [], &Flags::new())
+            .expect_err("unreadable")
+            .to_string()
+            .replace(&dir.path().display().to_string(), "D")
+    };
+    assert_eq!(
+        told(&dir.path().join("a.json")),
+        "cannot read D/a.json: there is no such file; check --config and DUNLIN_CONFIG"
+    );
+    assert_eq!(told(dir.path()), "cannot read D: it is a directory; name a .json or .toml file in it");
+    let latin = dir.path().join("l.toml");
+    std::fs::write(&latin, b"name = \"caf\xe9\"").unwrap();
+    assert_eq!(told(&latin), "cannot read D/l.toml: it is not UTF-8 text (byte 11); save it as UTF-8");
+    let long = dir.path().join("long.json");
+    std::fs::write(&long, vec![b' '; usize::try_from(limits::MAX_FILE_BYTES).unwrap() + 1]).unwrap();
+    assert_eq!(
+        told(&long),
+        "cannot read D/long.json: it is longer than 16777216 bytes; is it a configuration file?"
+    );
+}

@@ -1,0 +1,263 @@
+//! The task that owns a socket: takes what is ready, hands it over as one batch, sends what the outbox holds, keeps time.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use dunlin_protocol::{Close, frame};
+use futures_util::{Sink, Stream};
+use ractor::ActorRef;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::{Instant, Sleep};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::error::CapacityError;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::{Error as SocketError, Message, Utf8Bytes};
+
+use super::heartbeat::{Beat, Heartbeat};
+use super::meter::Meter;
+use super::{ConnectionMessage, Outbox};
+use crate::limits;
+use crate::metrics::Metrics;
+use crate::time::unix_ms;
+
+/// Drives one socket from the welcome to the close.
+///
+/// It is in one of two states: *reading* (nothing of this connection is under way) or *waiting* (a batch is out, or its
+/// answers have not left yet). Only while reading does it look at what the client sends: that is the credit that bounds
+/// all work of a connection. In both it sends what the outbox holds, and listens to the clock.
+pub(crate) struct Driver<S> {
+    socket: WebSocketStream<Meter<S>>,
+    outbox: Arc<Outbox>,
+    actor: ActorRef<ConnectionMessage>,
+    metrics: Arc<Metrics>,
+    heartbeat: Heartbeat,
+    timer: Pin<Box<Sleep>>,
+    /// Frames taken from the outbox that the socket has not accepted yet.
+    sending: VecDeque<Utf8Bytes>,
+    /// The socket holds bytes that have not been flushed.
+    unflushed: bool,
+    /// Reading, as said above.
+    reading: bool,
+    /// The last parcel ended a batch: reading goes on when it has left.
+    answered: bool,
+    /// What the client has sent and nobody has been given yet.
+    batch: Vec<Utf8Bytes>,
+    closing: Option<Close>,
+    /// The client has ended the conversation; what it asked before that is still being done.
+    ending: Option<End>,
+}
+
+/// How a connection ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// By us, with this reason.
+    Server(Close),
+    /// By the client, with or without a close frame.
+    Client,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
+    pub(crate) fn new(
+        socket: WebSocketStream<Meter<S>>,
+        outbox: Arc<Outbox>,
+        actor: ActorRef<ConnectionMessage>,
+        metrics: Arc<Metrics>,
+        heartbeat: Heartbeat,
+        welcome: Utf8Bytes,
+    ) -> Self {
+        let timer = Box::pin(tokio::time::sleep_until(heartbeat.deadline()));
+        Self {
+            socket,
+            outbox,
+            actor,
+            metrics,
+            heartbeat,
+            timer,
+            sending: VecDeque::from([welcome]),
+            unflushed: false,
+            reading: true,
+            answered: false,
+            batch: Vec::new(),
+            closing: None,
+            ending: None,
+        }
+    }
+
+    /// Runs until the connection ends; then closes the socket properly, within [`limits::CLOSE_WAIT`].
+    pub(crate) async fn run(mut self) -> End {
+        let end = std::future::poll_fn(|cx| self.poll(cx)).await;
+        // From here on nothing the client sends has an effect, also what it has already sent.
+        self.outbox.close(match end {
+            End::Server(reason) => reason,
+            End::Client => Close::ServerShutdown,
+        });
+        self.actor.stop(None);
+        self.metrics.traffic(self.socket.get_ref().read, self.socket.get_ref().written);
+        if let End::Server(reason) = end {
+            // Boxed: its scratch space shall not count for every connection that is not closing.
+            Box::pin(close(self.socket, reason)).await;
+        }
+        end
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        loop {
+            if let Poll::Ready(end) = self.poll_send(cx) {
+                return Poll::Ready(end);
+            }
+            if self.reading {
+                if let Poll::Ready(end) = self.poll_read(cx) {
+                    return Poll::Ready(end);
+                }
+            }
+            match self.timer.as_mut().poll(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(()) => {
+                    if let Some(end) = self.beat() {
+                        return Poll::Ready(end);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Moves frames from the outbox to the socket for as long as both are willing.
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        loop {
+            if self.ending.is_some() {
+                self.sending.clear();
+                self.unflushed = false;
+            }
+            while !self.sending.is_empty() {
+                match Pin::new(&mut self.socket).poll_ready(cx) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Err(_)) => return Poll::Ready(End::Client),
+                    Poll::Ready(Ok(())) => {}
+                }
+                if let Some(frame) = self.sending.pop_front() {
+                    if Pin::new(&mut self.socket).start_send(Message::Text(frame)).is_err() {
+                        return Poll::Ready(End::Client);
+                    }
+                    self.unflushed = true;
+                }
+            }
+            if self.unflushed {
+                match Pin::new(&mut self.socket).poll_flush(cx) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Err(_)) => return Poll::Ready(End::Client),
+                    Poll::Ready(Ok(())) => self.unflushed = false,
+                }
+                self.outbox.sent();
+            }
+            if std::mem::take(&mut self.answered) {
+                if let Some(end) = self.ending {
+                    return Poll::Ready(end);
+                }
+                self.reading = true;
+            }
+            if let Some(reason) = self.closing {
+                return Poll::Ready(End::Server(reason));
+            }
+            let Poll::Ready(parcel) = self.outbox.poll_take(cx) else { return Poll::Pending };
+            self.metrics.pushes_sent.increment(parcel.pushes as u64);
+            self.sending.extend(parcel.frames);
+            self.answered |= parcel.answered;
+            self.closing = parcel.close;
+        }
+    }
+
+    /// Takes the frames that are ready and hands them over as one batch.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        let mut bytes = 0;
+        let end = loop {
+            if self.batch.len() >= limits::BATCH_FRAMES || bytes >= limits::BATCH_BYTES {
+                break None;
+            }
+            match Pin::new(&mut self.socket).poll_next(cx) {
+                Poll::Pending => break None,
+                Poll::Ready(Some(Ok(Message::Text(frame)))) => {
+                    bytes += frame.len();
+                    self.batch.push(frame);
+                }
+                // tungstenite has answered a ping by itself.
+                Poll::Ready(Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)))) => {}
+                Poll::Ready(Some(Ok(Message::Binary(_)))) => break Some(End::Server(Close::BinaryNotSupported)),
+                // tungstenite has queued the answering close frame; reading on flushes it and ends the stream.
+                Poll::Ready(Some(Ok(Message::Close(_)))) => {}
+                Poll::Ready(None) => break Some(End::Client),
+                Poll::Ready(Some(Err(error))) => break Some(broken(&error)),
+            }
+        };
+        if self.batch.is_empty() {
+            return end.map_or(Poll::Pending, Poll::Ready);
+        }
+        // Requests that came before the end are still carried out, as their order says; the answers have no reader.
+        self.ending = end;
+        self.reading = false;
+        let batch = std::mem::take(&mut self.batch);
+        if self.actor.cast(ConnectionMessage::Batch(batch)).is_err() {
+            return Poll::Ready(End::Server(Close::InternalError));
+        }
+        Poll::Pending
+    }
+
+    fn beat(&mut self) -> Option<End> {
+        if self.ending.is_some() {
+            self.timer.as_mut().reset(Instant::now() + limits::CLOSE_WAIT);
+            return None;
+        }
+        let now = Instant::now();
+        // What the client's side of TCP accepts is a sign of life only where we wait for it.
+        let meter = self.socket.get_ref();
+        let blocked = self.unflushed || !self.sending.is_empty();
+        let life = meter.read + if blocked { meter.written } else { 0 };
+        match self.heartbeat.beat(now, life) {
+            Beat::Dead => return Some(End::Server(Close::HeartbeatTimeout)),
+            Beat::Ping if !blocked => self.sending.push_back(frame::ping(unix_ms()).into()),
+            Beat::Ping | Beat::Rest => {}
+        }
+        self.timer.as_mut().reset(self.heartbeat.deadline());
+        None
+    }
+}
+
+/// Which close code a broken stream of frames gets; a broken connection gets none.
+fn broken(error: &SocketError) -> End {
+    match error {
+        SocketError::Protocol(
+            tokio_tungstenite::tungstenite::error::ProtocolError::ResetWithoutClosingHandshake,
+        )
+        | SocketError::ConnectionClosed
+        | SocketError::AlreadyClosed
+        | SocketError::Io(_) => End::Client,
+        SocketError::Capacity(CapacityError::MessageTooLong { .. }) => End::Server(Close::TooLarge),
+        SocketError::Utf8(_) => End::Server(Close::InvalidUtf8),
+        _ => End::Server(Close::ProtocolError),
+    }
+}
+
+/// Sends the close frame and waits for the client to leave, reading and dropping whatever it still sends.
+pub(crate) async fn close<S: AsyncRead + AsyncWrite + Unpin>(
+    mut socket: WebSocketStream<Meter<S>>,
+    reason: Close,
+) {
+    let farewell = async {
+        let frame = CloseFrame { code: reason.code().into(), reason: Utf8Bytes::from_static(reason.reason()) };
+        socket.close(Some(frame)).await?;
+        let stream = socket.get_mut();
+        stream.shutdown().await?;
+        let mut scrap = [0; 1024];
+        let mut dropped = 0;
+        while dropped < limits::CLOSE_DRAIN_BYTES {
+            match stream.read(&mut scrap).await? {
+                0 => break,
+                n => dropped += n,
+            }
+        }
+        Ok::<_, SocketError>(())
+    };
+    // A client that is gone, or does not let go in time, loses nothing by a dropped socket.
+    let _ = tokio::time::timeout(limits::CLOSE_WAIT, farewell).await;
+}

@@ -1,0 +1,12 @@
+//! One connection: a driver task that owns the socket and an actor that owns the session, joined by an outbox.
+
+mod actor;
+mod driver;
+mod heartbeat;
+mod meter;
+mod outbox;
+mod serve;
+
+pub(crate) use actor::{ConnectionMessage, ConnectionState, ask_live};
+pub(crate) use outbox::{Outbox, SubscriptionId};
+pub(crate) use serve::{Upgrade, serve};

@@ -1,0 +1,99 @@
+//! From an accepted upgrade to a running connection.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use dunlin_protocol::{Close, frame};
+use ractor::{Actor, ActorCell};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+
+use super::actor::{ConnectionActor, ConnectionArguments};
+use super::driver::{Driver, End, close};
+use super::heartbeat::{Heartbeat, Rhythm};
+use super::meter::Meter;
+use super::Outbox;
+use crate::limits;
+use crate::shared::Shared;
+use crate::time::unix_ms;
+
+/// A socket whose HTTP part is over.
+pub(crate) struct Upgrade<S> {
+    pub(crate) stream: S,
+    /// What the client sent along with its handshake: the beginning of the conversation.
+    pub(crate) early: Vec<u8>,
+    pub(crate) address: IpAddr,
+}
+
+/// Runs a connection to its end.
+pub(crate) async fn serve<S>(shared: Arc<Shared>, supervisor: ActorCell, upgrade: Upgrade<S>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let address = upgrade.address;
+    let most = shared.config.max_payload_bytes;
+    let config = WebSocketConfig::default()
+        .read_buffer_size(limits::READ_BUFFER_BYTES)
+        .write_buffer_size(limits::WRITE_BUFFER_BYTES)
+        .max_message_size(Some(most))
+        .max_frame_size(Some(most));
+    let stream = Meter::new(upgrade.stream);
+    let socket = WebSocketStream::from_partially_read(stream, upgrade.early, Role::Server, Some(config)).await;
+
+    let refusal = if shared.stopping.load(Ordering::Acquire) { Some(Close::ServerShuttingDown) } else { None };
+    let outbox = Arc::new(Outbox::default());
+    let most = shared.config.max_connections_per_ip.map(std::num::NonZeroUsize::get);
+    let seat = match refusal {
+        Some(reason) => Err(reason),
+        None => shared
+            .registry
+            .admit(address, unix_ms(), most, Arc::clone(&outbox))
+            .ok_or(Close::TooManyConnections),
+    };
+    let seat = match seat {
+        Ok(seat) => seat,
+        Err(reason) => {
+            shared.metrics.connections_refused.increment(1);
+            return Box::pin(close(socket, reason)).await;
+        }
+    };
+
+    let span = tracing::info_span!("connection", id = seat.entry().id, peer = %address);
+    span.in_scope(|| tracing::debug!("opened"));
+    shared.metrics.connections_opened.increment(1);
+    shared.metrics.connections.increment(1.0);
+    let arguments = ConnectionArguments { shared: Arc::clone(&shared), seat, span: span.clone() };
+    let end = match ConnectionActor::spawn_linked(None, ConnectionActor, arguments, supervisor).await {
+        Ok((actor, _)) => {
+            let heartbeat = &shared.config.heartbeat;
+            let rhythm = Rhythm {
+                interval: Duration::from_millis(heartbeat.interval_ms),
+                timeout: Duration::from_millis(heartbeat.timeout_ms),
+            };
+            let welcome = frame::welcome(unix_ms(), shared.auth.is_some());
+            let heartbeat = Heartbeat::new(rhythm, Instant::now());
+            let metrics = Arc::clone(&shared.metrics);
+            Driver::new(socket, outbox, actor, metrics, heartbeat, welcome.into()).run().await
+        }
+        Err(error) => {
+            span.in_scope(|| tracing::error!(%error, "the connection's actor did not start"));
+            Box::pin(close(socket, Close::InternalError)).await;
+            End::Server(Close::InternalError)
+        }
+    };
+    shared.metrics.connections.decrement(1.0);
+    span.in_scope(|| match end {
+        End::Client => {
+            shared.metrics.connection_closed("client", None);
+            tracing::debug!("closed by the client");
+        }
+        End::Server(reason) => {
+            shared.metrics.connection_closed("server", Some(reason.code()));
+            tracing::debug!(code = reason.code(), reason = reason.reason(), "closed");
+        }
+    });
+}

@@ -1,0 +1,110 @@
+//! The HTTP side of the port: the upgrade, health, metrics.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{any, get};
+use hyper_util::rt::TokioIo;
+use ractor::ActorCell;
+use tokio::net::TcpStream;
+
+use crate::connection::{Upgrade, serve};
+use crate::handshake;
+use crate::shared::Shared;
+
+/// What the handlers need.
+#[derive(Clone)]
+pub(crate) struct Http {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) supervisor: ActorCell,
+}
+
+/// Paths of [`monitoring`]; the WebSocket endpoint cannot have one of them.
+pub(crate) const MONITORING_PATHS: [&str; 3] = ["/health", "/ready", "/metrics"];
+
+/// The WebSocket endpoint alone, at the configured path.
+pub(crate) fn websocket(http: Http) -> Router {
+    let path = http.shared.config.path.clone();
+    Router::new().route(&path, any(upgrade)).with_state(http)
+}
+
+/// `GET /health`, `GET /ready`, `GET /metrics`.
+pub(crate) fn monitoring(http: Http) -> Router {
+    let [health_path, ready_path, metrics_path] = MONITORING_PATHS;
+    Router::new()
+        .route(health_path, get(health))
+        .route(ready_path, get(ready))
+        .route(metrics_path, get(metrics))
+        .with_state(http)
+}
+
+/// Everything the server's own port answers.
+pub(crate) fn whole(http: Http) -> Router {
+    let path = http.shared.config.path.clone();
+    let not_found = move || async move {
+        (StatusCode::NOT_FOUND, format!("Nothing here. The WebSocket endpoint is at {path}.\n"))
+    };
+    websocket(http.clone()).merge(monitoring(http)).fallback(not_found)
+}
+
+/// The process runs and answers.
+async fn health() -> &'static str {
+    "ok\n"
+}
+
+/// New clients are welcome.
+async fn ready(State(http): State<Http>) -> Response {
+    if http.shared.stopping.load(Ordering::Acquire) {
+        (StatusCode::SERVICE_UNAVAILABLE, "stopping\n").into_response()
+    } else {
+        "ready\n".into_response()
+    }
+}
+
+async fn metrics(State(http): State<Http>) -> Response {
+    let text = http.shared.metrics.handle().render();
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
+}
+
+async fn upgrade(State(http): State<Http>, mut request: Request<Body>) -> Response {
+    let response = match handshake::accept(&request, http.shared.config.allowed_origins.as_deref()) {
+        Ok(response) => response,
+        Err(refusal) => {
+            http.shared.metrics.connections_refused.increment(1);
+            return refusal.into_response();
+        }
+    };
+    let address = request
+        .extensions()
+        .get::<ConnectInfo<SocketAddr>>()
+        .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |ConnectInfo(peer)| peer.ip().to_canonical());
+    let upgraded = hyper::upgrade::on(&mut request);
+    let member = http.shared.crew.join();
+    tokio::spawn(async move {
+        // The client may be gone before the 101 has left; then there is nothing to serve.
+        if let Ok(upgraded) = upgraded.await {
+            let Http { shared, supervisor } = http;
+            // On our own listener the socket comes back as it was, without hyper's buffering around it. Both are boxed
+            // apart from the wait for the upgrade, so that the larger one does not count for the smaller.
+            match upgraded.downcast::<TokioIo<TcpStream>>() {
+                Ok(parts) => {
+                    let stream = parts.io.into_inner();
+                    let upgrade = Upgrade { stream, early: parts.read_buf.into(), address };
+                    Box::pin(serve(shared, supervisor, upgrade)).await;
+                }
+                Err(upgraded) => {
+                    let upgrade = Upgrade { stream: TokioIo::new(upgraded), early: Vec::new(), address };
+                    Box::pin(serve(shared, supervisor, upgrade)).await;
+                }
+            }
+        }
+        drop(member);
+    });
+    response
+}

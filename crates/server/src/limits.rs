@@ -1,0 +1,70 @@
+//! Every bound of the server that is not configuration, with its unit and its reason.
+
+use std::time::Duration;
+
+/// Frames in one batch. A driver takes what its socket has ready, at most this many, and reads again when they are
+/// answered: one connection's share of the server's attention.
+pub const BATCH_FRAMES: usize = 128;
+
+/// Bytes in one batch; after the frame that reaches it the batch is handed over. Keeps 128 frames of 1 MiB from piling up.
+pub const BATCH_BYTES: usize = 1024 * 1024;
+
+/// Writes under way from [`StoreHandle`](crate::StoreHandle)s at once, per server. Further ones wait for a place.
+pub const EMBEDDED_WRITES: usize = 1024;
+
+/// Intents in one group commit. More would make the first writer of the batch wait too long.
+pub const GROUP_INTENTS: usize = 1024;
+
+/// How often a permanent actor may be restarted within [`RESTART_WINDOW`] before the server gives up: an error that comes
+/// back at once is not mended by restarting.
+pub const RESTARTS: usize = 5;
+
+/// See [`RESTARTS`].
+pub const RESTART_WINDOW: Duration = Duration::from_secs(10);
+
+/// How long a writer waits for a `StoreActor` that is being restarted: rebuilding a large store from the journal takes
+/// seconds.
+pub const STORE_RESTART_WAIT: Duration = Duration::from_secs(30);
+
+/// How long a closing connection may take from our close frame to its end before its socket is dropped.
+pub const CLOSE_WAIT: Duration = Duration::from_secs(2);
+
+/// Bytes that are read and thrown away while a closing client still sends. Dropping a socket with unread input makes the
+/// kernel answer with a reset, which can overtake the close frame.
+pub const CLOSE_DRAIN_BYTES: usize = 16 * 1024 * 1024;
+
+/// How long a client may take to send its HTTP request head.
+pub const REQUEST_HEAD_WAIT: Duration = Duration::from_secs(10);
+
+/// Bytes of an HTTP request head: an upgrade with cookies and an `Authorization` header fits, a flood does not.
+pub const REQUEST_HEAD_BYTES: usize = 16 * 1024;
+
+/// TCP connections that are not (yet) WebSockets, at once: handshakes under way and health checks. One more is dropped.
+pub const HANDSHAKES: usize = 8192;
+
+/// The same, of one address, so that a single flooder leaves room for others. Clients behind one proxy share it; a
+/// handshake takes milliseconds.
+pub const HANDSHAKES_PER_ADDRESS: usize = 2048;
+
+/// Pause of the listener after a failed `accept` (out of file descriptors, say), so that it does not spin.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
+
+/// tungstenite's read buffer per connection, bytes; allocated at once, so it is most of an idle connection's memory. 1 KiB
+/// was no slower than 4 KiB (design, "facts measured").
+pub const READ_BUFFER_BYTES: usize = 1024;
+
+/// tungstenite's write buffer target per connection, bytes: frames are gathered up to this size before a write.
+pub const WRITE_BUFFER_BYTES: usize = 16 * 1024;
+
+/// How long a callback of the embedder may take to validate a token. A later answer denies.
+pub const AUTHENTICATE_WAIT: Duration = Duration::from_secs(10);
+
+/// Rows that a read may visit on the spot. A read that may visit more moves to a blocking thread, so that a large scan
+/// does not hold up the connections that share its worker thread.
+pub const INLINE_ROWS: usize = 4096;
+
+/// How often metrics are tidied up (histograms folded), so that they stay small when nobody scrapes.
+pub const METRICS_UPKEEP: Duration = Duration::from_secs(5);
+
+/// How long the store may take to finish its queue when the server stops: a few group commits on a slow disk.
+pub const STORE_FINISH_WAIT: Duration = Duration::from_secs(10);

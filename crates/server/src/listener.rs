@@ -1,0 +1,105 @@
+//! The server's own port: accepts TCP, speaks HTTP/1.1 until the upgrade.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::Router;
+use axum::extract::{ConnectInfo, Request};
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::limits;
+
+/// Accepts until `stop` changes or its sender is gone; then every connection that is still plain HTTP is dropped. Upgraded
+/// ones live on in tasks of their own.
+pub(crate) async fn accept(listener: TcpListener, router: Router, mut stop: watch::Receiver<bool>) {
+    let mut tasks = JoinSet::new();
+    let handshakes = Arc::new(Handshakes::default());
+    loop {
+        let accepted = tokio::select! {
+            _ = stop.changed() => return,
+            Some(_) = tasks.join_next() => continue,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                // Beyond the bounds the newcomer is dropped: whoever floods pays, and nobody waits in a queue.
+                if let Some(place) = handshakes.take(peer.ip()) {
+                    tasks.spawn(serve_http(stream, peer, router.clone(), place));
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "accept failed; going on");
+                tokio::time::sleep(limits::ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn serve_http(stream: TcpStream, peer: SocketAddr, router: Router, place: Place) {
+    // Small answers shall not wait for more; a socket that refuses the option works without.
+    let _ = stream.set_nodelay(true);
+    let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(ConnectInfo(peer));
+        let mut router = router.clone();
+        async move {
+            use tower_service::Service;
+            router.call(Request::from(request.map(axum::body::Body::new))).await
+        }
+    });
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits::REQUEST_HEAD_WAIT)
+        .max_buf_size(limits::REQUEST_HEAD_BYTES)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    // A client that breaks off or sends nonsense has been answered by hyper; its mistakes are not ours to report.
+    if let Err(error) = connection.await {
+        tracing::trace!(%error, %peer, "HTTP connection ended");
+    }
+    drop(place);
+}
+
+/// How many connections are in their HTTP phase, in all and by address.
+#[derive(Default)]
+struct Handshakes {
+    by_address: Mutex<(usize, HashMap<IpAddr, usize>)>,
+}
+
+/// A place among them.
+struct Place {
+    handshakes: Arc<Handshakes>,
+    address: IpAddr,
+}
+
+impl Handshakes {
+    fn take(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
+        let mut counts = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
+        let (total, by_address) = &mut *counts;
+        let own = by_address.entry(address).or_insert(0);
+        if *total >= limits::HANDSHAKES || *own >= limits::HANDSHAKES_PER_ADDRESS {
+            return None;
+        }
+        *own += 1;
+        *total += 1;
+        Some(Place { handshakes: Arc::clone(self), address })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut counts = self.handshakes.by_address.lock().unwrap_or_else(PoisonError::into_inner);
+        let (total, by_address) = &mut *counts;
+        *total -= 1;
+        if let Some(own) = by_address.get_mut(&self.address) {
+            *own -= 1;
+            if *own == 0 {
+                by_address.remove(&self.address);
+            }
+        }
+    }
+}

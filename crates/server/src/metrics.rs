@@ -1,0 +1,94 @@
+//! What the server counts, registered once per server: no global recorder, so two servers in one process count apart.
+
+use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, Recorder, SharedString, Unit};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+
+/// Declares each metric once: its field, kind, name, unit and meaning.
+macro_rules! metrics {
+    ($($(#[$doc:meta])* $field:ident: $kind:ident $name:literal $unit:ident $help:literal;)+) => {
+        /// Handles to all metrics of one server: counting is an atomic add.
+        pub(crate) struct Metrics {
+            recorder: PrometheusRecorder,
+            $($(#[$doc])* pub(crate) $field: $kind,)+
+        }
+
+        impl Metrics {
+            pub(crate) fn new() -> Self {
+                let recorder = PrometheusBuilder::new().build_recorder();
+                $(let $field = register::$kind(&recorder, $name, Unit::$unit, $help);)+
+                Self { recorder, $($field,)+ }
+            }
+        }
+
+        /// Name, kind, unit and meaning of every metric, for the documentation and its test.
+        pub(crate) const CATALOGUE: &[(&str, &str, &str, &str)] =
+            &[$(($name, stringify!($kind), stringify!($unit), $help),)+];
+    };
+}
+
+metrics! {
+    connections_opened: Counter "dunlin_connections_opened_total" Count "WebSocket connections accepted.";
+    connections_refused: Counter "dunlin_connections_refused_total" Count "Upgrades refused: wrong origin, too many of one address, stopping.";
+    connections: Gauge "dunlin_connections" Count "WebSocket connections open now.";
+    bytes_received: Counter "dunlin_received_bytes_total" Bytes "Bytes received on WebSockets that have ended.";
+    bytes_sent: Counter "dunlin_sent_bytes_total" Bytes "Bytes sent on WebSockets that have ended.";
+    requests: Counter "dunlin_requests_total" Count "Requests answered.";
+    errors: Counter "dunlin_request_errors_total" Count "Requests answered with an error.";
+    commits: Counter "dunlin_commits_total" Count "Commits made durable and published.";
+    append_failures: Counter "dunlin_journal_failures_total" Count "Group commits that the journal refused.";
+    append_seconds: Histogram "dunlin_journal_append_seconds" Seconds "Time to make one group commit durable.";
+    append_commits: Histogram "dunlin_journal_append_commits" Count "Commits in one group commit.";
+    views: Gauge "dunlin_live_views" Count "Distinct live queries maintained now.";
+    views_evaluated: Counter "dunlin_live_views_evaluated_total" Count "Evaluations of live queries.";
+    pushes_sent: Counter "dunlin_pushes_sent_total" Count "Pushes handed to sockets.";
+    pushes_merged: Counter "dunlin_pushes_merged_total" Count "Pushes replaced by a newer one before a slow socket took them.";
+    restarts: Counter "dunlin_actor_restarts_total" Count "Restarts of permanent actors.";
+    panics: Counter "dunlin_connection_failures_total" Count "Connections ended by a fault of their actor.";
+}
+
+impl Metrics {
+    /// Counts what a connection that ends has moved.
+    pub(crate) fn traffic(&self, received: u64, sent: u64) {
+        self.bytes_received.increment(received);
+        self.bytes_sent.increment(sent);
+    }
+
+    /// A connection was closed by us (`server`), with this code, or by its `client`.
+    pub(crate) fn connection_closed(&self, by: &'static str, code: Option<u16>) {
+        let mut labels = vec![Label::from_static_parts("by", by)];
+        labels.extend(code.map(|code| Label::new("code", code.to_string())));
+        let key = Key::from_parts("dunlin_connections_closed_total", labels);
+        self.recorder.register_counter(&key, &METADATA).increment(1);
+    }
+
+    pub(crate) fn handle(&self) -> PrometheusHandle {
+        self.recorder.handle()
+    }
+}
+
+const METADATA: Metadata<'static> = Metadata::new("dunlin", Level::INFO, None);
+
+#[expect(non_snake_case, reason = "each is named after the handle type it returns, for the macro above")]
+mod register {
+    use super::{Counter, Gauge, Histogram, Key, KeyName, METADATA, PrometheusRecorder, Recorder, SharedString, Unit};
+
+    pub(super) fn Counter(recorder: &PrometheusRecorder, name: &'static str, unit: Unit, help: &'static str) -> Counter {
+        recorder.describe_counter(KeyName::from(name), Some(unit), SharedString::from(help));
+        recorder.register_counter(&Key::from_static_name(name), &METADATA)
+    }
+
+    pub(super) fn Gauge(recorder: &PrometheusRecorder, name: &'static str, unit: Unit, help: &'static str) -> Gauge {
+        recorder.describe_gauge(KeyName::from(name), Some(unit), SharedString::from(help));
+        recorder.register_gauge(&Key::from_static_name(name), &METADATA)
+    }
+
+    pub(super) fn Histogram(
+        recorder: &PrometheusRecorder,
+        name: &'static str,
+        unit: Unit,
+        help: &'static str,
+    ) -> Histogram {
+        recorder.describe_histogram(KeyName::from(name), Some(unit), SharedString::from(help));
+        recorder.register_histogram(&Key::from_static_name(name), &METADATA)
+    }
+}

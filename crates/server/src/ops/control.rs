@@ -1,0 +1,121 @@
+//! Operations that need more than a snapshot: live queries, statistics, the connection's own login.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use dunlin_protocol::{Code, Error, Operation, frame};
+use serde_json::{Value, json};
+
+use super::login;
+use crate::connection::{ConnectionState, SubscriptionId, ask_live};
+use crate::live_actor::{LiveMessage, Watch};
+use crate::shared::Shared;
+
+/// Runs the operation and returns the JSON text of its `data`.
+pub(crate) async fn run(state: &mut ConnectionState, operation: Operation<'_>) -> Result<String, Error> {
+    match operation {
+        Operation::Subscribe { query, params } => subscribe(state, &query, &params).await,
+        Operation::Unsubscribe { subscription_id } => unsubscribe(state, &subscription_id),
+        Operation::ListQueries => list_queries(&state.shared).await,
+        Operation::StoreStats => store_stats(&state.shared).await.map(|stats| frame::json(&stats)),
+        Operation::ServerStats => server_stats(&state.shared).await.map(|stats| frame::json(&stats)),
+        Operation::ServerConnections => Ok(frame::json(&state.shared.registry.connections())),
+        Operation::Login { token } => login::login(state, token.into_owned()).await,
+        Operation::Logout => Ok(login::logout(state)),
+        Operation::WhoAmI => Ok(login::who_am_i(state)),
+        Operation::Read(_) | Operation::Write(_) => {
+            Err(Error::new(Code::InternalError, "A read or write took the wrong way through the server"))
+        }
+    }
+}
+
+async fn subscribe(state: &mut ConnectionState, query: &str, params: &Value) -> Result<String, Error> {
+    let limits = &state.shared.config.connection_limits;
+    let (own, total) = (limits.max_subscriptions_per_connection, limits.max_total_subscriptions);
+    if state.subscriptions.len() >= own {
+        return Err(Error::new(
+            Code::RateLimited,
+            format!("Subscription limit reached (max {own} per connection)"),
+        ));
+    }
+    if !state.seat().take_subscription(total) {
+        return Err(Error::new(Code::RateLimited, format!("Global subscription limit reached (max {total})")));
+    }
+    match watch(state, query, params).await {
+        Ok(answer) => Ok(answer),
+        Err(error) => {
+            state.seat().free_subscription();
+            Err(error)
+        }
+    }
+}
+
+async fn watch(state: &mut ConnectionState, query: &str, params: &Value) -> Result<String, Error> {
+    let bound = state.shared.published.load().query(query)?.bind(params)?;
+    let id = state.shared.last_subscription.fetch_add(1, Ordering::Relaxed) + 1;
+    let watch = Watch { query: query.into(), bound, id, watcher: Arc::clone(state.entry()) };
+    // The first push must not overtake the result.
+    state.entry().outbox.hold();
+    let result =
+        ask_live(&state.shared, |reply| LiveMessage::Watch { watch: watch.clone(), reply: Some(reply) }).await??;
+    state.subscriptions.insert(id, watch);
+    Ok(match result {
+        Some(data) => format!("{{\"subscriptionId\":\"sub-{id}\",\"data\":{data}}}"),
+        None => format!("{{\"subscriptionId\":\"sub-{id}\"}}"),
+    })
+}
+
+fn unsubscribe(state: &mut ConnectionState, subscription: &str) -> Result<String, Error> {
+    let id: Option<SubscriptionId> = subscription.strip_prefix("sub-").and_then(|number| number.parse().ok());
+    match id.filter(|id| format!("sub-{id}") == subscription && state.subscriptions.remove(id).is_some()) {
+        Some(id) => {
+            state.seat().free_subscription();
+            state.shared.feed.tell(LiveMessage::Unwatch(vec![id]));
+            state.entry().outbox.forget(id);
+            Ok("{\"unsubscribed\":true}".to_owned())
+        }
+        None => Err(Error::new(Code::NotFound, format!("Subscription \"{subscription}\" not found"))),
+    }
+}
+
+async fn list_queries(shared: &Shared) -> Result<String, Error> {
+    let counts = ask_live(shared, LiveMessage::Count).await?;
+    let snapshot = shared.published.snapshot();
+    let queries: Vec<String> = snapshot
+        .queries()
+        .map(|query| {
+            let name = query.name();
+            let active = counts.get(name).copied().unwrap_or(0);
+            format!(
+                "{{\"name\":{},\"type\":\"declarative\",\"activeSubscriptions\":{active},\"config\":{}}}",
+                frame::json(&**name),
+                query.config()
+            )
+        })
+        .collect();
+    Ok(format!("{{\"queries\":[{}]}}", queries.join(",")))
+}
+
+async fn store_stats(shared: &Shared) -> Result<Value, Error> {
+    let counts = ask_live(shared, LiveMessage::Count).await?;
+    let mut stats = json!(shared.published.load().stats());
+    stats["name"] = json!(shared.config.name);
+    stats["queries"]["activeSubscriptions"] = json!(counts.values().sum::<usize>());
+    stats["persistence"] = json!({"enabled": shared.durable});
+    stats["ttl"] = json!({"enabled": false, "checkIntervalMs": 0});
+    Ok(stats)
+}
+
+/// `server.stats`, and what [`Server::stats`](crate::Server::stats) builds on.
+pub(crate) async fn server_stats(shared: &Shared) -> Result<Value, Error> {
+    Ok(json!({
+        "name": shared.config.name,
+        "connectionCount": shared.registry.len(),
+        "authEnabled": shared.auth.is_some(),
+        "rateLimitEnabled": false,
+        "rulesEnabled": false,
+        "connections": shared.registry.totals(),
+        "store": store_stats(shared).await?,
+        "rules": null,
+    }))
+}

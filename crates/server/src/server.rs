@@ -1,0 +1,234 @@
+//! A running server, as its embedder sees it.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::Router;
+use dunlin_journal::Description;
+use dunlin_protocol::{Close, frame};
+use ractor::ActorRef;
+use serde_json::Value;
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
+
+use crate::builder::ServerBuilder;
+use crate::connection::ConnectionMessage;
+use crate::registry::ConnectionInfo;
+use crate::shared::Shared;
+use crate::store_actor::StoreMessage;
+use crate::store_handle::StoreHandle;
+use crate::{http, limits, ops};
+
+/// A running server. Dropping it ends everything at once; [`stop`](Self::stop) does it properly.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use dunlin_server::Server;
+/// use std::time::Duration;
+///
+/// let server = Server::builder().memory().port(0).bind().await?;
+/// println!("ws://{}/", server.local_addr().ok_or("not listening")?);
+/// server.stop(Duration::ZERO).await?;
+/// # Ok(())
+/// # }
+/// ```
+pub struct Server {
+    pub(crate) inner: Inner,
+}
+
+pub(crate) struct Inner {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) supervisor: ActorRef<()>,
+    pub(crate) stop_listening: watch::Sender<bool>,
+    storage: Description,
+    local: Option<SocketAddr>,
+    store_actor: watch::Receiver<Option<ActorRef<StoreMessage>>>,
+    broken: watch::Receiver<Option<String>>,
+    listener: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// Why a server ended, or did not end, as it should.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// A permanent actor failed and could not be restarted. Everything acknowledged is in the journal.
+    #[error("the server cannot go on: {0}; see the log, and start it again when the cause is mended")]
+    Broken(String),
+    /// The store did not finish its queue in time.
+    #[error("the store did not finish in time; writes that were not acknowledged may be missing")]
+    Unfinished,
+}
+
+impl ServeError {
+    /// The stable code for programs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Broken(_) => "BROKEN",
+            Self::Unfinished => "UNFINISHED",
+        }
+    }
+}
+
+impl Inner {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        supervisor: ActorRef<()>,
+        storage: Description,
+        local: Option<SocketAddr>,
+        store_actor: watch::Receiver<Option<ActorRef<StoreMessage>>>,
+        broken: watch::Receiver<Option<String>>,
+    ) -> Self {
+        let (stop_listening, _) = watch::channel(false);
+        Self { shared, supervisor, stop_listening, storage, local, store_actor, broken, listener: Mutex::new(None) }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.shared.stopping.store(true, Ordering::Release);
+        // The listener ends with its channel, every connection with its socket, every other actor with its supervisor.
+        for entry in self.shared.registry.entries() {
+            entry.outbox.close(Close::ServerShutdown);
+        }
+        self.supervisor.stop(None);
+    }
+}
+
+impl Server {
+    /// Begins to build a server.
+    pub fn builder() -> ServerBuilder {
+        ServerBuilder::default()
+    }
+
+    /// The address it listens on; `None` if it was [built](ServerBuilder::build) without a listener.
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.inner.local
+    }
+
+    /// Where the data is and how durable a write is.
+    pub fn storage(&self) -> &Description {
+        &self.inner.storage
+    }
+
+    /// The store, for reads and writes from this process.
+    pub fn store(&self) -> StoreHandle {
+        self.inner.shared.store.clone()
+    }
+
+    /// The WebSocket endpoint as an axum router, at the configured path, to merge into an application of your own. For
+    /// addresses of clients serve the application with
+    /// `into_make_service_with_connect_info::<std::net::SocketAddr>()`.
+    pub fn router(&self) -> Router {
+        http::websocket(self.http())
+    }
+
+    /// `GET /health`, `GET /ready` and `GET /metrics` as an axum router.
+    pub fn monitoring_router(&self) -> Router {
+        http::monitoring(self.http())
+    }
+
+    /// Open connections.
+    pub fn connection_count(&self) -> usize {
+        self.inner.shared.registry.len()
+    }
+
+    /// Open connections, oldest first, as `server.connections` shows them.
+    pub fn connections(&self) -> Vec<ConnectionInfo> {
+        self.inner.shared.registry.connections()
+    }
+
+    /// What `server.stats` shows, with `host`, `port` and `uptimeMs`.
+    pub async fn stats(&self) -> Result<Value, dunlin_protocol::Error> {
+        let shared = &self.inner.shared;
+        let mut stats = ops::control::server_stats(shared).await?;
+        stats["host"] = shared.config.host.clone().into();
+        stats["port"] = self.inner.local.map(|address| address.port()).into();
+        let uptime = shared.started.elapsed().as_millis();
+        stats["uptimeMs"] = u64::try_from(uptime).unwrap_or(u64::MAX).into();
+        Ok(stats)
+    }
+
+    /// Whether it takes new connections.
+    pub fn is_running(&self) -> bool {
+        !self.inner.shared.stopping.load(Ordering::Acquire)
+    }
+
+    /// Serves until `signal` completes, then stops with the configured grace period.
+    ///
+    /// # Errors
+    /// [`ServeError::Broken`] if it had to stop by itself.
+    pub async fn run_until(self, signal: impl Future<Output = ()>) -> Result<(), ServeError> {
+        let mut broken = self.inner.broken.clone();
+        let grace = Duration::from_millis(self.inner.shared.config.shutdown_grace_ms);
+        tokio::select! {
+            () = signal => self.stop(grace).await,
+            reason = broken.wait_for(Option::is_some) => {
+                let reason = reason.ok().and_then(|reason| reason.clone()).unwrap_or_else(|| "its supervisor ended".to_owned());
+                self.close_all(Close::InternalError).await;
+                Err(ServeError::Broken(reason))
+            }
+        }
+    }
+
+    /// Stops: takes no new connections, gives the open ones `grace` to leave by themselves, closes the rest, lets the store
+    /// finish. A second call does nothing.
+    pub async fn stop(&self, grace: Duration) -> Result<(), ServeError> {
+        if self.inner.shared.stopping.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        self.inner.stop_listening.send_replace(true);
+        let listener = self.inner.listener.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(listener) = listener {
+            // It ends at once; if it panicked it has ended too.
+            let _ = listener.await;
+        }
+        if !grace.is_zero() {
+            let notice = frame::shutdown(u64::try_from(grace.as_millis()).unwrap_or(u64::MAX));
+            for entry in self.inner.shared.registry.entries() {
+                entry.outbox.notice(notice.clone().into());
+            }
+            // Whether all left or the time is over: what remains is closed.
+            let _ = tokio::time::timeout(grace, self.inner.shared.crew.gone()).await;
+        }
+        self.close_all(Close::ServerShutdown).await;
+        let finished = self.finish_store().await;
+        // Its end ends the other actors, and with them their hold on the journal.
+        let _ = self.inner.supervisor.stop_and_wait(None, Some(limits::CLOSE_WAIT)).await;
+        if finished { Ok(()) } else { Err(ServeError::Unfinished) }
+    }
+
+    /// Closes all connections at once, each after the batch it is working on, and waits for their sockets.
+    async fn close_all(&self, reason: Close) {
+        for entry in self.inner.shared.registry.entries() {
+            match entry.actor().map(|actor| actor.cast(ConnectionMessage::Close(reason))) {
+                Some(Ok(())) => {}
+                // Not started yet, or over already.
+                _ => entry.outbox.close(reason),
+            }
+        }
+        let gone = self.inner.shared.crew.gone();
+        if tokio::time::timeout(2 * limits::CLOSE_WAIT, gone).await.is_err() {
+            for entry in self.inner.shared.registry.entries() {
+                entry.outbox.close(reason);
+            }
+            let _ = tokio::time::timeout(2 * limits::CLOSE_WAIT, self.inner.shared.crew.gone()).await;
+        }
+    }
+
+    /// Lets the `StoreActor` work off its queue.
+    async fn finish_store(&self) -> bool {
+        let actor = self.inner.store_actor.borrow().clone();
+        let Some(actor) = actor else { return false };
+        let (done, finished) = oneshot::channel();
+        actor.cast(StoreMessage::Finish(done)).is_ok()
+            && matches!(tokio::time::timeout(limits::STORE_FINISH_WAIT, finished).await, Ok(Ok(())))
+    }
+
+    pub(crate) fn listening(&self, task: JoinHandle<()>) {
+        *self.inner.listener.lock().unwrap_or_else(PoisonError::into_inner) = Some(task);
+    }
+}

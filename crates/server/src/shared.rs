@@ -1,0 +1,42 @@
+//! What all connections of one server look at.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::time::Instant;
+
+use crate::auth::{Authenticator, Permissions};
+use crate::config::Config;
+use crate::crew::Crew;
+use crate::feed::ChangeFeed;
+use crate::metrics::Metrics;
+use crate::published::Published;
+use crate::registry::Registry;
+use crate::store_handle::StoreHandle;
+
+/// One server's shared parts. Each is safe to use from anywhere; see `docs/actors.md` for who changes what.
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    pub(crate) published: Arc<Published>,
+    pub(crate) feed: Arc<ChangeFeed>,
+    pub(crate) store: StoreHandle,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) metrics: Arc<Metrics>,
+    /// Connections at work, for an orderly stop.
+    pub(crate) crew: Arc<Crew>,
+    /// `None`: everybody may do everything.
+    pub(crate) auth: Option<Arc<Auth>>,
+    /// Whether data survives the process.
+    pub(crate) durable: bool,
+    /// Bytes of waiting answers at which a connection pauses its work: `maxBufferedBytes × highWaterMark`.
+    pub(crate) answer_mark: usize,
+    pub(crate) last_subscription: AtomicU64,
+    pub(crate) started: Instant,
+    /// No new connections; `/ready` says so.
+    pub(crate) stopping: AtomicBool,
+}
+
+/// The embedder's callbacks.
+pub(crate) struct Auth {
+    pub(crate) authenticator: Box<dyn Authenticator>,
+    pub(crate) permissions: Box<dyn Permissions>,
+}

@@ -1,0 +1,230 @@
+//! The only writer: prepares groups of intents, makes them durable with one append, publishes, answers.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use dunlin_journal::{Batch, Journal, JournalError};
+use dunlin_store::{Commit, Context, IdSource, Intent, Outcome, Snapshot, StoreError};
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use tokio::sync::oneshot;
+
+use crate::feed::ChangeFeed;
+use crate::limits;
+use crate::metrics::Metrics;
+use crate::published::Published;
+use crate::time::unix_ms;
+
+/// What became of one intent.
+pub(crate) type Written = Result<Outcome, WriteError>;
+
+/// Why a write was not done.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum WriteError {
+    /// The store refused it; nothing has changed.
+    #[error(transparent)]
+    Refused(#[from] StoreError),
+    /// The journal could not make it durable; nothing has changed.
+    #[error("The write could not be made durable and was not done: {0}")]
+    NotDurable(Arc<JournalError>),
+    /// A record, changes or a definition given by code was not a JSON object.
+    #[error("The {what} must be a JSON object")]
+    NotAnObject {
+        /// Which argument.
+        what: &'static str,
+    },
+    /// The server stopped or restarted its store while the write was under way.
+    #[error("The store was interrupted while this write was under way: it may or may not have happened; read before you repeat it")]
+    Interrupted,
+}
+
+/// Writes that belong together in order, and where their results go.
+pub(crate) struct WriteGroup {
+    pub(crate) intents: Vec<Intent>,
+    pub(crate) reply: oneshot::Sender<Vec<Written>>,
+}
+
+pub(crate) enum StoreMessage {
+    /// Queue a group.
+    Write(WriteGroup),
+    /// Work off what is queued: sent by the actor to itself, so that it lands behind all groups that came in meanwhile.
+    Commit,
+    /// Work off everything and answer: nothing is queued any more.
+    Finish(oneshot::Sender<()>),
+}
+
+pub(crate) struct StoreActor;
+
+/// What the actor needs and does not own.
+#[derive(Clone)]
+pub(crate) struct StoreArguments {
+    pub(crate) journal: Arc<dyn Journal>,
+    pub(crate) published: Arc<Published>,
+    pub(crate) feed: Arc<ChangeFeed>,
+    pub(crate) metrics: Arc<Metrics>,
+    /// After a failure: the published state may lack what was appended and not published yet.
+    pub(crate) recover: bool,
+}
+
+pub(crate) struct StoreState {
+    shared: StoreArguments,
+    ids: RandomIds,
+    queue: VecDeque<WriteGroup>,
+    commit_due: bool,
+    last_time: u64,
+}
+
+/// Random bits seeded by the operating system.
+struct RandomIds(StdRng);
+
+impl IdSource for RandomIds {
+    fn next(&mut self) -> u128 {
+        (u128::from(self.0.next_u64()) << 64) | u128::from(self.0.next_u64())
+    }
+}
+
+impl Actor for StoreActor {
+    type Msg = StoreMessage;
+    type State = StoreState;
+    type Arguments = StoreArguments;
+
+    async fn pre_start(
+        &self,
+        _: ActorRef<StoreMessage>,
+        shared: StoreArguments,
+    ) -> Result<StoreState, ActorProcessingErr> {
+        if shared.recover {
+            catch_up(&shared).await?;
+        }
+        let ids = RandomIds(StdRng::try_from_rng(&mut rand::rngs::SysRng)?);
+        Ok(StoreState { shared, ids, queue: VecDeque::new(), commit_due: false, last_time: 0 })
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<StoreMessage>,
+        message: StoreMessage,
+        state: &mut StoreState,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            StoreMessage::Write(group) => state.queue.push_back(group),
+            StoreMessage::Commit => {
+                state.commit_due = false;
+                state.commit().await?;
+            }
+            StoreMessage::Finish(done) => {
+                while !state.queue.is_empty() {
+                    state.commit().await?;
+                }
+                let _ = done.send(());
+            }
+        }
+        if !state.queue.is_empty() && !state.commit_due {
+            state.commit_due = true;
+            myself.cast(StoreMessage::Commit)?;
+        }
+        Ok(())
+    }
+}
+
+/// Takes the newest durable state from the journal: a panic between append and publish leaves more there than is published.
+async fn catch_up(shared: &StoreArguments) -> Result<(), ActorProcessingErr> {
+    let journal = Arc::clone(&shared.journal);
+    let recovered = tokio::task::spawn_blocking(move || journal.recover()).await??;
+    shared.published.store(recovered);
+    shared.feed.everything_changed();
+    Ok(())
+}
+
+impl StoreState {
+    /// Time for the next commit: the wall clock, but never backwards.
+    fn now(&mut self) -> u64 {
+        self.last_time = self.last_time.max(unix_ms());
+        self.last_time
+    }
+
+    /// Works off queued groups, up to the bound of one commit.
+    async fn commit(&mut self) -> Result<(), ActorProcessingErr> {
+        let mut next = self.shared.published.snapshot();
+        let mut prepared = Vec::new();
+        let mut answers = Vec::new();
+        let mut intents = 0;
+        while intents < limits::GROUP_INTENTS {
+            let Some(group) = self.queue.pop_front() else { break };
+            intents += group.intents.len();
+            let mut written = Vec::with_capacity(group.intents.len());
+            for intent in group.intents {
+                written.push(self.write(&mut next, &mut prepared, intent)?);
+            }
+            answers.push((group.reply, written));
+        }
+        let commits = Arc::new(prepared);
+        if !commits.is_empty() {
+            match self.append(&commits, &next).await? {
+                Ok(()) => {
+                    self.shared.published.store(next);
+                    self.shared.metrics.commits.increment(commits.len() as u64);
+                }
+                Err(error) => {
+                    // `next` is dropped: the state is what was last durable. Refusals in the batch may rest on writes that
+                    // did not happen, so nobody's answer stands.
+                    tracing::error!(%error, writes = commits.len(), "journal append failed; the writes were not done");
+                    self.shared.metrics.append_failures.increment(1);
+                    let error = WriteError::NotDurable(Arc::new(error));
+                    for (reply, written) in answers {
+                        // A writer that is gone does not need its answer; here and below.
+                        let _ = reply.send(vec![Err(error.clone()); written.len()]);
+                    }
+                    return Ok(());
+                }
+            }
+        }
+        for (reply, written) in answers {
+            let _ = reply.send(written);
+        }
+        self.shared.feed.changed(&commits);
+        Ok(())
+    }
+
+    /// Prepares one intent against `next` and applies it there. An intent the store refuses changes nothing.
+    fn write(
+        &mut self,
+        next: &mut Snapshot,
+        commits: &mut Vec<Commit>,
+        intent: Intent,
+    ) -> Result<Written, ActorProcessingErr> {
+        let now = self.now();
+        match next.prepare(intent, &mut Context { now, ids: &mut self.ids }) {
+            Ok(prepared) => {
+                if let Some(commit) = prepared.commit {
+                    // What was prepared against this very state must fit it; if not, `next` is damaged and the actor ends.
+                    next.apply(&commit)?;
+                    commits.push(commit);
+                }
+                Ok(Ok(prepared.outcome))
+            }
+            Err(refusal) => Ok(Err(refusal.into())),
+        }
+    }
+
+    async fn append(
+        &self,
+        commits: &Arc<Vec<Commit>>,
+        next: &Snapshot,
+    ) -> Result<Result<(), JournalError>, ActorProcessingErr> {
+        let started = Instant::now();
+        let journal = &self.shared.journal;
+        let result = if journal.blocks() {
+            let (journal, commits, next) = (Arc::clone(journal), Arc::clone(commits), next.clone());
+            tokio::task::spawn_blocking(move || journal.append(Batch { commits: &commits, next: &next })).await?
+        } else {
+            journal.append(Batch { commits, next })
+        };
+        self.shared.metrics.append_seconds.record(started.elapsed());
+        self.shared.metrics.append_commits.record(commits.len() as f64);
+        Ok(result)
+    }
+}

@@ -1,0 +1,128 @@
+//! The door to the store for everybody in this process: connections, and services that embed the server.
+
+use std::sync::Arc;
+
+use dunlin_store::{Intent, Outcome, Record, Snapshot};
+use ractor::ActorRef;
+use serde_json::{Map, Value};
+use tokio::sync::{Semaphore, oneshot, watch};
+
+use crate::limits;
+use crate::published::Published;
+use crate::store_actor::{StoreMessage, WriteError, WriteGroup, Written};
+
+/// Reads and writes the store of a running server from the same process. Cheap to clone.
+///
+/// Writes go the same way as those of clients: an answer means durable. Permissions do not apply; the embedder is trusted.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use dunlin_server::Server;
+/// use serde_json::json;
+///
+/// let server = Server::builder().memory().port(0).bind().await?;
+/// let store = server.store();
+/// store.define_bucket("notes", json!({"key": "id", "schema": {"id": {"type": "string"}, "text": {"type": "string"}}})).await?;
+/// let record = store.insert("notes", json!({"id": "n1", "text": "hello"})).await?;
+/// assert_eq!(record.version(), 1);
+/// assert_eq!(store.snapshot().bucket("notes")?.len(), 1);
+/// server.stop(std::time::Duration::ZERO).await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct StoreHandle {
+    published: Arc<Published>,
+    /// The running `StoreActor`; `None` while it is being restarted.
+    actor: watch::Receiver<Option<ActorRef<StoreMessage>>>,
+    embedded: Arc<Semaphore>,
+}
+
+impl StoreHandle {
+    pub(crate) fn new(
+        published: Arc<Published>,
+        actor: watch::Receiver<Option<ActorRef<StoreMessage>>>,
+    ) -> Self {
+        Self { published, actor, embedded: Arc::new(Semaphore::new(limits::EMBEDDED_WRITES)) }
+    }
+
+    /// The newest durable state. It does not change any more: take a new one to see later writes.
+    pub fn snapshot(&self) -> Snapshot {
+        self.published.snapshot()
+    }
+
+    /// Inserts `record`, a JSON object, and returns it as stored.
+    pub async fn insert(&self, bucket: &str, record: Value) -> Result<Record, WriteError> {
+        let data = object("record", record)?;
+        self.record(Intent::Insert { bucket: bucket.to_owned(), data }).await
+    }
+
+    /// Changes the members in `changes`, a JSON object, of the record `key` and returns it as stored.
+    pub async fn update(&self, bucket: &str, key: Value, changes: Value) -> Result<Record, WriteError> {
+        let changes = object("changes", changes)?;
+        self.record(Intent::Update { bucket: bucket.to_owned(), key, changes }).await
+    }
+
+    /// Removes the record `key`; whether it was there.
+    pub async fn delete(&self, bucket: &str, key: Value) -> Result<bool, WriteError> {
+        match self.execute(Intent::Delete { bucket: bucket.to_owned(), key }).await? {
+            Outcome::Deleted { existed } => Ok(existed),
+            _ => Err(WriteError::Interrupted),
+        }
+    }
+
+    /// Defines a bucket; `config` as in `store.defineBucket`.
+    pub async fn define_bucket(&self, name: &str, config: Value) -> Result<(), WriteError> {
+        let config = object("config", config)?;
+        self.execute(Intent::DefineBucket { name: name.to_owned(), config }).await.map(drop)
+    }
+
+    /// Defines a declarative query; `config` as in `store.defineQuery`.
+    pub async fn define_query(&self, name: &str, config: Value) -> Result<(), WriteError> {
+        let config = object("config", config)?;
+        self.execute(Intent::DefineQuery { name: name.to_owned(), config }).await.map(drop)
+    }
+
+    /// Executes any write.
+    pub async fn execute(&self, intent: Intent) -> Result<Outcome, WriteError> {
+        let _permit = self.embedded.acquire().await.map_err(|_| WriteError::Interrupted)?;
+        self.write(vec![intent]).await.pop().unwrap_or(Err(WriteError::Interrupted))
+    }
+
+    async fn record(&self, intent: Intent) -> Result<Record, WriteError> {
+        match self.execute(intent).await? {
+            Outcome::Record(record) => Ok(record),
+            _ => Err(WriteError::Interrupted),
+        }
+    }
+
+    /// Executes a group in order; an empty answer means that it was interrupted.
+    pub(crate) async fn write(&self, intents: Vec<Intent>) -> Vec<Written> {
+        let (reply, written) = oneshot::channel();
+        let mut message = StoreMessage::Write(WriteGroup { intents, reply });
+        let mut running = self.actor.clone();
+        loop {
+            let actor = running.borrow_and_update().clone();
+            if let Some(actor) = actor {
+                match actor.cast(message) {
+                    Ok(()) => return written.await.unwrap_or_default(),
+                    // Not taken: the actor is gone. The group comes back and waits for the next one.
+                    Err(ractor::MessagingErr::SendErr(back)) => message = back,
+                    Err(_) => return Vec::new(),
+                }
+            }
+            let restart = tokio::time::timeout(limits::STORE_RESTART_WAIT, running.changed()).await;
+            if !matches!(restart, Ok(Ok(()))) {
+                return Vec::new();
+            }
+        }
+    }
+}
+
+fn object(what: &'static str, value: Value) -> Result<Map<String, Value>, WriteError> {
+    match value {
+        Value::Object(object) => Ok(object),
+        _ => Err(WriteError::NotAnObject { what }),
+    }
+}

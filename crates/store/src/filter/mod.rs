@@ -1,0 +1,170 @@
+//! Which records: the filter grammar of protocol 1.0.0, parsed once, checked whole, evaluated on typed values.
+
+mod parse;
+
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+use crate::value::{Constant, utf16_order};
+use crate::{Definition, FieldValue, Member, Record};
+
+pub(crate) use parse::Parameters;
+
+/// A checked filter. [`Filter::default`] matches every record.
+///
+/// ```
+/// use dunlin_store::Filter;
+/// use serde_json::json;
+///
+/// let filter = json!({"age": {"$gte": 18, "$lt": 65}, "$or": [{"role": "admin"}, {"tags": {"$exists": true}}]});
+/// assert!(Filter::parse(filter.as_object().unwrap()).is_ok());
+///
+/// let filter = json!({"age": {"$atleast": 18}});
+/// let error = Filter::parse(filter.as_object().unwrap()).unwrap_err();
+/// assert_eq!(error.details().unwrap()[0]["field"], "age.$atleast");
+/// ```
+///
+/// Semantics: values are equal if type and value are (numbers by value, `1` equals `1.0`). `null` equals only `null`,
+/// never an absent member. An object or array equals nothing. `$gt $gte $lt $lte $between` relate numbers to numbers
+/// and strings to strings (by UTF-16 code units) and are false otherwise. `$neq` and `$nin` are the negations of
+/// equality, so they match absent members. Nothing depends on whether a field is indexed.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// The member each test looks at, by the test's number.
+    names: Vec<Arc<str>>,
+    root: Node,
+}
+
+#[derive(Debug, Clone)]
+enum Node {
+    All(Vec<Node>),
+    Any(Vec<Node>),
+    Test { name: usize, test: Test },
+}
+
+impl Default for Node {
+    fn default() -> Self {
+        Self::All(Vec::new())
+    }
+}
+
+/// One test of one member. Where an operand may be an object or array, `None` stands for it: it equals nothing.
+#[derive(Debug, Clone)]
+enum Test {
+    Equals(Option<Constant>),
+    Differs(Option<Constant>),
+    Related(Relation, Constant),
+    Between(Constant, Constant),
+    In(Vec<Constant>),
+    NotIn(Vec<Constant>),
+    /// The operand in lower case.
+    Contains(Box<str>),
+    StartsWith(Box<str>),
+    EndsWith(Box<str>),
+    Exists(bool),
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Relation {
+    Greater,
+    GreaterOrEqual,
+    Less,
+    LessOrEqual,
+}
+
+impl Filter {
+    /// Whether the filter matches everything because it has no parts.
+    pub fn is_empty(&self) -> bool {
+        matches!(&self.root, Node::All(nodes) if nodes.is_empty())
+    }
+
+    /// The filter ready to be tried on records of a bucket.
+    pub fn matcher<'a>(&'a self, definition: &Definition) -> Matcher<'a> {
+        let members = self.names.iter().map(|name| definition.member(name)).collect();
+        Matcher { root: &self.root, members }
+    }
+
+    /// The `member = value` tests that every matching record must pass.
+    pub(crate) fn equalities(&self) -> impl Iterator<Item = (&str, &Constant)> {
+        let nodes = match &self.root {
+            Node::All(nodes) => nodes.as_slice(),
+            other => std::slice::from_ref(other),
+        };
+        nodes.iter().filter_map(|node| match node {
+            Node::Test { name, test: Test::Equals(Some(value)) } => Some((&**self.names.get(*name)?, value)),
+            _ => None,
+        })
+    }
+}
+
+/// A filter with its member names resolved against one bucket's definition.
+#[derive(Debug, Clone)]
+pub struct Matcher<'a> {
+    root: &'a Node,
+    members: Vec<Member>,
+}
+
+impl Matcher<'_> {
+    /// Whether the record matches.
+    pub fn matches(&self, record: &Record) -> bool {
+        self.node(self.root, record)
+    }
+
+    fn node(&self, node: &Node, record: &Record) -> bool {
+        match node {
+            Node::All(nodes) => nodes.iter().all(|node| self.node(node, record)),
+            Node::Any(nodes) => nodes.iter().any(|node| self.node(node, record)),
+            Node::Test { name, test } => {
+                self.members.get(*name).is_some_and(|member| test.holds(&record.get(member)))
+            }
+        }
+    }
+}
+
+impl Test {
+    fn holds(&self, value: &FieldValue<'_>) -> bool {
+        match self {
+            Self::Equals(operand) => equal(operand.as_ref(), value),
+            Self::Differs(operand) => !equal(operand.as_ref(), value),
+            Self::Related(relation, operand) => {
+                compare(value, operand).is_some_and(|order| relation.holds(order))
+            }
+            Self::Between(low, high) => {
+                compare(value, low).is_some_and(Ordering::is_ge)
+                    && compare(value, high).is_some_and(Ordering::is_le)
+            }
+            Self::In(operands) => operands.iter().any(|operand| operand.equals(value)),
+            Self::NotIn(operands) => !operands.iter().any(|operand| operand.equals(value)),
+            Self::Contains(operand) => {
+                value.as_str().is_some_and(|text| text.to_lowercase().contains(&**operand))
+            }
+            Self::StartsWith(operand) => value.as_str().is_some_and(|text| text.starts_with(&**operand)),
+            Self::EndsWith(operand) => value.as_str().is_some_and(|text| text.ends_with(&**operand)),
+            Self::Exists(exists) => *exists != value.is_nullish(),
+        }
+    }
+}
+
+impl Relation {
+    fn holds(self, order: Ordering) -> bool {
+        match self {
+            Self::Greater => order.is_gt(),
+            Self::GreaterOrEqual => order.is_ge(),
+            Self::Less => order.is_lt(),
+            Self::LessOrEqual => order.is_le(),
+        }
+    }
+}
+
+fn equal(operand: Option<&Constant>, value: &FieldValue<'_>) -> bool {
+    operand.is_some_and(|operand| operand.equals(value))
+}
+
+/// How a value stands to an operand, if they are comparable.
+fn compare(value: &FieldValue<'_>, operand: &Constant) -> Option<Ordering> {
+    match (value, operand) {
+        (FieldValue::Number(a), Constant::Number(b)) => Some(a.cmp(b)),
+        (FieldValue::Str(a), Constant::Str(b)) => Some(utf16_order(a, b)),
+        _ => None,
+    }
+}

@@ -1,0 +1,352 @@
+//! Reads a filter: every part is checked, every fault told with its path, nothing skipped.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+
+use super::{Filter, Node, Relation, Test};
+use crate::limits::{MAX_FAULTS, MAX_FILTER_DEPTH, MAX_FILTER_TESTS};
+use crate::value::{Constant, FieldValue};
+use crate::{Issue, StoreError};
+
+/// What `{{ params.name }}` strings mean while a filter is read.
+pub(crate) enum Parameters<'a> {
+    /// Nothing: they are ordinary strings.
+    Literal,
+    /// Places for values that come later. They are taken to fit wherever a value can stand.
+    Open,
+    /// These values.
+    Given(&'a Map<String, Value>),
+}
+
+/// The parameters a filter has asked for, and the values it got as canonical JSON text.
+pub(crate) type Used = BTreeMap<String, String>;
+
+impl Filter {
+    /// Reads a filter of the grammar of protocol 1.0.0: `{field: value | {$op: operand, …}, $or: […], $and: […]}`.
+    ///
+    /// # Errors
+    /// [`StoreError::InvalidFilter`] with every fault and its path: an unknown operator or `$name`, an operand of the
+    /// wrong type, too much depth or size.
+    pub fn parse(filter: &Map<String, Value>) -> Result<Self, StoreError> {
+        Self::read(filter, Parameters::Literal)
+            .map(|(filter, _)| filter)
+            .map_err(|issues| StoreError::InvalidFilter { issues })
+    }
+
+    /// Reads a filter that may have parameters.
+    pub(crate) fn read(
+        filter: &Map<String, Value>,
+        parameters: Parameters<'_>,
+    ) -> Result<(Self, Used), Vec<Issue>> {
+        let mut reader =
+            Reader { parameters, used: Used::new(), filter: Self::default(), size: 0, issues: Vec::new() };
+        let root = reader.group(filter, "", 1);
+        if reader.size > MAX_FILTER_TESTS {
+            reader.fault("", "limit", format!("At most {MAX_FILTER_TESTS} tests and values are possible"));
+        }
+        if !reader.issues.is_empty() {
+            return Err(reader.issues);
+        }
+        reader.filter.root = root;
+        Ok((reader.filter, reader.used))
+    }
+}
+
+struct Reader<'a> {
+    parameters: Parameters<'a>,
+    used: Used,
+    filter: Filter,
+    size: usize,
+    issues: Vec<Issue>,
+}
+
+/// An operand after parameters.
+enum Operand<'v> {
+    /// A value that stands in the filter.
+    Written(&'v Value),
+    /// A value that a parameter gave: never read as anything but a plain value.
+    Bound(&'v Value),
+    /// Not known (yet): an open parameter, or a missing one that has been reported.
+    Open,
+}
+
+impl<'a> Reader<'a> {
+    fn fault(&mut self, path: &str, code: &'static str, message: impl Into<String>) {
+        if self.issues.len() < MAX_FAULTS {
+            let path = if path.is_empty() { "filter" } else { path };
+            self.issues.push(Issue::new(path, code, message));
+        }
+    }
+
+    fn group(&mut self, filter: &Map<String, Value>, path: &str, depth: usize) -> Node {
+        if depth > MAX_FILTER_DEPTH {
+            self.fault(path, "limit", format!("Nested deeper than {MAX_FILTER_DEPTH} levels"));
+            return Node::default();
+        }
+        let mut nodes = Vec::with_capacity(filter.len());
+        for (name, condition) in filter {
+            if self.size > MAX_FILTER_TESTS {
+                break;
+            }
+            let path = join(path, name);
+            match name.as_str() {
+                "$or" => nodes.push(Node::Any(self.alternatives(condition, &path, depth))),
+                "$and" => nodes.extend(self.alternatives(condition, &path, depth)),
+                _ if name.starts_with('$') => {
+                    self.fault(&path, "unknown", "Expected a field name, $or or $and");
+                }
+                _ => self.condition(name, condition, &path, &mut nodes),
+            }
+        }
+        Node::All(nodes)
+    }
+
+    fn alternatives(&mut self, filters: &Value, path: &str, depth: usize) -> Vec<Node> {
+        let Some(filters) = filters.as_array() else {
+            self.fault(path, "type", "Expected an array of filters");
+            return Vec::new();
+        };
+        let mut nodes = Vec::with_capacity(filters.len().min(MAX_FILTER_TESTS));
+        for (i, filter) in filters.iter().enumerate() {
+            self.size += 1;
+            if self.size > MAX_FILTER_TESTS {
+                break;
+            }
+            let path = format!("{path}[{i}]");
+            match filter.as_object() {
+                Some(filter) => nodes.push(self.group(filter, &path, depth + 1)),
+                None => self.fault(&path, "type", "Expected a filter object"),
+            }
+        }
+        nodes
+    }
+
+    fn condition(&mut self, field: &str, condition: &Value, path: &str, nodes: &mut Vec<Node>) {
+        let name = self.filter.names.len();
+        self.filter.names.push(field.into());
+        let is_set =
+            |set: &&Map<String, Value>| !set.is_empty() && set.keys().all(|name| name.starts_with('$'));
+        if let Some(operators) = condition.as_object().filter(is_set) {
+            for (operator, operand) in operators {
+                self.size += 1;
+                if let Some(test) = self.operator(operator, operand, &join(path, operator)) {
+                    nodes.push(Node::Test { name, test });
+                }
+            }
+        } else {
+            self.size += 1;
+            let test = Test::Equals(self.scalar(condition, path));
+            nodes.push(Node::Test { name, test });
+        }
+    }
+
+    /// One operator; `None` if it is wrong, or stands on a parameter that is not known yet.
+    fn operator(&mut self, operator: &str, operand: &Value, path: &str) -> Option<Test> {
+        Some(match operator {
+            "$eq" => Test::Equals(self.scalar(operand, path)),
+            "$neq" => Test::Differs(self.scalar(operand, path)),
+            "$gt" => Test::Related(Relation::Greater, self.ordered(operand, path)?),
+            "$gte" => Test::Related(Relation::GreaterOrEqual, self.ordered(operand, path)?),
+            "$lt" => Test::Related(Relation::Less, self.ordered(operand, path)?),
+            "$lte" => Test::Related(Relation::LessOrEqual, self.ordered(operand, path)?),
+            "$in" => Test::In(self.list(operand, path)?),
+            "$nin" => Test::NotIn(self.list(operand, path)?),
+            "$contains" => Test::Contains(self.text(operand, path)?.to_lowercase().into()),
+            "$startsWith" => Test::StartsWith(self.text(operand, path)?.into()),
+            "$endsWith" => Test::EndsWith(self.text(operand, path)?.into()),
+            "$exists" => Test::Exists(self.flag(operand, path)?),
+            "$between" => return self.between(operand, path),
+            _ => {
+                let message = "Expected one of: $eq, $neq, $gt, $gte, $lt, $lte, $in, $nin, $contains, $startsWith, \
+                               $endsWith, $exists, $between";
+                self.fault(path, "unknown", message);
+                return None;
+            }
+        })
+    }
+
+    fn scalar(&mut self, operand: &Value, path: &str) -> Option<Constant> {
+        match self.resolve(operand, path, false) {
+            Operand::Written(value) | Operand::Bound(value) => Constant::of_value(value),
+            Operand::Open => None,
+        }
+    }
+
+    /// An operand of an order relation: a number or a string.
+    fn ordered(&mut self, operand: &Value, path: &str) -> Option<Constant> {
+        let (Operand::Written(value) | Operand::Bound(value)) = self.resolve(operand, path, false) else {
+            return None;
+        };
+        let constant =
+            Constant::of_value(value).filter(|value| matches!(value, Constant::Number(_) | Constant::Str(_)));
+        if constant.is_none() {
+            self.fault(path, "type", "Expected a number or a string");
+        }
+        constant
+    }
+
+    fn text(&mut self, operand: &Value, path: &str) -> Option<String> {
+        let (Operand::Written(value) | Operand::Bound(value)) = self.resolve(operand, path, false) else {
+            return None;
+        };
+        let text = value.as_str().map(str::to_owned);
+        if text.is_none() {
+            self.fault(path, "type", "Expected a string");
+        }
+        text
+    }
+
+    fn flag(&mut self, operand: &Value, path: &str) -> Option<bool> {
+        let (Operand::Written(value) | Operand::Bound(value)) = self.resolve(operand, path, false) else {
+            return None;
+        };
+        let flag = value.as_bool();
+        if flag.is_none() {
+            self.fault(path, "type", "Expected true or false");
+        }
+        flag
+    }
+
+    /// The values of `$in` and `$nin`. Objects and arrays among them equal nothing and are left out.
+    fn list(&mut self, operand: &Value, path: &str) -> Option<Vec<Constant>> {
+        match self.elements(operand, path)? {
+            (elements, true) => Some(elements.iter().filter_map(Constant::of_value).collect()),
+            (elements, false) => {
+                let scalar = |(i, element): (usize, &Value)| self.scalar(element, &format!("{path}[{i}]"));
+                Some(elements.iter().enumerate().filter_map(scalar).collect())
+            }
+        }
+    }
+
+    fn between(&mut self, operand: &Value, path: &str) -> Option<Test> {
+        let (elements, bound) = self.elements(operand, path)?;
+        let [low, high] = elements.as_ref() else {
+            self.fault(path, "type", "Expected an array of two values, the lower and the upper bound");
+            return None;
+        };
+        let (low, high) = if bound {
+            (Constant::of_value(low), Constant::of_value(high))
+        } else {
+            let low = self.ordered(low, &format!("{path}[0]"));
+            (low, self.ordered(high, &format!("{path}[1]")))
+        };
+        match (low?, high?) {
+            (low @ Constant::Number(_), high @ Constant::Number(_))
+            | (low @ Constant::Str(_), high @ Constant::Str(_)) => Some(Test::Between(low, high)),
+            _ => {
+                self.fault(path, "type", "Expected two numbers or two strings");
+                None
+            }
+        }
+    }
+
+    /// The elements of an array operand, and whether a parameter gave them.
+    fn elements<'v>(&mut self, operand: &'v Value, path: &str) -> Option<(Cow<'v, [Value]>, bool)>
+    where
+        'a: 'v,
+    {
+        let (value, bound) = match self.resolve(operand, path, true) {
+            Operand::Written(value) => (value, false),
+            Operand::Bound(value) => (value, true),
+            Operand::Open => return None,
+        };
+        let Some(elements) = value.as_array() else {
+            self.fault(path, "type", "Expected an array");
+            return None;
+        };
+        self.size += elements.len();
+        if self.size > MAX_FILTER_TESTS {
+            return None;
+        }
+        Some((Cow::Borrowed(elements), bound))
+    }
+
+    /// Replaces a parameter by its value. Only plain values come out, so a parameter can never become an operator;
+    /// `list` says whether an array of them may.
+    fn resolve<'v>(&mut self, operand: &'v Value, path: &str, list: bool) -> Operand<'v>
+    where
+        'a: 'v,
+    {
+        let name = match (&self.parameters, operand) {
+            (Parameters::Open | Parameters::Given(_), Value::String(text)) => parameter(text),
+            _ => None,
+        };
+        let Some(name) = name else { return Operand::Written(operand) };
+        let given = match self.parameters {
+            Parameters::Given(given) => given,
+            Parameters::Open | Parameters::Literal => {
+                self.used.insert(name.to_owned(), String::new());
+                return Operand::Open;
+            }
+        };
+        let Some(value) = given.get(name) else {
+            let message = format!("Missing parameter \"{name}\", which the filter needs at {path}");
+            self.fault(&format!("params.{name}"), "required", message);
+            return Operand::Open;
+        };
+        let plain = |value: &Value| !value.is_object() && !value.is_array();
+        let fits = match value {
+            Value::Array(elements) => list && elements.iter().all(plain),
+            other => plain(other),
+        };
+        if !fits {
+            let expected =
+                if list { "an array of plain values" } else { "a string, number, boolean or null" };
+            self.fault(&format!("params.{name}"), "type", format!("Expected {expected}"));
+            return Operand::Open;
+        }
+        self.used.insert(name.to_owned(), canonical(value));
+        Operand::Bound(value)
+    }
+}
+
+fn join(path: &str, name: &str) -> String {
+    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
+}
+
+/// One text for all ways to write the same plain value (`1`, `1.0`).
+fn canonical(value: &Value) -> String {
+    match value {
+        Value::Array(elements) => {
+            let elements: Vec<String> = elements.iter().map(canonical).collect();
+            format!("[{}]", elements.join(","))
+        }
+        plain => FieldValue::of_value(plain).to_json().unwrap_or_default().into_owned(),
+    }
+}
+
+/// The name in a string that is exactly `{{ params.<name> }}`.
+fn parameter(text: &str) -> Option<&str> {
+    let name = text.strip_prefix("{{")?.strip_suffix("}}")?.trim().strip_prefix("params.")?;
+    let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    (!name.is_empty() && name.chars().all(word)).then_some(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parameter;
+
+    #[test]
+    fn what_is_a_parameter() {
+        for text in ["{{params.a_1}}", "{{ params.a_1 }}", "{{\t\nparams.a_1  }}"] {
+            assert_eq!(parameter(text), Some("a_1"), "{text}");
+        }
+        let literal = [
+            "{{ params.a }} ",
+            " {{params.a}}",
+            "{{params.a.b}}",
+            "{{params.a-b}}",
+            "{{params .a}}",
+            "{{ a }}",
+            "{{params.}}",
+            "{{}}",
+            "{{",
+            "params.a",
+        ];
+        for text in literal {
+            assert_eq!(parameter(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! Declarative queries: defined as data, checked once, bound to parameters, evaluated on a snapshot.
+
+mod bind;
+mod evaluate;
+mod parse;
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use crate::Aggregate;
+
+pub use bind::BoundQuery;
+
+/// A declarative query: `{bucket, filter?, sort?, offset?, limit?, fields?, aggregate?}`.
+///
+/// ```
+/// use dunlin_store::Query;
+/// use serde_json::json;
+///
+/// let config = json!({
+///     "bucket": "tasks",
+///     "filter": {"owner": "{{ params.owner }}", "done": false},
+///     "sort": {"due": "asc"},
+///     "limit": 10,
+/// });
+/// let query = Query::parse("open-tasks", config.as_object().unwrap())?;
+/// let bound = query.bind(&json!({"owner": "ada"}))?;
+/// assert_eq!(bound.bucket(), "tasks");
+/// assert_eq!(bound, query.bind(&json!({"owner": "ada", "unused": 1}))?);
+///
+/// let missing = query.bind(&json!({})).unwrap_err();
+/// assert_eq!(missing.details().unwrap()[0]["field"], "params.owner");
+/// # Ok::<(), dunlin_store::StoreError>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Query {
+    name: Arc<str>,
+    config: Arc<str>,
+    bucket: Arc<str>,
+    filter: Map<String, Value>,
+    shape: Arc<Shape>,
+}
+
+/// What a query makes of the matching records.
+#[derive(Debug)]
+struct Shape {
+    sort: Vec<(String, Direction)>,
+    offset: usize,
+    limit: Option<usize>,
+    fields: Vec<String>,
+    fold: Option<Fold>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Direction {
+    Ascending,
+    Descending,
+}
+
+/// An aggregate, alone or for each group.
+#[derive(Debug)]
+struct Fold {
+    function: Aggregate,
+    field: String,
+    group_by: Option<Vec<String>>,
+}
+
+impl Query {
+    /// Its name.
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// Its definition as given, JSON text.
+    pub fn config(&self) -> &Arc<str> {
+        &self.config
+    }
+
+    /// The bucket it reads. It may have been dropped since the query was defined.
+    pub fn bucket(&self) -> &Arc<str> {
+        &self.bucket
+    }
+}

@@ -1,0 +1,161 @@
+//! The whole state as one immutable value.
+
+use std::sync::Arc;
+
+use imbl::OrdMap;
+use serde::Serialize;
+use serde_json::Map;
+
+use crate::{Bucket, BucketId, Query, StoreError};
+
+/// A picture of all buckets and queries at one position of history. Immutable for everybody who holds a clone; a clone
+/// costs a few reference counts, as everything is shared.
+///
+/// ```
+/// let empty = dunlin_store::Snapshot::new("epoch-1");
+/// assert_eq!((empty.epoch(), empty.position()), ("epoch-1", 0));
+/// assert_eq!(empty.buckets().count(), 0);
+/// ```
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    pub(crate) epoch: Arc<str>,
+    pub(crate) position: u64,
+    /// The next bucket id; ids are never given twice.
+    pub(crate) next_bucket: u32,
+    pub(crate) buckets: OrdMap<BucketId, Arc<Bucket>>,
+    pub(crate) bucket_names: OrdMap<Arc<str>, BucketId>,
+    /// Queries by the number of their definition, ascending.
+    pub(crate) queries: OrdMap<u64, Arc<Query>>,
+    pub(crate) query_names: OrdMap<Arc<str>, u64>,
+    pub(crate) next_query: u64,
+}
+
+impl Snapshot {
+    /// The empty state at position 0 of the history called `epoch`.
+    pub fn new(epoch: impl Into<Arc<str>>) -> Self {
+        Self {
+            epoch: epoch.into(),
+            position: 0,
+            next_bucket: 0,
+            buckets: OrdMap::new(),
+            bucket_names: OrdMap::new(),
+            queries: OrdMap::new(),
+            query_names: OrdMap::new(),
+            next_query: 0,
+        }
+    }
+
+    /// Number of the last commit in it; 0 if there is none.
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// Name of the history it belongs to. Positions of different histories cannot be compared.
+    pub fn epoch(&self) -> &str {
+        &self.epoch
+    }
+
+    /// The id that the next defined bucket gets.
+    pub fn next_bucket(&self) -> u32 {
+        self.next_bucket
+    }
+
+    /// The bucket of this name.
+    ///
+    /// # Errors
+    /// [`StoreError::BucketNotDefined`].
+    pub fn bucket(&self, name: &str) -> Result<&Bucket, StoreError> {
+        self.bucket_names
+            .get(name)
+            .and_then(|id| self.bucket_by_id(*id))
+            .ok_or_else(|| StoreError::BucketNotDefined { bucket: name.into() })
+    }
+
+    /// The bucket of this id.
+    pub fn bucket_by_id(&self, id: BucketId) -> Option<&Bucket> {
+        self.buckets.get(&id).map(|bucket| &**bucket)
+    }
+
+    /// All buckets, in the order of their definition.
+    pub fn buckets(&self) -> impl Iterator<Item = &Bucket> {
+        self.buckets.values().map(|bucket| &**bucket)
+    }
+
+    /// The query of this name.
+    ///
+    /// # Errors
+    /// [`StoreError::QueryNotDefined`].
+    pub fn query(&self, name: &str) -> Result<&Arc<Query>, StoreError> {
+        self.query_names
+            .get(name)
+            .and_then(|number| self.queries.get(number))
+            .ok_or_else(|| StoreError::QueryNotDefined { query: name.into() })
+    }
+
+    /// All queries, in the order of their definition.
+    pub fn queries(&self) -> impl Iterator<Item = &Arc<Query>> {
+        self.queries.values()
+    }
+
+    /// How much there is. Costs one step per bucket.
+    pub fn stats(&self) -> Stats {
+        let mut stats = Stats {
+            buckets: BucketStats { count: self.buckets.len(), names: Vec::with_capacity(self.buckets.len()) },
+            records: CountStats::default(),
+            indexes: CountStats::default(),
+            queries: QueryStats { defined: self.queries.len() },
+        };
+        for bucket in self.buckets() {
+            stats.buckets.names.push(bucket.name().to_string());
+            stats.records.add(bucket.name(), bucket.len());
+            stats.indexes.add(bucket.name(), bucket.index_count());
+        }
+        stats
+    }
+}
+
+/// What the store knows of the statistics of protocol 1.0.0 (`store.stats`).
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Stats {
+    /// The buckets.
+    pub buckets: BucketStats,
+    /// Records.
+    pub records: CountStats,
+    /// Indexed fields, unique ones included.
+    pub indexes: CountStats,
+    /// The queries.
+    pub queries: QueryStats,
+}
+
+/// How many buckets, and which.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct BucketStats {
+    /// How many.
+    pub count: usize,
+    /// Their names, in the order of their definition.
+    pub names: Vec<String>,
+}
+
+/// A number for each bucket, and their sum.
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CountStats {
+    /// The sum.
+    pub total: usize,
+    /// Bucket name to number, in the order of definition.
+    pub per_bucket: Map<String, serde_json::Value>,
+}
+
+impl CountStats {
+    fn add(&mut self, bucket: &str, count: usize) {
+        self.total += count;
+        self.per_bucket.insert(bucket.to_owned(), count.into());
+    }
+}
+
+/// How many queries.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct QueryStats {
+    /// Declarative queries defined.
+    pub defined: usize,
+}

@@ -1,0 +1,106 @@
+//! The two servers that are compared: dunlin and the floor, each started anew for every run.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use rustix::process::Pid;
+use tempfile::TempDir;
+use tokio::process::Command;
+
+use crate::failure::{Doing, Outcome};
+use crate::process;
+use crate::repo::text;
+use crate::server::Server;
+
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Role {
+    Dunlin,
+    Floor,
+}
+
+/// Both, in the order in which each round runs them.
+pub(crate) const ROLES: [Role; 2] = [Role::Dunlin, Role::Floor];
+
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Storage {
+    Memory,
+    /// A fresh data directory, group commit.
+    Durable,
+}
+
+/// What the floor says: as many bytes as dunlin.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Canned {
+    pub(crate) answer_bytes: Option<usize>,
+    /// Present: it also pushes.
+    pub(crate) push_bytes: Option<usize>,
+}
+
+pub(crate) struct Contest {
+    /// Program and arguments that start dunlin; options are appended.
+    pub(crate) dunlin: Vec<String>,
+    /// This program, in release.
+    pub(crate) floor: PathBuf,
+    /// Where servers run and keep their data: on the disk the project is on, since a temporary
+    /// directory may be in memory, where an fsync costs nothing.
+    pub(crate) directory: PathBuf,
+}
+
+/// A started server; killed, and its data removed, when this is dropped.
+pub(crate) struct Running {
+    pub(crate) server: Server,
+    pub(crate) address: SocketAddr,
+    pub(crate) id: Pid,
+    // Dropped after the server that writes to it.
+    data: Option<TempDir>,
+}
+
+impl Running {
+    pub(crate) async fn stop(self) -> Outcome {
+        self.server.stop().await?;
+        drop(self.data);
+        Ok(())
+    }
+}
+
+impl Contest {
+    pub(crate) async fn start(&self, role: Role, storage: Storage, canned: Canned) -> Outcome<Running> {
+        let (mut command, data) = self.command(role, storage, canned, 0)?;
+        let (server, address) = Server::start(&mut command).await?;
+        let id = server.id()?;
+        Ok(Running { server, address, id, data })
+    }
+
+    /// The command that starts one of the servers, and its data directory.
+    pub(crate) fn command(
+        &self,
+        role: Role,
+        storage: Storage,
+        canned: Canned,
+        port: u16,
+    ) -> Outcome<(Command, Option<TempDir>)> {
+        let mut command = match role {
+            Role::Dunlin => process::command(&self.dunlin[0], &self.dunlin[1..], &self.directory),
+            Role::Floor => process::command(&self.floor, ["floor"], &self.directory),
+        };
+        command.args(["--host", "127.0.0.1", "--port", &port.to_string()]);
+        if role == Role::Floor {
+            if let Some(bytes) = canned.answer_bytes {
+                command.args(["--answer-bytes", &bytes.to_string()]);
+            }
+            if let Some(bytes) = canned.push_bytes {
+                command.args(["--fan-out", "--push-bytes", &bytes.to_string()]);
+            }
+        }
+        if storage == Storage::Memory {
+            command.arg("--memory");
+            return Ok((command, None));
+        }
+        let data = tempfile::Builder::new()
+            .prefix("bench-data-")
+            .tempdir_in(&self.directory)
+            .doing(|| format!("cannot create a data directory in {}", self.directory.display()))?;
+        command.args(["--data-dir", &text(data.path()), "--durability", "group"]);
+        Ok((command, Some(data)))
+    }
+}

@@ -1,0 +1,196 @@
+//! The records of the load and the requests about them, as bytes ready to send.
+
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::time::timeout;
+
+use super::connection::{Connection, Kind, TYPE_BYTES, kind, refused};
+use crate::failure::{Failure, Outcome};
+use crate::wire;
+
+pub(crate) const BUCKET: &str = "people";
+
+/// Records that `store.get` chooses from: more than fit into a core's second-level cache.
+pub(crate) const PEOPLE: usize = 10_000;
+
+/// Digits of a record's number: room for every insert of the longest run on every connection.
+const DIGITS: usize = 10;
+
+/// Insert numbers of one connection; 100 connections times this still fits the digits.
+const NUMBERS_PER_CONNECTION: u64 = 100_000_000;
+
+/// Requests sent at once while loading; their answers fit the socket buffers.
+const LOAD_BATCH: usize = 250;
+
+/// First request id, so that all ids of a run have the same length.
+const FIRST_ID: usize = 1_000_000;
+
+/// Loading takes well under a second when it works.
+const LOAD_LIMIT: Duration = Duration::from_secs(60);
+
+pub(crate) fn define_bucket() -> Value {
+    json!({"id": 1, "type": "store.defineBucket", "name": BUCKET, "config": {"key": "id", "schema": {
+        "id": {"type": "string", "required": true},
+        "name": {"type": "string", "required": true},
+        "email": {"type": "string"},
+        "city": {"type": "string"},
+        "age": {"type": "number"},
+        "active": {"type": "boolean"},
+    }}})
+}
+
+pub(crate) fn key(number: u64) -> String {
+    format!("r{number:0DIGITS$}")
+}
+
+/// About 110 bytes as sent, about 180 with the members a server adds (version and times).
+fn insert(id: usize, number: u64) -> String {
+    let key = key(number);
+    format!(
+        r#"{{"id":{id},"type":"store.insert","bucket":"{BUCKET}","data":{{"id":"{key}","name":"Person {number:05}","email":"person.{number:05}@example.org","city":"Rotterdam","age":41,"active":true}}}}"#
+    )
+}
+
+/// Inserts records 0 to `count` over a connection of their own.
+pub(crate) async fn load(address: SocketAddr, count: usize) -> Outcome {
+    timeout(LOAD_LIMIT, load_batches(address, count))
+        .await
+        .map_err(|_| Failure::new(format!("{count} records were not loaded within {LOAD_LIMIT:?}")))?
+}
+
+async fn load_batches(address: SocketAddr, count: usize) -> Outcome {
+    let mut connection = Connection::open(address, TYPE_BYTES).await?;
+    let mut frames = Vec::new();
+    for first in (0..count).step_by(LOAD_BATCH) {
+        let batch = first..count.min(first + LOAD_BATCH);
+        let mut missing = batch.len();
+        frames.clear();
+        for number in batch {
+            wire::put_client_text(&mut frames, insert(FIRST_ID + number, number as u64).as_bytes());
+        }
+        connection.send(&frames).await?;
+        while missing > 0 {
+            connection
+                .receive(|payload, _| match kind(payload) {
+                    Kind::Answer => {
+                        missing -= 1;
+                        Ok(())
+                    }
+                    Kind::Failure => Err(refused(payload)),
+                    Kind::Push | Kind::Other => Ok(()),
+                })
+                .await?;
+        }
+    }
+    Ok(())
+}
+
+/// `store.get` of every record, framed, all of one length.
+pub(crate) struct Gets {
+    frames: Vec<u8>,
+    each: usize,
+}
+
+impl Gets {
+    pub(crate) fn prepare() -> Self {
+        let mut frames = Vec::new();
+        for number in 0..PEOPLE {
+            let (id, key) = (FIRST_ID + number, key(number as u64));
+            let text = format!(r#"{{"id":{id},"type":"store.get","bucket":"{BUCKET}","key":"{key}"}}"#);
+            wire::put_client_text(&mut frames, text.as_bytes());
+        }
+        let each = frames.len() / PEOPLE;
+        Self { frames, each }
+    }
+}
+
+/// An endless supply of requests for one connection.
+pub(crate) enum Requests {
+    Get { gets: Arc<Gets>, random: u64 },
+    Insert { frame: Vec<u8>, digits: Range<usize>, next: u64 },
+}
+
+impl Requests {
+    pub(crate) fn gets(gets: &Arc<Gets>, connection: usize) -> Self {
+        // Any odd start other than zero makes a sequence of its own.
+        Self::Get {
+            gets: Arc::clone(gets),
+            random: (connection as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1,
+        }
+    }
+
+    pub(crate) fn inserts(connection: usize) -> Outcome<Self> {
+        let next = connection as u64 * NUMBERS_PER_CONNECTION;
+        let mut frame = Vec::new();
+        wire::put_client_text(&mut frame, insert(FIRST_ID, 0).as_bytes());
+        let start = key(0);
+        let start = start.as_bytes();
+        let at = frame.windows(start.len()).position(|window| window == start);
+        let at = at.ok_or_else(|| Failure::new("the insert request has no key"))? + 1;
+        Ok(Self::Insert { frame, digits: at..at + DIGITS, next })
+    }
+
+    /// Appends the next request.
+    pub(crate) fn put(&mut self, out: &mut Vec<u8>) {
+        match self {
+            Self::Get { gets, random } => {
+                // xorshift64: cheap, and its low bits are good enough to choose a record.
+                *random ^= *random << 13;
+                *random ^= *random >> 7;
+                *random ^= *random << 17;
+                let number = usize::try_from(*random % PEOPLE as u64).unwrap_or(0);
+                let at = number * gets.each;
+                out.extend_from_slice(&gets.frames[at..at + gets.each]);
+            }
+            Self::Insert { frame, digits, next } => {
+                let mut rest = *next;
+                for digit in frame[digits.clone()].iter_mut().rev() {
+                    *digit = b'0' + u8::try_from(rest % 10).unwrap_or(0);
+                    rest /= 10;
+                }
+                *next += 1;
+                out.extend_from_slice(frame);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::BytesMut;
+
+    fn texts(mut requests: Requests, count: usize) -> Vec<Value> {
+        let mut out = Vec::new();
+        for _ in 0..count {
+            requests.put(&mut out);
+        }
+        let mut buffer = BytesMut::from(&out[..]);
+        let mut texts = Vec::new();
+        while let Some(text) = wire::take_client_frame(&mut buffer).unwrap() {
+            texts.push(serde_json::from_slice(&text).unwrap());
+        }
+        texts
+    }
+
+    #[test]
+    fn gets_name_existing_records_and_vary() {
+        let seen = texts(Requests::gets(&Arc::new(Gets::prepare()), 3), 1000);
+        let keys: std::collections::HashSet<_> = seen.iter().map(|get| get["key"].to_string()).collect();
+        assert_eq!(seen.len(), 1000);
+        assert!(keys.len() > 900, "{}", keys.len());
+        assert!(keys.iter().all(|key| key.trim_matches('"') < super::key(PEOPLE as u64).as_str()));
+    }
+
+    #[test]
+    fn inserts_never_repeat_a_key() {
+        let seen = texts(Requests::inserts(49).unwrap(), 12);
+        assert_eq!(seen[0]["data"]["id"], "r4900000000");
+        assert_eq!(seen[11]["data"]["id"], "r4900000011");
+        assert_eq!(seen[11]["type"], "store.insert");
+    }
+}

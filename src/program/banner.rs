@@ -1,0 +1,71 @@
+//! What the program says of itself: the banner at the start, and the values that `check` shows.
+
+use std::fmt::Write as _;
+use std::io::IsTerminal;
+use std::net::SocketAddr;
+
+use dunlin::Server;
+use dunlin::config::{Config, Loaded, StorageKind};
+
+/// The banner, one fact a line, colour only on a terminal.
+pub(super) fn banner(config: &Config, server: &Server, address: SocketAddr) -> String {
+    let (bold, plain) = if std::io::stdout().is_terminal() { ("\x1b[1m", "\x1b[0m") } else { ("", "") };
+    let storage = server.storage();
+    let data = match &storage.dir {
+        Some(dir) => dir.canonicalize().unwrap_or_else(|_| dir.clone()).display().to_string(),
+        None => "in memory".to_owned(),
+    };
+    let facts = [
+        ("Clients", format!("ws://{address}{}", config.path)),
+        ("Monitoring", format!("http://{address}/health  /ready  /metrics")),
+        ("Data", data),
+        ("Durability", storage.durability.to_owned()),
+        ("Login", "off: every client may do everything".to_owned()),
+        ("Rules", "off: not in this version".to_owned()),
+        ("Origins", origins(config)),
+        ("Per address", per_address(config)),
+        ("Error details", if config.expose_error_details { "shown to clients" } else { "hidden" }.to_owned()),
+    ];
+    let mut text = format!("{bold}dunlin {}{plain}\n", env!("CARGO_PKG_VERSION"));
+    for (name, fact) in facts {
+        // Writing to a String cannot fail; here and below.
+        let _ = writeln!(text, "  {name:<14} {fact}");
+    }
+    if !address.ip().is_loopback() {
+        let _ = writeln!(
+            text,
+            "  {bold}Note{plain}           {} is reachable from other machines, and there is no login",
+            address.ip()
+        );
+    }
+    if config.storage.kind == StorageKind::Memory {
+        let _ = writeln!(text, "  {bold}Note{plain}           data is gone when the program ends");
+    }
+    text
+}
+
+fn origins(config: &Config) -> String {
+    match &config.allowed_origins {
+        None => "any".to_owned(),
+        Some(origins) if origins.is_empty() => "no browser".to_owned(),
+        Some(origins) => origins.join(", "),
+    }
+}
+
+fn per_address(config: &Config) -> String {
+    match config.max_connections_per_ip {
+        None => "any number of connections".to_owned(),
+        Some(most) => format!("at most {most} connections"),
+    }
+}
+
+/// Every key with its value and where it came from.
+pub(super) fn settings(loaded: &Loaded) -> String {
+    let mut text = "The configuration is sound.\n".to_owned();
+    let settings = loaded.settings();
+    let width = settings.iter().map(|setting| setting.key.len()).max().unwrap_or(0);
+    for setting in settings {
+        let _ = writeln!(text, "  {:<width$}  {}  ({})", setting.key, setting.value, setting.origin);
+    }
+    text
+}

@@ -1,0 +1,67 @@
+//! Which words the command line understands. The flags come from the configuration's own table of keys.
+
+use std::path::PathBuf;
+
+use clap::builder::styling::{AnsiColor, Styles};
+use clap::{Arg, ArgAction, Command, value_parser};
+use dunlin::config::Config;
+
+pub(super) fn command() -> Command {
+    let styles = Styles::styled()
+        .header(AnsiColor::Green.on_default().bold())
+        .usage(AnsiColor::Green.on_default().bold())
+        .literal(AnsiColor::Cyan.on_default());
+    Command::new("dunlin")
+        .about("A realtime data server: schema-checked records and live queries over WebSocket")
+        .version(env!("CARGO_PKG_VERSION"))
+        .styles(styles)
+        .args_conflicts_with_subcommands(true)
+        .args(arguments())
+        .subcommand(Command::new("serve").about("Start the server (the default)").args(arguments()))
+        .subcommand(
+            Command::new("check")
+                .about("Check the configuration without starting, and show every value with its origin")
+                .args(arguments()),
+        )
+        .after_help(
+            "Flags stand over DUNLIN_* environment variables, those over the file, that over the defaults.\n\
+             DUNLIN_CONFIG names a file, DUNLIN_LOG filters the log (for example dunlin=debug).\n\
+             Exit codes: 0 stopped as asked, 1 could not start, 2 wrong configuration or command line, 3 had to stop by itself.",
+        )
+}
+
+fn arguments() -> Vec<Arg> {
+    let config = Arg::new("config")
+        .short('c')
+        .long("config")
+        .value_name("FILE")
+        .value_parser(value_parser!(PathBuf))
+        .help("Configuration file, JSON or TOML");
+    let short = |flag: &str| match flag {
+        "port" => Some('p'),
+        "host" => Some('H'),
+        _ => None,
+    };
+    let flags = Config::flags().into_iter().map(|flag| {
+        let long = flag.name.trim_start_matches('-').to_owned();
+        let argument = Arg::new(long.clone()).long(long.clone()).help(flag.about);
+        let argument = match short(&long) {
+            Some(letter) => argument.short(letter),
+            None => argument,
+        };
+        if flag.takes_value {
+            argument.value_name("VALUE").action(ArgAction::Set).allow_hyphen_values(true)
+        } else {
+            argument.action(ArgAction::SetTrue)
+        }
+    });
+    std::iter::once(config).chain(flags).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_command_line_is_sound() {
+        super::command().debug_assert();
+    }
+}

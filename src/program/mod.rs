@@ -1,0 +1,71 @@
+//! The command line: what was asked for, and which exit code it ends with.
+
+mod banner;
+mod command;
+mod logs;
+mod serve;
+
+use std::fmt::Display;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::ArgMatches;
+use dunlin::config::{Config, ConfigError, Flags, Loaded, environment};
+
+/// How the program ends. Documented in `docs/operating.md`; clap itself uses 2 for a command line it cannot read.
+#[derive(Debug, Clone, Copy)]
+enum Exit {
+    /// Stopped as asked.
+    Done = 0,
+    /// It could not start: the address is taken, the data cannot be opened.
+    NotStarted = 1,
+    /// The configuration (file, environment or flags) is wrong.
+    Configuration = 2,
+    /// It had to stop by itself.
+    Broken = 3,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+pub(crate) fn run() -> ExitCode {
+    let matches = command::command().get_matches();
+    let (name, matches) = matches.subcommand().unwrap_or(("serve", &matches));
+    let loaded = match load(matches) {
+        Ok(loaded) => loaded,
+        Err(error) => return fail(Exit::Configuration, &error),
+    };
+    match name {
+        "check" => {
+            print!("{}", banner::settings(&loaded));
+            Exit::Done.into()
+        }
+        _ => serve::serve(&loaded.config),
+    }
+}
+
+/// Flags over environment over file over defaults.
+fn load(matches: &ArgMatches) -> Result<Loaded, ConfigError> {
+    let file = matches
+        .get_one::<PathBuf>("config")
+        .cloned()
+        .or_else(|| std::env::var_os("DUNLIN_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from));
+    let given = Config::flags().into_iter().filter_map(|flag| {
+        let id = flag.name.trim_start_matches('-').to_owned();
+        if flag.takes_value {
+            matches.get_one::<String>(&id).map(|value| (flag.name, value.clone()))
+        } else {
+            matches.get_flag(&id).then(|| (flag.name, String::new()))
+        }
+    });
+    let flags: Flags = given.collect();
+    Config::load(file.as_deref(), environment(), &flags)
+}
+
+fn fail(exit: Exit, error: &dyn Display) -> ExitCode {
+    eprintln!("dunlin: {error}");
+    exit.into()
+}
