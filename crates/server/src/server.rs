@@ -164,10 +164,13 @@ impl Server {
     pub async fn run_until(self, signal: impl Future<Output = ()>) -> Result<(), ServeError> {
         let mut broken = self.inner.broken.clone();
         let grace = Duration::from_millis(self.inner.shared.config.shutdown_grace_ms);
+        let failure = async {
+            let reason = broken.wait_for(Option::is_some).await.ok().and_then(|reason| reason.clone());
+            reason.unwrap_or_else(|| "its supervisor ended".to_owned())
+        };
         tokio::select! {
             () = signal => self.stop(grace).await,
-            reason = broken.wait_for(Option::is_some) => {
-                let reason = reason.ok().and_then(|reason| reason.clone()).unwrap_or_else(|| "its supervisor ended".to_owned());
+            reason = failure => {
                 self.close_all(Close::InternalError).await;
                 Err(ServeError::Broken(reason))
             }

@@ -27,9 +27,12 @@ pub enum WriteError {
     /// The store refused it; nothing has changed.
     #[error(transparent)]
     Refused(#[from] StoreError),
-    /// The journal could not make it durable; nothing has changed.
+    /// The journal could not make it durable; it was not done.
     #[error("The write could not be made durable and was not done: {0}")]
     NotDurable(Arc<JournalError>),
+    /// The journal failed in the middle and cannot be read either; the write may or may not be there when it can.
+    #[error("The journal is out of order: {0}; the write may or may not have happened, read before you repeat it")]
+    InDoubt(Arc<JournalError>),
     /// A record, changes or a definition given by code was not a JSON object.
     #[error("The {what} must be a JSON object")]
     NotAnObject {
@@ -75,6 +78,8 @@ pub(crate) struct StoreState {
     queue: VecDeque<WriteGroup>,
     commit_due: bool,
     last_time: u64,
+    /// An append failed and the journal could not be read since: it must be before anything is written.
+    in_doubt: bool,
 }
 
 /// Random bits seeded by the operating system.
@@ -100,7 +105,7 @@ impl Actor for StoreActor {
             catch_up(&shared).await?;
         }
         let ids = RandomIds(StdRng::try_from_rng(&mut rand::rngs::SysRng)?);
-        Ok(StoreState { shared, ids, queue: VecDeque::new(), commit_due: false, last_time: 0 })
+        Ok(StoreState { shared, ids, queue: VecDeque::new(), commit_due: false, last_time: 0, in_doubt: false })
     }
 
     async fn handle(
@@ -148,6 +153,16 @@ impl StoreState {
 
     /// Works off queued groups, up to the bound of one commit.
     async fn commit(&mut self) -> Result<(), ActorProcessingErr> {
+        if self.in_doubt {
+            if let Err(error) = self.recover().await? {
+                let error = WriteError::NotDurable(Arc::new(error));
+                for group in self.queue.drain(..) {
+                    // A writer that is gone does not need its answer; here and below.
+                    let _ = group.reply.send(vec![Err(error.clone()); group.intents.len()]);
+                }
+                return Ok(());
+            }
+        }
         let mut next = self.shared.published.snapshot();
         let mut prepared = Vec::new();
         let mut answers = Vec::new();
@@ -163,23 +178,12 @@ impl StoreState {
         }
         let commits = Arc::new(prepared);
         if !commits.is_empty() {
-            match self.append(&commits, &next).await? {
-                Ok(()) => {
-                    self.shared.published.store(next);
-                    self.shared.metrics.commits.increment(commits.len() as u64);
+            if let Err(failure) = self.make_durable(&commits, next).await? {
+                // Refusals in the batch may rest on writes that did not happen, so nobody's answer stands.
+                for (reply, written) in answers {
+                    let _ = reply.send(vec![Err(failure.clone()); written.len()]);
                 }
-                Err(error) => {
-                    // `next` is dropped: the state is what was last durable. Refusals in the batch may rest on writes that
-                    // did not happen, so nobody's answer stands.
-                    tracing::error!(%error, writes = commits.len(), "journal append failed; the writes were not done");
-                    self.shared.metrics.append_failures.increment(1);
-                    let error = WriteError::NotDurable(Arc::new(error));
-                    for (reply, written) in answers {
-                        // A writer that is gone does not need its answer; here and below.
-                        let _ = reply.send(vec![Err(error.clone()); written.len()]);
-                    }
-                    return Ok(());
-                }
+                return Ok(());
             }
         }
         for (reply, written) in answers {
@@ -187,6 +191,52 @@ impl StoreState {
         }
         self.shared.feed.changed(&commits);
         Ok(())
+    }
+
+    /// Appends and publishes. After a failed append the journal says what it holds, and that is what is published: either
+    /// nothing of the batch happened, or all of it did and the failure came too late to matter.
+    async fn make_durable(
+        &mut self,
+        commits: &Arc<Vec<Commit>>,
+        next: Snapshot,
+    ) -> Result<Result<(), WriteError>, ActorProcessingErr> {
+        let (before, after) = (self.shared.published.load().position(), next.position());
+        let Err(error) = self.append(commits, &next).await? else {
+            self.shared.published.store(next);
+            self.shared.metrics.commits.increment(commits.len() as u64);
+            return Ok(Ok(()));
+        };
+        self.shared.metrics.append_failures.increment(1);
+        tracing::error!(%error, commits = commits.len(), "journal append failed");
+        if error.is_refusal() {
+            return Ok(Err(WriteError::NotDurable(Arc::new(error))));
+        }
+        Ok(match self.recover().await? {
+            Ok(position) if position == after => Ok(()),
+            Ok(position) if position == before => Err(WriteError::NotDurable(Arc::new(error))),
+            Ok(_) => Err(WriteError::Interrupted),
+            Err(_) => Err(WriteError::InDoubt(Arc::new(error))),
+        })
+    }
+
+    /// Publishes what the journal holds; its position.
+    async fn recover(&mut self) -> Result<Result<u64, JournalError>, ActorProcessingErr> {
+        self.in_doubt = true;
+        let journal = Arc::clone(&self.shared.journal);
+        match tokio::task::spawn_blocking(move || journal.recover()).await? {
+            Ok(recovered) => {
+                let position = recovered.position();
+                self.shared.published.store(recovered);
+                self.shared.feed.everything_changed();
+                self.in_doubt = false;
+                tracing::info!(position, "the journal is in order again");
+                Ok(Ok(position))
+            }
+            Err(error) => {
+                tracing::error!(%error, "the journal cannot be read after its failure");
+                Ok(Err(error))
+            }
+        }
     }
 
     /// Prepares one intent against `next` and applies it there. An intent the store refuses changes nothing.

@@ -277,7 +277,7 @@ impl Bucket {
         let map: OrdMap<RowId, Record> = rows.into_iter().collect();
         let mut keys = KeyIndex::new();
         let entries = map.iter().filter_map(|(row, record)| Some((self.key_of(record)?, *row)));
-        if let Some((first, second)) = keys.load(entries, |row| self.key_of(map.get(&row)?)) {
+        if let Some((first, second)) = keys.load(entries) {
             return Err((second, format!("it has the same key as row {}", first.0)));
         }
         for index in &mut self.indexes {

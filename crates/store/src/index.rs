@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher, RandomState};
 use imbl::shared_ptr::DefaultSharedPtr;
 use imbl::{OrdMap, OrdSet};
 
-use crate::value::Constant;
+use crate::value::{Constant, value_order};
 use crate::{FieldValue, Key, Record, RowId};
 
 /// Finds rows by primary key. Holds hashes and rows only, the keys stand in the records: copying a node of a shared
@@ -46,7 +46,9 @@ impl Hasher for PlaceHasher {
     }
 
     fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|byte| self.0 = self.0.rotate_left(8) ^ u64::from(*byte));
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
     }
 }
 
@@ -62,7 +64,7 @@ impl KeyIndex {
         rows: &'a OrdMap<RowId, Record>,
         key_of: impl Fn(&Record) -> Option<Key<'_>>,
     ) -> Option<(RowId, &'a Record)> {
-        self.same_hash(key).find_map(|(_, row)| {
+        self.same_hash(self.hasher.hash_one(key)).find_map(|(_, row)| {
             let record = rows.get(&row).filter(|record| key_of(record) == Some(key))?;
             Some((row, record))
         })
@@ -70,19 +72,11 @@ impl KeyIndex {
 
     /// Enters a key that is not there yet.
     pub(crate) fn insert(&mut self, key: Key<'_>, row: RowId) {
-        let place = self.free_place(key);
-        self.rows.insert(place, row);
+        self.insert_hash(self.hasher.hash_one(key), row);
     }
 
     pub(crate) fn remove(&mut self, key: Key<'_>, row: RowId) {
-        let Some((place, _)) = self.same_hash(key).find(|(_, other)| *other == row) else { return };
-        // The last of the same hash takes the freed place, so that no gap hides it.
-        if let Some((last, moved)) = self.same_hash(key).last() {
-            self.rows.remove(&last);
-            if last != place {
-                self.rows.insert(place, moved);
-            }
-        }
+        self.remove_hash(self.hasher.hash_one(key), row);
     }
 
     pub(crate) fn clear(&mut self) {
@@ -93,30 +87,45 @@ impl KeyIndex {
     pub(crate) fn load<'a>(
         &mut self,
         keys: impl Iterator<Item = (Key<'a>, RowId)>,
-        key_of: impl Fn(RowId) -> Option<Key<'a>>,
     ) -> Option<(RowId, RowId)> {
-        for (key, row) in keys {
-            if let Some((_, other)) = self.same_hash(key).find(|(_, other)| key_of(*other) == Some(key)) {
-                return Some((other, row));
+        let mut entries: Vec<(u64, Key<'a>, RowId)> =
+            keys.map(|(key, row)| (self.hasher.hash_one(key), key, row)).collect();
+        // In order of the hashes, each insertion goes to nodes that the one before has just touched.
+        entries.sort_unstable_by_key(|(hash, _, row)| (*hash, *row));
+        for same_hash in entries.chunk_by(|(a, ..), (b, ..)| a == b) {
+            for (number, (hash, key, row)) in (0..).zip(same_hash) {
+                let others = same_hash.iter().take_while(|(.., other)| other < row);
+                if let Some((.., other)) = others.into_iter().find(|(_, other, _)| other == key) {
+                    return Some((*other, *row));
+                }
+                self.rows.insert(Place { hash: *hash, number }, *row);
             }
-            self.insert(key, row);
         }
         None
     }
 
-    /// The rows of all keys with the hash of this one.
-    fn same_hash(&self, key: Key<'_>) -> impl Iterator<Item = (Place, RowId)> {
-        let hash = self.hasher.hash_one(key);
+    /// The rows of all keys with this hash.
+    fn same_hash(&self, hash: u64) -> impl Iterator<Item = (Place, RowId)> {
         (0..=u32::MAX).map_while(move |number| {
             let place = Place { hash, number };
             self.rows.get(&place).map(|row| (place, *row))
         })
     }
 
-    fn free_place(&self, key: Key<'_>) -> Place {
-        let hash = self.hasher.hash_one(key);
-        let taken = self.same_hash(key).last();
-        Place { hash, number: taken.map_or(0, |(place, _)| place.number + 1) }
+    fn insert_hash(&mut self, hash: u64, row: RowId) {
+        let number = self.same_hash(hash).last().map_or(0, |(last, _)| last.number + 1);
+        self.rows.insert(Place { hash, number }, row);
+    }
+
+    fn remove_hash(&mut self, hash: u64, row: RowId) {
+        let Some((place, _)) = self.same_hash(hash).find(|(_, other)| *other == row) else { return };
+        // The last of the same hash takes the freed place, so that no gap hides it.
+        if let Some((last, moved)) = self.same_hash(hash).last() {
+            self.rows.remove(&last);
+            if last != place {
+                self.rows.insert(place, moved);
+            }
+        }
     }
 }
 
@@ -177,20 +186,22 @@ impl Index {
         &mut self,
         values: impl Iterator<Item = (FieldValue<'a>, RowId)>,
     ) -> Option<(RowId, RowId)> {
-        let mut entries: Vec<Entry> = values
-            .filter_map(|(value, row)| Some(Entry { value: Constant::of_field(&value)?, row }))
-            .collect();
-        entries.sort_unstable();
+        let mut values: Vec<(FieldValue<'a>, RowId)> = values.collect();
+        values.sort_unstable_by(|(a, row), (b, other)| value_order(a, b).then(row.cmp(other)));
         let mut last: Option<Entry> = None;
-        for mut entry in entries {
-            if let Some(last) = last.as_ref().filter(|last| last.value == entry.value) {
-                if self.unique && entry.value != Constant::Null {
-                    return Some((last.row, entry.row));
-                }
-                entry.value = last.value.clone();
+        for (value, row) in &values {
+            // Rows of equal value share its text.
+            let same = last.as_ref().filter(|last| last.value.equals(value));
+            if let Some(same) = same.filter(|same| self.unique && same.value != Constant::Null) {
+                return Some((same.row, *row));
             }
-            last = Some(entry.clone());
-            self.entries.insert(entry);
+            let Some(value) = same.map(|same| same.value.clone()).or_else(|| Constant::of_field(value))
+            else {
+                continue;
+            };
+            let entry = Entry { value, row: *row };
+            self.entries.insert(entry.clone());
+            last = Some(entry);
         }
         None
     }
@@ -208,5 +219,30 @@ impl Iterator for IndexRows<'_> {
 
     fn next(&mut self) -> Option<RowId> {
         self.0.next().map(|entry| entry.row)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_of_equal_hash_do_not_hide_one_another() {
+        let mut index = KeyIndex::new();
+        let rows = |index: &KeyIndex| {
+            let mut rows: Vec<u64> = index.same_hash(7).map(|(_, row)| row.0).collect();
+            rows.sort_unstable();
+            rows
+        };
+        for row in 0..4 {
+            index.insert_hash(7, RowId(row));
+        }
+        index.insert_hash(8, RowId(9));
+        for (gone, left) in [(1, vec![0, 2, 3]), (3, vec![0, 2]), (3, vec![0, 2]), (0, vec![2]), (2, vec![])]
+        {
+            index.remove_hash(7, RowId(gone));
+            assert_eq!(rows(&index), left);
+        }
+        assert_eq!(index.same_hash(8).count(), 1);
     }
 }

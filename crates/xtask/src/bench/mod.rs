@@ -60,7 +60,7 @@ pub(crate) async fn build_and_run(arguments: &[String]) -> Outcome {
     if options.server.is_none() {
         // By itself, as the README has it: together with xtask it would be built with xtask's features.
         let binary = repo.release_binary().await?;
-        inner.extend(["--server-cmd".to_owned(), format!("{} serve", text(&binary))]);
+        inner.extend(["--binary".to_owned(), text(&binary)]);
     }
     repo.cargo(["build", "--release", "--package", "xtask"]).await?;
     inner.extend_from_slice(arguments);
@@ -72,7 +72,7 @@ pub(crate) async fn build_and_run(arguments: &[String]) -> Outcome {
 pub(crate) async fn run(arguments: &[String]) -> Outcome {
     let options = Options::parse(arguments)?;
     let Some(server) = &options.server else {
-        return Err(Failure::new("bench-inner needs --server-cmd; run `cargo xtask bench`"));
+        return Err(Failure::new("bench-inner needs --binary or --server-cmd; run `cargo xtask bench`"));
     };
     let repo = Repo::locate().await?;
     let contest = Contest {

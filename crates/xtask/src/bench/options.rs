@@ -33,6 +33,10 @@ impl Options {
                     }
                     options.server = Some(command);
                 }
+                // From `cargo xtask bench` to itself in release; a path may hold blanks.
+                "--binary" => {
+                    options.server = words.next().map(|path| vec![path.clone(), "serve".to_owned()]);
+                }
                 name if scenario::names().contains(&name) => options.scenarios.push(name.to_owned()),
                 other => return Err(Failure::new(format!("bench: unknown {other:?}\n\n{}", usage()))),
             }
@@ -53,6 +57,7 @@ pub(crate) fn usage() -> String {
   --markdown        a table for docs/benchmarks.md
   --server-cmd CMD  measure this instead of `dunlin serve`; it gets the same options and must print
                     a line with ws://127.0.0.1:PORT/
+                    (`target/release/xtask floor --fan-out`: the floor against itself, to see the noise)
 
 scenarios: {}",
         scenario::names().join(" ")
