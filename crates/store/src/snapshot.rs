@@ -30,6 +30,11 @@ pub struct Snapshot {
     pub(crate) next_query: u64,
 }
 
+const _: () = {
+    const fn shareable_between_threads<T: Send + Sync>() {}
+    shareable_between_threads::<Snapshot>();
+};
+
 impl Snapshot {
     /// The empty state at position 0 of the history called `epoch`.
     pub fn new(epoch: impl Into<Arc<str>>) -> Self {

@@ -1,4 +1,6 @@
 //! Definitions of buckets: checked whole, refused whole, changed in place.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its helpers too")]
+#![allow(clippy::needless_pass_by_value, reason = "`json!` makes values; taking them keeps the calls short")]
 
 mod common;
 
@@ -247,6 +249,18 @@ fn names_and_counts() {
             "queries": {"defined": 1},
         })
     );
+}
+
+#[test]
+fn what_is_logged_can_be_read_back() {
+    let mut deep = json!(1);
+    for _ in 0..200 {
+        deep = json!([deep]);
+    }
+    let config = json!({"key": "id", "schema": {"id": {"type": "string"}}, "note": deep});
+    assert_eq!(refused(config), [("config".to_owned(), "limit".to_owned())]);
+    let mut world = World::with_bucket("b", json!({"key": "id", "schema": {"id": {"type": "string"}}}));
+    assert!(world.define_query("q", json!({"bucket": "b", "filter": {"x": deep}})).is_err());
 }
 
 #[test]

@@ -1,11 +1,13 @@
 //! Random histories against a naive model that keeps plain JSON values and looks at all of them every time.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its helpers too")]
+#![allow(clippy::needless_pass_by_value, reason = "`json!` makes values; taking them keeps the calls short")]
 
 mod common;
 
 use std::cmp::Ordering;
 
 use common::{World, image, object, restored};
-use dunlin_store::{Filter, Snapshot};
+use dunlin_store::{Filter, Record, Snapshot};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
@@ -98,6 +100,7 @@ fn config(indexes: &Value) -> Value {
     })
 }
 
+#[expect(clippy::cast_possible_truncation, reason = "whole and in range")]
 fn number(value: &Value) -> Option<(Option<i128>, f64)> {
     let number = value.as_number()?;
     let float = number.as_f64()?;
@@ -120,7 +123,7 @@ fn equal(a: Option<&Value>, b: &Value) -> bool {
         (Some(Value::Number(_)), Value::Number(_)) => {
             a.is_some_and(|a| number_order(a, b) == Some(Ordering::Equal))
         }
-        (Some(Value::Object(_) | Value::Array(_)), _) | (None, _) => false,
+        (Some(Value::Object(_) | Value::Array(_)) | None, _) => false,
         (Some(a), b) => a == b,
     }
 }
@@ -251,7 +254,7 @@ fn history(steps: &[Step], indexes: &Value) -> (World, Model) {
 }
 
 fn values(state: &Snapshot) -> Vec<Value> {
-    state.bucket("b").unwrap().iter().map(dunlin_store::Record::to_value).collect()
+    state.bucket("b").unwrap().iter().map(Record::to_value).collect()
 }
 
 /// Text that is equal for equal values, whatever the order of members and the writing of numbers.
@@ -422,9 +425,9 @@ proptest! {
                         Ok(parsed) => parsed,
                         Err(error) => return Err(TestCaseError::fail(format!("{filter}: {error}"))),
                     };
-                    let found: Vec<&str> = bucket.scan(&parsed).map(dunlin_store::Record::json).collect();
+                    let found: Vec<&str> = bucket.scan(&parsed).map(Record::json).collect();
                     let expected: Vec<&str> =
-                        bucket.iter().filter(|r| matches(&r.to_value(), filter)).map(|r| r.json()).collect();
+                        bucket.iter().filter(|r| matches(&r.to_value(), filter)).map(Record::json).collect();
                     prop_assert_eq!(found, expected, "{} with {}", filter, indexes);
                 }
             }
@@ -453,7 +456,11 @@ proptest! {
             config["limit"] = limit.into();
         }
         let mut names: Vec<&str> = Vec::new();
-        fields.iter().for_each(|name| if !names.contains(name) { names.push(name) });
+        for name in fields {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
         if !names.is_empty() {
             config["fields"] = names.clone().into();
         }

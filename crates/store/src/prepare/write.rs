@@ -25,7 +25,7 @@ pub(super) fn insert(
 ) -> Result<Worked, StoreError> {
     let definition = bucket.definition();
     let counters = bucket.counters();
-    let number = counters.autoincrement + 1;
+    let number = counters.autoincrement.saturating_add(1);
     let mut given: Vec<Option<&Value>> = vec![None; definition.fields().len()];
     for (name, value) in data {
         check_depth(bucket.name(), name, value)?;
@@ -61,10 +61,10 @@ pub(super) fn insert(
     }
     check_unique(bucket, &record, None)?;
     let counters = Counters {
-        next_row: counters.next_row + 1,
+        next_row: counters.next_row.saturating_add(1),
         autoincrement: number.min(MAX_AUTOINCREMENT).max(largest_given(definition, &given)),
     };
-    let row = RowId(counters.next_row - 1);
+    let row = RowId(bucket.counters().next_row);
     let put = Change::Put { bucket: bucket.id(), row, record: record.clone() };
     Ok((vec![put, Change::Counters { bucket: bucket.id(), counters }], Outcome::Record(record)))
 }

@@ -6,7 +6,8 @@ use serde_json::{Map, Value};
 
 use super::{Direction, Fold, Query, Shape};
 use crate::filter::Parameters;
-use crate::limits::{MAX_CONFIG_BYTES, MAX_FAULTS, MAX_QUERY_FIELDS};
+use crate::limits::{MAX_CONFIG_BYTES, MAX_FAULTS, MAX_QUERY_FIELDS, MAX_VALUE_DEPTH};
+use crate::validate::deeper_than;
 use crate::value::FieldValue;
 use crate::{Aggregate, Filter, Issue, Number, StoreError};
 
@@ -16,10 +17,14 @@ impl Query {
     /// # Errors
     /// [`StoreError::InvalidQuery`] with every fault and its path (`filter.age.$gt`, `aggregate.function`).
     pub fn parse(name: &str, config: &Map<String, Value>) -> Result<Self, StoreError> {
-        let text = Value::Object(config.clone()).to_string();
+        let whole = Value::Object(config.clone());
+        let text = whole.to_string();
         let mut reader = Reader(Vec::new());
         if text.len() > MAX_CONFIG_BYTES {
             reader.fault("config", "limit", format!("At most {MAX_CONFIG_BYTES} bytes are possible"));
+        }
+        if deeper_than(&whole, MAX_VALUE_DEPTH) {
+            reader.fault("config", "limit", format!("Nested deeper than {MAX_VALUE_DEPTH} levels"));
         }
         for member in config.keys() {
             const MEMBERS: [&str; 7] = ["bucket", "filter", "sort", "offset", "limit", "fields", "aggregate"];

@@ -29,11 +29,15 @@ impl Definition {
     /// # Errors
     /// [`StoreError::InvalidDefinition`] with every fault and its path (`schema.age.min`).
     pub fn parse(bucket: &str, config: &Map<String, Value>) -> Result<Self, StoreError> {
-        let text = Value::Object(config.clone()).to_string();
+        let whole = Value::Object(config.clone());
+        let text = whole.to_string();
         let mut faults = Faults(Vec::new());
         if text.len() > MAX_CONFIG_BYTES {
             faults.add("config", "limit", format!("At most {MAX_CONFIG_BYTES} bytes are possible"));
             return Err(faults.refuse(bucket));
+        }
+        if deeper_than(&whole, MAX_VALUE_DEPTH) {
+            faults.add("config", "limit", format!("Nested deeper than {MAX_VALUE_DEPTH} levels"));
         }
         bucket_options(config, &mut faults);
         let fields = schema(config, &mut faults);

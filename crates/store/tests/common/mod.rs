@@ -1,6 +1,8 @@
 //! A small writer around a snapshot, as the server has one: prepare, apply, keep the log.
 #![allow(dead_code, unreachable_pub, reason = "every test binary uses a part of it")]
 
+use std::fmt::Write;
+
 use dunlin_store::{Commit, Context, IdSource, Intent, Outcome, Record, Restore, Snapshot, StoreError};
 use serde_json::{Map, Value};
 
@@ -100,15 +102,15 @@ pub fn image(state: &Snapshot) -> String {
     let mut image = format!("{} {} {}\n", state.epoch(), state.position(), state.next_bucket());
     for bucket in state.buckets() {
         let (id, name, config) = (bucket.id(), bucket.name(), bucket.config());
-        image.push_str(&format!("{id:?} {name} {config} {:?}\n", bucket.counters()));
+        writeln!(image, "{id:?} {name} {config} {:?}", bucket.counters()).unwrap();
         for (row, record) in bucket.rows() {
-            image.push_str(&format!("{} {}\n", row.0, record.json()));
+            writeln!(image, "{} {}", row.0, record.json()).unwrap();
             let key = bucket.key_of(record).unwrap();
             assert_eq!(bucket.find(key).unwrap().0, row, "the key index finds its row");
         }
     }
     for query in state.queries() {
-        image.push_str(&format!("{} {}\n", query.name(), query.config()));
+        writeln!(image, "{} {}", query.name(), query.config()).unwrap();
     }
     image
 }
