@@ -11,7 +11,7 @@ const LIMIT: Duration = Duration::from_secs(10);
 
 const UNKNOWN: &str = "unknown";
 
-/// CPU model, cores, kernel, date, commit.
+/// CPU model, cores, kernel, date, and the repository's commit: that of the server only if it was just built.
 pub(crate) async fn line(repository: &Path) -> String {
     let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = info
@@ -23,7 +23,7 @@ pub(crate) async fn line(repository: &Path) -> String {
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_else(|_| UNKNOWN.into());
     let date = answer("date", &["-u", "+%Y-%m-%d"], repository).await;
     let commit = answer("git", &["describe", "--always", "--dirty"], repository).await;
-    format!("{model}, {cores} cores, Linux {}, {date}, commit {commit}", kernel.trim())
+    format!("{model}, {cores} cores, Linux {}, {date}, repository at {commit}", kernel.trim())
 }
 
 async fn answer(program: &str, arguments: &[&str], directory: &Path) -> String {

@@ -80,6 +80,8 @@ pub(crate) async fn run(arguments: &[String]) -> Outcome {
         floor: std::env::current_exe().doing(|| "cannot find the path of this program".into())?,
         directory: repo.target.clone(),
     };
+    // Read now: a commit made while this runs is not what is being measured.
+    let machine = machine::line(&repo.root).await;
     let chosen: Vec<_> = SCENARIOS.iter().filter(|scenario| options.wants(scenario.name)).collect();
     // Raised once: the servers started later inherit it.
     limits::allow_connections(fan_out::SUBSCRIBERS)?;
@@ -91,9 +93,11 @@ pub(crate) async fn run(arguments: &[String]) -> Outcome {
             .await
             .map_err(|why| Failure::new(format!("{}: {why}", scenario.title)))?;
     }
-    let machine = machine::line(&repo.root).await;
     let command = format!("cargo xtask bench{}", if options.quick { " --quick" } else { "" });
-    println!("\n{machine}\n`{command}`, medians of {rounds} alternating pairs of runs\n");
+    println!(
+        "\n{machine}\nmeasured: `{}`\n`{command}`, medians of {rounds} alternating pairs of runs\n",
+        server.join(" ")
+    );
     println!("{}", report.render(options.markdown));
     println!(
         "CPU is the server's, per request or delivery; the ratio is to a floor server that parses and keeps \
