@@ -50,8 +50,15 @@ pub fn error(id: &str, error: &Error, with_details: bool) -> String {
     };
     let message = quoted(&error.message);
     concat(&[
-        "{\"id\":", id, ",\"type\":\"error\",\"code\":\"", error.code.as_str(), "\",\"message\":", &message, before,
-        &details, after,
+        "{\"id\":",
+        id,
+        ",\"type\":\"error\",\"code\":\"",
+        error.code.as_str(),
+        "\",\"message\":",
+        &message,
+        before,
+        &details,
+        after,
     ])
 }
 
@@ -85,8 +92,13 @@ pub fn shutdown(grace_period_ms: u64) -> String {
 /// Tells that the server ended a live query and why. Clients of 1.0.0 ignore system events they do not know.
 pub fn subscription_ended(subscription_id: &str, code: Code, message: &str) -> String {
     concat(&[
-        "{\"type\":\"system\",\"event\":\"subscription_ended\",\"subscriptionId\":", &quoted(subscription_id),
-        ",\"code\":\"", code.as_str(), "\",\"message\":", &quoted(message), "}",
+        "{\"type\":\"system\",\"event\":\"subscription_ended\",\"subscriptionId\":",
+        &quoted(subscription_id),
+        ",\"code\":\"",
+        code.as_str(),
+        "\",\"message\":",
+        &quoted(message),
+        "}",
     ])
 }
 
@@ -131,12 +143,18 @@ mod tests {
     #[test]
     fn details_can_be_withheld_and_are_otherwise_absent_when_there_are_none() {
         let failure = Error::new(Code::NotFound, "gone");
-        assert_eq!(error("3", &failure, true), r#"{"id":3,"type":"error","code":"NOT_FOUND","message":"gone"}"#);
+        assert_eq!(
+            error("3", &failure, true),
+            r#"{"id":3,"type":"error","code":"NOT_FOUND","message":"gone"}"#
+        );
         let failure = failure.with_details(json!([1]));
         assert_eq!(
             error("3", &failure, true),
             r#"{"id":3,"type":"error","code":"NOT_FOUND","message":"gone","details":[1]}"#
         );
-        assert_eq!(error("3", &failure, false), r#"{"id":3,"type":"error","code":"NOT_FOUND","message":"gone"}"#);
+        assert_eq!(
+            error("3", &failure, false),
+            r#"{"id":3,"type":"error","code":"NOT_FOUND","message":"gone"}"#
+        );
     }
 }

@@ -17,6 +17,6 @@ mod tier;
 
 pub use close::Close;
 pub use error::{Code, Error};
-pub use operation::{Aggregate, Object, Operation, Read, Resource, Write};
+pub use operation::{Aggregate, KeyField, Object, Operation, Read, Resource, Write};
 pub use request::{Fields, Message, Request};
 pub use tier::Tier;

@@ -14,7 +14,10 @@ pub type Object = Map<String, Value>;
 /// An operation with all its fields checked for shape. Whether buckets, queries and records exist, and whether a record
 /// fits its schema, is for the store to say.
 #[derive(Debug, Clone, PartialEq)]
-#[expect(missing_docs, reason = "variants and fields carry the names of the protocol's operations and fields")]
+#[expect(
+    missing_docs,
+    reason = "variants and fields carry the names of the protocol's operations and fields"
+)]
 pub enum Operation<'a> {
     Read(Read<'a>),
     Write(Write<'a>),
@@ -33,7 +36,7 @@ pub enum Operation<'a> {
 #[derive(Debug, Clone, PartialEq)]
 #[expect(missing_docs, reason = "as on `Operation`")]
 pub enum Read<'a> {
-    Get { bucket: Cow<'a, str>, key: Value },
+    Get { bucket: Cow<'a, str>, key: KeyField<'a> },
     All { bucket: Cow<'a, str> },
     Where { bucket: Cow<'a, str>, filter: Object },
     FindOne { bucket: Cow<'a, str>, filter: Object },
@@ -59,6 +62,15 @@ pub enum Write<'a> {
     UpdateBucket { name: Cow<'a, str>, updates: Object },
     DefineQuery { name: Cow<'a, str>, config: Object },
     UndefineQuery { name: Cow<'a, str> },
+}
+
+/// The primary key of a `store.get`. Nearly always text, which is then not copied: this is the hottest path there is.
+#[derive(Debug, Clone, PartialEq)]
+pub enum KeyField<'a> {
+    /// A JSON string.
+    Text(Cow<'a, str>),
+    /// Anything else but `null`.
+    Other(Value),
 }
 
 /// The four aggregates that are operations of their own.
@@ -113,17 +125,17 @@ impl<'a> Operation<'a> {
             }))
         };
         Ok(match &*request.kind {
-            "store.get" => Self::Read(Read::Get { bucket: bucket()?, key: key(f)? }),
+            "store.get" => Self::Read(Read::Get { bucket: bucket()?, key: key_field(f)? }),
             "store.insert" => Self::Write(Write::Insert { bucket: bucket()?, data: object("data", f.data)? }),
-            "store.update" => Self::Write(Write::Update {
-                bucket: bucket()?,
-                key: key(f)?,
-                data: object("data", f.data)?,
-            }),
+            "store.update" => {
+                Self::Write(Write::Update { bucket: bucket()?, key: key(f)?, data: object("data", f.data)? })
+            }
             "store.delete" => Self::Write(Write::Delete { bucket: bucket()?, key: key(f)? }),
             "store.clear" => Self::Write(Write::Clear { bucket: bucket()? }),
             "store.all" => Self::Read(Read::All { bucket: bucket()? }),
-            "store.where" => Self::Read(Read::Where { bucket: bucket()?, filter: object("filter", f.filter)? }),
+            "store.where" => {
+                Self::Read(Read::Where { bucket: bucket()?, filter: object("filter", f.filter)? })
+            }
             "store.findOne" => {
                 Self::Read(Read::FindOne { bucket: bucket()?, filter: object("filter", f.filter)? })
             }
@@ -175,43 +187,60 @@ impl<'a> Operation<'a> {
     /// Everything this operation touches. A query stands for itself; the bucket it reads is added by whoever knows its
     /// definition.
     pub fn resources(&self) -> Vec<Resource<'_>> {
-        let bucket = |name| vec![Resource::Bucket(Cow::Borrowed(name))];
-        let query = |name| vec![Resource::Query(Cow::Borrowed(name))];
         match self {
+            Self::Write(write) => write.resources(),
             Self::Read(
-                Read::Get { bucket: name, .. }
-                | Read::All { bucket: name }
-                | Read::Where { bucket: name, .. }
-                | Read::FindOne { bucket: name, .. }
-                | Read::Count { bucket: name, .. }
-                | Read::First { bucket: name, .. }
-                | Read::Last { bucket: name, .. }
-                | Read::Paginate { bucket: name, .. }
-                | Read::Aggregate { bucket: name, .. }
-                | Read::GetBucketSchema { name },
-            )
-            | Self::Write(
-                Write::Insert { bucket: name, .. }
-                | Write::Update { bucket: name, .. }
-                | Write::Delete { bucket: name, .. }
-                | Write::Clear { bucket: name }
-                | Write::DefineBucket { name, .. }
-                | Write::DropBucket { name }
-                | Write::UpdateBucket { name, .. },
-            ) => bucket(&**name),
-            Self::Write(Write::DefineQuery { name, config }) => {
-                let mut touched = query(&**name);
-                touched.extend(config.get("bucket").and_then(Value::as_str).into_iter().flat_map(bucket));
-                touched
-            }
-            Self::Write(Write::UndefineQuery { name }) | Self::Subscribe { query: name, .. } => query(&**name),
+                Read::Get { bucket, .. }
+                | Read::All { bucket }
+                | Read::Where { bucket, .. }
+                | Read::FindOne { bucket, .. }
+                | Read::Count { bucket, .. }
+                | Read::First { bucket, .. }
+                | Read::Last { bucket, .. }
+                | Read::Paginate { bucket, .. }
+                | Read::Aggregate { bucket, .. }
+                | Read::GetBucketSchema { name: bucket },
+            ) => vec![Resource::bucket(bucket)],
+            Self::Subscribe { query, .. } => vec![Resource::query(query)],
             Self::Read(Read::Buckets)
             | Self::ListQueries
             | Self::StoreStats
             | Self::ServerStats
             | Self::ServerConnections => vec![Resource::Server],
-            Self::Unsubscribe { .. } | Self::Login { .. } | Self::Logout | Self::WhoAmI => vec![Resource::Own],
+            Self::Unsubscribe { .. } | Self::Login { .. } | Self::Logout | Self::WhoAmI => {
+                vec![Resource::Own]
+            }
         }
+    }
+}
+
+impl Write<'_> {
+    /// Everything this write touches.
+    pub fn resources(&self) -> Vec<Resource<'_>> {
+        match self {
+            Self::Insert { bucket, .. }
+            | Self::Update { bucket, .. }
+            | Self::Delete { bucket, .. }
+            | Self::Clear { bucket }
+            | Self::DefineBucket { name: bucket, .. }
+            | Self::DropBucket { name: bucket }
+            | Self::UpdateBucket { name: bucket, .. } => vec![Resource::bucket(bucket)],
+            Self::DefineQuery { name, config } => {
+                let read = config.get("bucket").and_then(Value::as_str);
+                std::iter::once(Resource::query(name)).chain(read.map(Resource::bucket)).collect()
+            }
+            Self::UndefineQuery { name } => vec![Resource::query(name)],
+        }
+    }
+}
+
+impl<'a> Resource<'a> {
+    fn bucket(name: &'a str) -> Self {
+        Self::Bucket(Cow::Borrowed(name))
+    }
+
+    fn query(name: &'a str) -> Self {
+        Self::Query(Cow::Borrowed(name))
     }
 }
 
@@ -261,7 +290,11 @@ fn positive(field: &str, raw: Option<&RawValue>) -> Result<usize, Error> {
         }
         let number: f64 = text.parse().ok()?;
         // Whatever a double holds beyond 2^53 is more than any bucket has: the exact count no longer matters.
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole and at least 1 here; `as` saturates")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "whole and at least 1 here; `as` saturates"
+        )]
         (number.is_finite() && number.fract() == 0.0 && number >= 1.0).then_some(number as usize)
     })
     .ok_or_else(|| validation(format!("Missing or invalid \"{field}\": expected positive integer")))
@@ -271,6 +304,13 @@ fn key(fields: &Fields<'_>) -> Result<Value, Error> {
     let missing = || validation("Missing \"key\": expected non-null value".to_owned());
     let key = value("key", fields.key.ok_or_else(missing)?)?;
     if key.is_null() { Err(missing()) } else { Ok(key) }
+}
+
+fn key_field<'a>(fields: &Fields<'a>) -> Result<KeyField<'a>, Error> {
+    match fields.key.and_then(string) {
+        Some(text) => Ok(KeyField::Text(text)),
+        None => key(fields).map(KeyField::Other),
+    }
 }
 
 fn value(field: &str, raw: &RawValue) -> Result<Value, Error> {
@@ -304,11 +344,26 @@ mod tests {
         let table = [
             (r#"{"id":1,"type":"store.update"}"#, "Missing or invalid \"bucket\": expected non-empty string"),
             (r#"{"id":1,"type":"store.update","bucket":"b"}"#, "Missing \"key\": expected non-null value"),
-            (r#"{"id":1,"type":"store.update","bucket":"b","key":null}"#, "Missing \"key\": expected non-null value"),
-            (r#"{"id":1,"type":"store.update","bucket":"b","key":0,"data":[]}"#, "Missing or invalid \"data\": expected object"),
-            (r#"{"id":1,"type":"store.count","bucket":"b","filter":5}"#, "Invalid \"filter\": expected object"),
-            (r#"{"id":1,"type":"store.first","bucket":"b","n":1.5}"#, "Missing or invalid \"n\": expected positive integer"),
-            (r#"{"id":1,"type":"store.paginate","bucket":"b","limit":"2"}"#, "Missing or invalid \"limit\": expected positive integer"),
+            (
+                r#"{"id":1,"type":"store.update","bucket":"b","key":null}"#,
+                "Missing \"key\": expected non-null value",
+            ),
+            (
+                r#"{"id":1,"type":"store.update","bucket":"b","key":0,"data":[]}"#,
+                "Missing or invalid \"data\": expected object",
+            ),
+            (
+                r#"{"id":1,"type":"store.count","bucket":"b","filter":5}"#,
+                "Invalid \"filter\": expected object",
+            ),
+            (
+                r#"{"id":1,"type":"store.first","bucket":"b","n":1.5}"#,
+                "Missing or invalid \"n\": expected positive integer",
+            ),
+            (
+                r#"{"id":1,"type":"store.paginate","bucket":"b","limit":"2"}"#,
+                "Missing or invalid \"limit\": expected positive integer",
+            ),
         ];
         for (text, message) in table {
             let error = parse(text).unwrap_err();
@@ -318,7 +373,8 @@ mod tests {
 
     #[test]
     fn whole_floats_are_integers_and_a_null_cursor_is_the_start() {
-        let operation = parse(r#"{"id":1,"type":"store.paginate","bucket":"b","limit":2.0,"after":null}"#).unwrap();
+        let operation =
+            parse(r#"{"id":1,"type":"store.paginate","bucket":"b","limit":2.0,"after":null}"#).unwrap();
         assert_eq!(operation, Operation::Read(Read::Paginate { bucket: "b".into(), limit: 2, after: None }));
     }
 
@@ -339,7 +395,8 @@ mod tests {
     fn what_an_operation_touches_does_not_depend_on_stray_fields() {
         let text = r#"{"id":1,"type":"store.dropBucket","bucket":"mine","name":"other"}"#;
         assert_eq!(parse(text).unwrap().resources(), [Resource::Bucket("other".into())]);
-        let text = r#"{"id":1,"type":"store.defineQuery","bucket":"mine","name":"q","config":{"bucket":"secret"}}"#;
+        let text =
+            r#"{"id":1,"type":"store.defineQuery","bucket":"mine","name":"q","config":{"bucket":"secret"}}"#;
         assert_eq!(
             parse(text).unwrap().resources(),
             [Resource::Query("q".into()), Resource::Bucket("secret".into())]

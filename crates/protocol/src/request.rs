@@ -76,7 +76,11 @@ fn not_an_object(text: &str) -> Error {
 /// The text of a JSON string, borrowed where it has no escapes.
 pub(crate) fn string(raw: &RawValue) -> Option<Cow<'_, str>> {
     let inner = raw.get().strip_prefix('"')?.strip_suffix('"')?;
-    if inner.contains('\\') { serde_json::from_str(raw.get()).ok().map(Cow::Owned) } else { Some(Cow::Borrowed(inner)) }
+    if inner.contains('\\') {
+        serde_json::from_str(raw.get()).ok().map(Cow::Owned)
+    } else {
+        Some(Cow::Borrowed(inner))
+    }
 }
 
 /// The literal text of a JSON number that a double can hold.
@@ -232,10 +236,18 @@ mod tests {
             (r#"{"id":1,"type":""}"#, Code::InvalidRequest, "Message must include non-empty string \"type\""),
             (r#"{"type":5}"#, Code::InvalidRequest, "Message must include non-empty string \"type\""),
             (r#"{"type":"pong"}"#, Code::InvalidRequest, "Pong must include finite numeric \"timestamp\""),
-            (r#"{"type":"pong","timestamp":"1"}"#, Code::InvalidRequest, "Pong must include finite numeric \"timestamp\""),
+            (
+                r#"{"type":"pong","timestamp":"1"}"#,
+                Code::InvalidRequest,
+                "Pong must include finite numeric \"timestamp\"",
+            ),
             (r#"{"type":"x"}"#, Code::InvalidRequest, "Request must include finite numeric \"id\""),
             (r#"{"type":"x","id":"1"}"#, Code::InvalidRequest, "Request must include finite numeric \"id\""),
-            (r#"{"type":"x","id":1e999}"#, Code::InvalidRequest, "Request must include finite numeric \"id\""),
+            (
+                r#"{"type":"x","id":1e999}"#,
+                Code::InvalidRequest,
+                "Request must include finite numeric \"id\"",
+            ),
         ];
         for (text, code, message) in table {
             assert_eq!(refused(text), (code, message.to_owned()), "{text}");

@@ -34,8 +34,14 @@ impl Tier {
             | "store.last" | "store.paginate" | "store.sum" | "store.avg" | "store.min" | "store.max"
             | "store.subscribe" | "store.unsubscribe" | "store.buckets" | "store.stats" => Self::Read,
             "store.insert" | "store.update" | "store.delete" | "store.clear" => Self::Write,
-            "store.defineBucket" | "store.dropBucket" | "store.updateBucket" | "store.getBucketSchema"
-            | "store.defineQuery" | "store.undefineQuery" | "store.listQueries" | "server.stats"
+            "store.defineBucket"
+            | "store.dropBucket"
+            | "store.updateBucket"
+            | "store.getBucketSchema"
+            | "store.defineQuery"
+            | "store.undefineQuery"
+            | "store.listQueries"
+            | "server.stats"
             | "server.connections" => Self::Admin,
             _ => return None,
         })

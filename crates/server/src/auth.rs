@@ -148,7 +148,10 @@ pub trait Permissions: Send + Sync + 'static {
 
     /// The refusal the client sees.
     fn refusal(&self, access: &Access<'_>) -> Error {
-        Error::new(Code::Forbidden, format!("No permission for {} on {}", access.operation, Named(access.resources)))
+        Error::new(
+            Code::Forbidden,
+            format!("No permission for {} on {}", access.operation, Named(access.resources)),
+        )
     }
 }
 

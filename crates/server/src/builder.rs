@@ -163,7 +163,8 @@ impl ServerBuilder {
         let address = format!("{}:{}", self.config.host, self.config.port);
         let failed = |source| StartError::Listen { address: address.clone(), source };
         // Before anything else: a taken port is the commonest mistake and shall cost nothing.
-        let listener = TcpListener::bind((self.config.host.as_str(), self.config.port)).await.map_err(failed)?;
+        let listener =
+            TcpListener::bind((self.config.host.as_str(), self.config.port)).await.map_err(failed)?;
         let local = listener.local_addr().map_err(failed)?;
         let server = self.start(Some(local)).await?;
         let router = http::whole(server.http());

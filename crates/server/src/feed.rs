@@ -41,7 +41,9 @@ impl ChangeFeed {
 
     pub(crate) fn changed(&self, commits: &[Commit]) {
         if !commits.is_empty() {
-            self.note(|changes| commits.iter().flat_map(|commit| &commit.changes).for_each(|change| changes.note(change)));
+            self.note(|changes| {
+                commits.iter().flat_map(|commit| &commit.changes).for_each(|change| changes.note(change))
+            });
         }
     }
 

@@ -46,7 +46,10 @@ impl IntoResponse for Refusal {
 }
 
 /// Checks a handshake (RFC 6455, section 4.2.1) and builds the answer to it.
-pub(crate) fn accept<B>(request: &Request<B>, allowed_origins: Option<&[String]>) -> Result<Response, Refusal> {
+pub(crate) fn accept<B>(
+    request: &Request<B>,
+    allowed_origins: Option<&[String]>,
+) -> Result<Response, Refusal> {
     let headers = request.headers();
     if let (Some(allowed), Some(origin)) = (allowed_origins, headers.get(header::ORIGIN)) {
         if !allowed.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes()) {
@@ -146,14 +149,24 @@ mod tests {
     fn what_is_wrong_decides_the_status() {
         let table: [(Request<()>, Refusal); 9] = [
             (request(|r| *r.method_mut() = Method::POST), Refusal::Method),
-            (request(|r| { r.headers_mut().remove("upgrade"); }), Refusal::UpgradeRequired),
+            (
+                request(|r| {
+                    r.headers_mut().remove("upgrade");
+                }),
+                Refusal::UpgradeRequired,
+            ),
             (request(set("connection", "close")), Refusal::UpgradeRequired),
             (request(set("upgrade", "h2c")), Refusal::UpgradeRequired),
             (request(set("sec-websocket-version", "7")), Refusal::UpgradeRequired),
             (request(|r| *r.version_mut() = Version::HTTP_10), Refusal::BadRequest),
             (request(set("sec-websocket-key", "short")), Refusal::BadRequest),
             (request(set("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=!")), Refusal::BadRequest),
-            (request(|r| { r.headers_mut().remove("sec-websocket-key"); }), Refusal::BadRequest),
+            (
+                request(|r| {
+                    r.headers_mut().remove("sec-websocket-key");
+                }),
+                Refusal::BadRequest,
+            ),
         ];
         for (request, refusal) in table {
             assert_eq!(accept(&request, None).unwrap_err(), refusal, "{request:?}");

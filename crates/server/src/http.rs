@@ -30,8 +30,9 @@ pub(crate) const MONITORING_PATHS: [&str; 3] = ["/health", "/ready", "/metrics"]
 
 /// The WebSocket endpoint alone, at the configured path.
 pub(crate) fn websocket(http: Http) -> Router {
-    let path = http.shared.config.path.clone();
-    Router::new().route(&path, any(upgrade)).with_state(http)
+    // What means something to the router means itself here.
+    let path = http.shared.config.path.replace('{', "{{").replace('}', "}}");
+    Router::new().without_v07_checks().route(&path, any(upgrade)).with_state(http)
 }
 
 /// `GET /health`, `GET /ready`, `GET /metrics`.
@@ -95,7 +96,8 @@ async fn upgrade(State(http): State<Http>, mut request: Request<Body>) -> Respon
             match upgraded.downcast::<TokioIo<TcpStream>>() {
                 Ok(parts) => {
                     let stream = parts.io.into_inner();
-                    let upgrade = Upgrade { stream, early: parts.read_buf.into(), address };
+                    // Copied: it is nearly always empty, and would keep hyper's whole read buffer alive.
+                    let upgrade = Upgrade { stream, early: parts.read_buf.to_vec(), address };
                     Box::pin(serve(shared, supervisor, upgrade)).await;
                 }
                 Err(upgraded) => {

@@ -166,7 +166,16 @@ impl LiveState {
         let result = self.evaluate(bound, &snapshot).await?;
         self.last_view += 1;
         let id = self.last_view;
-        self.views.insert(id, View { bound: bound.clone(), bucket, result, position: snapshot.position(), watches: BTreeMap::new() });
+        self.views.insert(
+            id,
+            View {
+                bound: bound.clone(),
+                bucket,
+                result,
+                position: snapshot.position(),
+                watches: BTreeMap::new(),
+            },
+        );
         self.by_query.insert(bound.clone(), id);
         self.by_bucket.entry(bucket).or_default().insert(id);
         Ok(id)
@@ -206,7 +215,13 @@ impl LiveState {
         let affected: Vec<ViewId> = if changes.everything {
             self.views.keys().copied().collect()
         } else {
-            changes.buckets.iter().filter_map(|bucket| self.by_bucket.get(bucket)).flatten().copied().collect()
+            changes
+                .buckets
+                .iter()
+                .filter_map(|bucket| self.by_bucket.get(bucket))
+                .flatten()
+                .copied()
+                .collect()
         };
         for id in affected {
             self.refresh(id, &snapshot).await;
@@ -215,9 +230,8 @@ impl LiveState {
 
     /// Ends the subscriptions of queries that were undefined.
     fn end_undefined(&mut self, undefined: &BTreeSet<Arc<str>>, everything: bool, snapshot: &Snapshot) {
-        let gone = |query: &Arc<str>| {
-            undefined.contains(query) || (everything && snapshot.query(query).is_err())
-        };
+        let gone =
+            |query: &Arc<str>| undefined.contains(query) || (everything && snapshot.query(query).is_err());
         let ended: Vec<(SubscriptionId, Arc<str>, Arc<Entry>)> = self
             .views
             .values()
@@ -227,7 +241,11 @@ impl LiveState {
             .collect();
         for (id, query, watcher) in ended {
             self.unwatch(id);
-            end(id, &watcher, Error::new(Code::QueryNotDefined, format!("Query \"{query}\" is not defined any more")));
+            end(
+                id,
+                &watcher,
+                Error::new(Code::QueryNotDefined, format!("Query \"{query}\" is not defined any more")),
+            );
         }
     }
 

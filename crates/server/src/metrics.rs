@@ -1,6 +1,8 @@
 //! What the server counts, registered once per server: no global recorder, so two servers in one process count apart.
 
-use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, Recorder, SharedString, Unit};
+use metrics::{
+    Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, Recorder, SharedString, Unit,
+};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
 /// Declares each metric once: its field, kind, name, unit and meaning.
@@ -70,14 +72,26 @@ const METADATA: Metadata<'static> = Metadata::new("dunlin", Level::INFO, None);
 
 #[expect(non_snake_case, reason = "each is named after the handle type it returns, for the macro above")]
 mod register {
-    use super::{Counter, Gauge, Histogram, Key, KeyName, METADATA, PrometheusRecorder, Recorder, SharedString, Unit};
+    use super::{
+        Counter, Gauge, Histogram, Key, KeyName, METADATA, PrometheusRecorder, Recorder, SharedString, Unit,
+    };
 
-    pub(super) fn Counter(recorder: &PrometheusRecorder, name: &'static str, unit: Unit, help: &'static str) -> Counter {
+    pub(super) fn Counter(
+        recorder: &PrometheusRecorder,
+        name: &'static str,
+        unit: Unit,
+        help: &'static str,
+    ) -> Counter {
         recorder.describe_counter(KeyName::from(name), Some(unit), SharedString::from(help));
         recorder.register_counter(&Key::from_static_name(name), &METADATA)
     }
 
-    pub(super) fn Gauge(recorder: &PrometheusRecorder, name: &'static str, unit: Unit, help: &'static str) -> Gauge {
+    pub(super) fn Gauge(
+        recorder: &PrometheusRecorder,
+        name: &'static str,
+        unit: Unit,
+        help: &'static str,
+    ) -> Gauge {
         recorder.describe_gauge(KeyName::from(name), Some(unit), SharedString::from(help));
         recorder.register_gauge(&Key::from_static_name(name), &METADATA)
     }

@@ -83,7 +83,16 @@ impl Inner {
         broken: watch::Receiver<Option<String>>,
     ) -> Self {
         let (stop_listening, _) = watch::channel(false);
-        Self { shared, supervisor, stop_listening, storage, local, store_actor, broken, listener: Mutex::new(None) }
+        Self {
+            shared,
+            supervisor,
+            stop_listening,
+            storage,
+            local,
+            store_actor,
+            broken,
+            listener: Mutex::new(None),
+        }
     }
 }
 

@@ -31,7 +31,9 @@ pub enum WriteError {
     #[error("The write could not be made durable and was not done: {0}")]
     NotDurable(Arc<JournalError>),
     /// The journal failed in the middle and cannot be read either; the write may or may not be there when it can.
-    #[error("The journal is out of order: {0}; the write may or may not have happened, read before you repeat it")]
+    #[error(
+        "The journal is out of order: {0}; the write may or may not have happened, read before you repeat it"
+    )]
     InDoubt(Arc<JournalError>),
     /// A record, changes or a definition given by code was not a JSON object.
     #[error("The {what} must be a JSON object")]
@@ -40,7 +42,9 @@ pub enum WriteError {
         what: &'static str,
     },
     /// The server stopped or restarted its store while the write was under way.
-    #[error("The store was interrupted while this write was under way: it may or may not have happened; read before you repeat it")]
+    #[error(
+        "The store was interrupted while this write was under way: it may or may not have happened; read before you repeat it"
+    )]
     Interrupted,
 }
 
@@ -105,7 +109,14 @@ impl Actor for StoreActor {
             catch_up(&shared).await?;
         }
         let ids = RandomIds(StdRng::try_from_rng(&mut rand::rngs::SysRng)?);
-        Ok(StoreState { shared, ids, queue: VecDeque::new(), commit_due: false, last_time: 0, in_doubt: false })
+        Ok(StoreState {
+            shared,
+            ids,
+            queue: VecDeque::new(),
+            commit_due: false,
+            last_time: 0,
+            in_doubt: false,
+        })
     }
 
     async fn handle(
@@ -269,7 +280,8 @@ impl StoreState {
         let journal = &self.shared.journal;
         let result = if journal.blocks() {
             let (journal, commits, next) = (Arc::clone(journal), Arc::clone(commits), next.clone());
-            tokio::task::spawn_blocking(move || journal.append(Batch { commits: &commits, next: &next })).await?
+            tokio::task::spawn_blocking(move || journal.append(Batch { commits: &commits, next: &next }))
+                .await?
         } else {
             journal.append(Batch { commits, next })
         };

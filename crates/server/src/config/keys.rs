@@ -56,7 +56,7 @@ pub(super) const KEYS: &[Key] = &[
         "Address or host name to listen on; `0.0.0.0` or `::` for all networks.", |c, v| c.host => text(v)),
     key!("port", Kind::Whole { of: COUNT, range: limits::PORTS },
         "TCP port; 0 takes any free one.", |c, v| c.port => whole(v)),
-    key!("path", Kind::Text { expected: "a URL path that starts with \"/\"", accepts: is_path },
+    key!("path", Kind::Text { expected: "a URL path that starts with \"/\" and is not /health, /ready or /metrics", accepts: is_path },
         "URL path of the WebSocket endpoint.", |c, v| c.path => text(v)),
     key!("maxPayloadBytes", Kind::Whole { of: BYTES, range: limits::PAYLOADS },
         "Longest message a client may send; a longer one closes its connection.", |c, v| c.max_payload_bytes => whole(v)),
@@ -170,7 +170,8 @@ fn is_host(text: &str) -> bool {
 }
 
 fn is_path(text: &str) -> bool {
-    text.starts_with('/') && text.chars().all(|c| c.is_ascii_graphic() && !"?#".contains(c))
+    let free = !crate::http::MONITORING_PATHS.contains(&text);
+    free && text.starts_with('/') && text.chars().all(|c| c.is_ascii_graphic() && !"?#".contains(c))
 }
 
 fn is_directory(text: &str) -> bool {

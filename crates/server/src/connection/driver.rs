@@ -47,6 +47,12 @@ pub(crate) struct Driver<S> {
     closing: Option<Close>,
     /// The client has ended the conversation; what it asked before that is still being done.
     ending: Option<End>,
+    /// A ping frame has come in; its pong leaves before anything more is read.
+    pinged: bool,
+    /// Heartbeats that came due while we did not listen.
+    excused: u64,
+    /// The connection shall close, but the socket does not take what comes before the close frame.
+    stuck: Option<Close>,
 }
 
 /// How a connection ended.
@@ -82,6 +88,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             batch: Vec::new(),
             closing: None,
             ending: None,
+            pinged: false,
+            excused: 0,
+            stuck: None,
         }
     }
 
@@ -95,7 +104,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         });
         self.actor.stop(None);
         self.metrics.traffic(self.socket.get_ref().read, self.socket.get_ref().written);
-        if let End::Server(reason) = end {
+        // A client that has not taken the frames before it does not take a close frame either.
+        if let (End::Server(reason), None) = (end, self.stuck) {
             // Boxed: its scratch space shall not count for every connection that is not closing.
             Box::pin(close(self.socket, reason)).await;
         }
@@ -107,9 +117,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             if let Poll::Ready(end) = self.poll_send(cx) {
                 return Poll::Ready(end);
             }
+            if self.blocked() && self.stuck.is_none() {
+                self.stuck = self.outbox.poll_closing(cx);
+                if self.stuck.is_some() {
+                    self.timer.as_mut().reset(Instant::now() + limits::CLOSE_WAIT);
+                }
+            }
             if self.reading {
                 if let Poll::Ready(end) = self.poll_read(cx) {
                     return Poll::Ready(end);
+                }
+                if std::mem::take(&mut self.pinged) {
+                    continue;
                 }
             }
             match self.timer.as_mut().poll(cx) {
@@ -127,8 +146,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         loop {
             if self.ending.is_some() {
+                // Nobody takes it any more; whoever waits for it to leave shall go on.
                 self.sending.clear();
                 self.unflushed = false;
+                self.outbox.sent();
             }
             while !self.sending.is_empty() {
                 match Pin::new(&mut self.socket).poll_ready(cx) {
@@ -181,9 +202,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                     bytes += frame.len();
                     self.batch.push(frame);
                 }
-                // tungstenite has answered a ping by itself.
-                Poll::Ready(Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)))) => {}
-                Poll::Ready(Some(Ok(Message::Binary(_)))) => break Some(End::Server(Close::BinaryNotSupported)),
+                // tungstenite has the pong ready. Pongs shall not pile up for a client that does not take them.
+                Poll::Ready(Some(Ok(Message::Ping(_)))) => {
+                    self.pinged = true;
+                    self.unflushed = true;
+                    break None;
+                }
+                Poll::Ready(Some(Ok(Message::Pong(_) | Message::Frame(_)))) => {}
+                Poll::Ready(Some(Ok(Message::Binary(_)))) => {
+                    break Some(End::Server(Close::BinaryNotSupported));
+                }
                 // tungstenite has queued the answering close frame; reading on flushes it and ends the stream.
                 Poll::Ready(Some(Ok(Message::Close(_)))) => {}
                 Poll::Ready(None) => break Some(End::Client),
@@ -191,6 +219,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             }
         };
         if self.batch.is_empty() {
+            // A pong is a batch of its own, already answered.
+            self.reading = !self.pinged;
+            self.answered = self.pinged;
             return end.map_or(Poll::Pending, Poll::Ready);
         }
         // Requests that came before the end are still carried out, as their order says; the answers have no reader.
@@ -203,16 +234,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         Poll::Pending
     }
 
+    /// The socket does not take what is to be sent.
+    fn blocked(&self) -> bool {
+        self.unflushed || !self.sending.is_empty()
+    }
+
     fn beat(&mut self) -> Option<End> {
+        if let Some(reason) = self.stuck {
+            return Some(End::Server(reason));
+        }
         if self.ending.is_some() {
             self.timer.as_mut().reset(Instant::now() + limits::CLOSE_WAIT);
             return None;
         }
         let now = Instant::now();
         // What the client's side of TCP accepts is a sign of life only where we wait for it.
+        let blocked = self.blocked();
+        // Nor is silence a sign of death while it is us who does not listen.
+        self.excused += u64::from(!self.reading && !blocked);
         let meter = self.socket.get_ref();
-        let blocked = self.unflushed || !self.sending.is_empty();
-        let life = meter.read + if blocked { meter.written } else { 0 };
+        let life = meter.read + self.excused + if blocked { meter.written } else { 0 };
         match self.heartbeat.beat(now, life) {
             Beat::Dead => return Some(End::Server(Close::HeartbeatTimeout)),
             Beat::Ping if !blocked => self.sending.push_back(frame::ping(unix_ms()).into()),
@@ -244,7 +285,8 @@ pub(crate) async fn close<S: AsyncRead + AsyncWrite + Unpin>(
     reason: Close,
 ) {
     let farewell = async {
-        let frame = CloseFrame { code: reason.code().into(), reason: Utf8Bytes::from_static(reason.reason()) };
+        let frame =
+            CloseFrame { code: reason.code().into(), reason: Utf8Bytes::from_static(reason.reason()) };
         socket.close(Some(frame)).await?;
         let stream = socket.get_mut();
         stream.shutdown().await?;

@@ -68,7 +68,8 @@ impl Heartbeat {
 mod tests {
     use super::*;
 
-    const RHYTHM: Rhythm = Rhythm { interval: Duration::from_millis(100), timeout: Duration::from_millis(40) };
+    const RHYTHM: Rhythm =
+        Rhythm { interval: Duration::from_millis(100), timeout: Duration::from_millis(40) };
 
     /// Runs to `end` ms with `life(ms)` as the sign of life; returns what happened when.
     fn run(rhythm: Rhythm, end: u64, life: impl Fn(u64) -> u64) -> Vec<(u64, Beat)> {
@@ -98,7 +99,8 @@ mod tests {
     #[test]
     fn any_traffic_after_the_ping_is_life() {
         let events = run(RHYTHM, 350, |ms| ms);
-        let pings: Vec<u64> = events.iter().filter(|(_, beat)| *beat == Beat::Ping).map(|(ms, _)| *ms).collect();
+        let pings: Vec<u64> =
+            events.iter().filter(|(_, beat)| *beat == Beat::Ping).map(|(ms, _)| *ms).collect();
         assert_eq!(pings, [100, 200, 300]);
         assert!(events.iter().all(|(_, beat)| *beat != Beat::Dead));
     }

@@ -6,6 +6,7 @@ mod heartbeat;
 mod meter;
 mod outbox;
 mod serve;
+mod turn;
 
 pub(crate) use actor::{ConnectionMessage, ConnectionState, ask_live};
 pub(crate) use outbox::{Outbox, SubscriptionId};

@@ -126,6 +126,12 @@ impl Outbox {
         self.closing.load(Ordering::Acquire)
     }
 
+    /// For a driver that cannot send: the reason to close, or `None` and a wake-up when there is one.
+    pub(crate) fn poll_closing(&self, cx: &Context<'_>) -> Option<Close> {
+        self.driver.register(cx.waker());
+        if self.is_closing() { self.waiting().close } else { None }
+    }
+
     /// For the driver: what there is to send, or `Pending` until there is something.
     pub(crate) fn poll_take(&self, cx: &Context<'_>) -> Poll<Parcel> {
         if let Some(parcel) = self.take() {

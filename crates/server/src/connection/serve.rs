@@ -12,11 +12,11 @@ use tokio::time::Instant;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
+use super::Outbox;
 use super::actor::{ConnectionActor, ConnectionArguments};
 use super::driver::{Driver, End, close};
 use super::heartbeat::{Heartbeat, Rhythm};
 use super::meter::Meter;
-use super::Outbox;
 use crate::limits;
 use crate::shared::Shared;
 use crate::time::unix_ms;
@@ -42,9 +42,11 @@ where
         .max_message_size(Some(most))
         .max_frame_size(Some(most));
     let stream = Meter::new(upgrade.stream);
-    let socket = WebSocketStream::from_partially_read(stream, upgrade.early, Role::Server, Some(config)).await;
+    let socket =
+        WebSocketStream::from_partially_read(stream, upgrade.early, Role::Server, Some(config)).await;
 
-    let refusal = if shared.stopping.load(Ordering::Acquire) { Some(Close::ServerShuttingDown) } else { None };
+    let refusal =
+        if shared.stopping.load(Ordering::Acquire) { Some(Close::ServerShuttingDown) } else { None };
     let outbox = Arc::new(Outbox::default());
     let most = shared.config.max_connections_per_ip.map(std::num::NonZeroUsize::get);
     let seat = match refusal {

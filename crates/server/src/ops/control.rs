@@ -43,7 +43,10 @@ async fn subscribe(state: &mut ConnectionState, query: &str, params: &Value) -> 
         ));
     }
     if !state.seat().take_subscription(total) {
-        return Err(Error::new(Code::RateLimited, format!("Global subscription limit reached (max {total})")));
+        return Err(Error::new(
+            Code::RateLimited,
+            format!("Global subscription limit reached (max {total})"),
+        ));
     }
     match watch(state, query, params).await {
         Ok(answer) => Ok(answer),
@@ -61,7 +64,8 @@ async fn watch(state: &mut ConnectionState, query: &str, params: &Value) -> Resu
     // The first push must not overtake the result.
     state.entry().outbox.hold();
     let result =
-        ask_live(&state.shared, |reply| LiveMessage::Watch { watch: watch.clone(), reply: Some(reply) }).await??;
+        ask_live(&state.shared, |reply| LiveMessage::Watch { watch: watch.clone(), reply: Some(reply) })
+            .await??;
     state.subscriptions.insert(id, watch);
     Ok(match result {
         Some(data) => format!("{{\"subscriptionId\":\"sub-{id}\",\"data\":{data}}}"),

@@ -16,13 +16,17 @@ pub(crate) async fn login(state: &mut ConnectionState, token: String) -> Result<
         return Err(Error::new(Code::UnknownOperation, "Authentication is not configured"));
     };
     let login = Login { token, remote_address: state.entry().address };
-    let answer = tokio::time::timeout(limits::AUTHENTICATE_WAIT, auth.authenticator.authenticate(login)).await;
+    let answer =
+        tokio::time::timeout(limits::AUTHENTICATE_WAIT, auth.authenticator.authenticate(login)).await;
     let session = match answer {
         Ok(Ok(Some(session))) => session,
         Ok(Ok(None)) => return Err(Error::new(Code::Unauthorized, "Invalid token")),
         Ok(Err(fault)) => {
             tracing::error!(%fault, "the authenticator failed");
-            return Err(Error::new(Code::InternalError, "Authentication failed by a fault of the server; try again"));
+            return Err(Error::new(
+                Code::InternalError,
+                "Authentication failed by a fault of the server; try again",
+            ));
         }
         Err(_) => {
             tracing::error!(wait = ?limits::AUTHENTICATE_WAIT, "the authenticator did not answer in time");
@@ -50,7 +54,8 @@ pub(crate) fn logout(state: &mut ConnectionState) -> String {
 }
 
 pub(crate) fn who_am_i(state: &mut ConnectionState) -> String {
-    let session = state.entry().session.load_full().filter(|s| s.expires_at.is_none_or(|end| end >= unix_ms()));
+    let session =
+        state.entry().session.load_full().filter(|s| s.expires_at.is_none_or(|end| end >= unix_ms()));
     let Some(session) = session else {
         // An expired one is dropped, with what it had asked for.
         if state.entry().session.swap(None).is_some() {

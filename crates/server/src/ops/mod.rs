@@ -7,28 +7,35 @@ pub(crate) mod write;
 
 use std::borrow::Cow;
 
-use dunlin_protocol::{Code, Error, Operation, Request, Resource};
+use dunlin_protocol::{Code, Error, Operation, Request, Resource, Write};
 
 use crate::auth::Access;
 use crate::connection::ConnectionState;
-use crate::shared::Shared;
+use crate::shared::{Auth, Shared};
 use crate::time::unix_ms;
 
-/// Parses a request and decides whether this connection may make it: authentication, shape, rights.
-pub(crate) fn admit<'a>(state: &mut ConnectionState, request: &Request<'a>) -> Result<Operation<'a>, Error> {
+/// Parses a request of somebody who may make requests at all: authentication, then shape.
+pub(crate) fn understand<'a>(
+    state: &mut ConnectionState,
+    request: &Request<'a>,
+) -> Result<Operation<'a>, Error> {
     let kind = &*request.kind;
-    let open = kind.starts_with("auth.") || kind == "ping";
-    if state.shared.auth.is_some() && !open {
+    if state.shared.auth.is_some() && !needs_no_session(kind) {
         require_session(state)?;
     }
-    if let Some(error) = unavailable(&state.shared, kind) {
-        return Err(error);
+    match Operation::parse(request) {
+        Ok(Operation::Login { .. } | Operation::Logout | Operation::WhoAmI)
+            if state.shared.auth.is_none() =>
+        {
+            Err(Error::new(Code::UnknownOperation, "Authentication is not configured"))
+        }
+        Err(error) => Err(unavailable(&state.shared, kind).unwrap_or(error)),
+        understood => understood,
     }
-    let operation = Operation::parse(request)?;
-    if !open {
-        authorise(state, kind, &operation)?;
-    }
-    Ok(operation)
+}
+
+fn needs_no_session(kind: &str) -> bool {
+    kind.starts_with("auth.") || kind == "ping"
 }
 
 /// Somebody is logged in whose session has not ended.
@@ -46,7 +53,7 @@ fn require_session(state: &mut ConnectionState) -> Result<(), Error> {
     Ok(())
 }
 
-/// The answer to families of operations that are not there, by configuration.
+/// The answer to a request that no operation fits, if its whole family is not there by configuration.
 fn unavailable(shared: &Shared, kind: &str) -> Option<Error> {
     let unknown = |message: &str| Some(Error::new(Code::UnknownOperation, message));
     match kind.split_once('.')?.0 {
@@ -58,14 +65,20 @@ fn unavailable(shared: &Shared, kind: &str) -> Option<Error> {
     }
 }
 
-/// Asks the permission callback about everything the operation touches.
-fn authorise(state: &ConnectionState, kind: &str, operation: &Operation<'_>) -> Result<(), Error> {
+/// Decides whether whoever is logged in may write this.
+pub(crate) fn authorise_write(state: &ConnectionState, kind: &str, write: &Write<'_>) -> Result<(), Error> {
+    match &state.shared.auth {
+        None => Ok(()),
+        Some(auth) => decide(state, auth, kind, &write.resources()),
+    }
+}
+
+/// Decides whether whoever is logged in may do this. For everything but writes; all writes before it have taken effect.
+pub(crate) fn authorise(state: &ConnectionState, kind: &str, operation: &Operation<'_>) -> Result<(), Error> {
     let Some(auth) = &state.shared.auth else { return Ok(()) };
-    let session = state.entry().session.load();
-    // Past `require_session`, so there is one; without one nothing is allowed.
-    let Some(session) = session.as_deref() else {
-        return Err(Error::new(Code::Unauthorized, "Authentication required"));
-    };
+    if needs_no_session(kind) {
+        return Ok(());
+    }
     let mut resources = operation.resources();
     if let Operation::Subscribe { query, .. } = operation {
         // Rights on a query are rights on what it reads.
@@ -73,6 +86,16 @@ fn authorise(state: &ConnectionState, kind: &str, operation: &Operation<'_>) -> 
             resources.push(Resource::Bucket(Cow::Owned(definition.bucket().to_string())));
         }
     }
-    let access = Access { session, operation: kind, resources: &resources };
+    decide(state, auth, kind, &resources)
+}
+
+/// Asks the permission callback about everything the operation touches.
+fn decide(state: &ConnectionState, auth: &Auth, kind: &str, resources: &[Resource<'_>]) -> Result<(), Error> {
+    let session = state.entry().session.load();
+    // `understand` has seen one; without one nothing is allowed.
+    let Some(session) = session.as_deref() else {
+        return Err(Error::new(Code::Unauthorized, "Authentication required"));
+    };
+    let access = Access { session, operation: kind, resources };
     if auth.permissions.allows(&access) { Ok(()) } else { Err(auth.permissions.refusal(&access)) }
 }

@@ -1,27 +1,15 @@
 //! Reads: straight from the published snapshot, with no lock and no hop.
 
-use dunlin_protocol::{Aggregate, Error, Message, Object, Operation, Read, frame};
-use dunlin_store::{Filter, Record, Snapshot};
+use dunlin_protocol::{Aggregate, Error, KeyField, Message, Object, Operation, Read, frame};
+use dunlin_store::{Filter, Key, Record, Snapshot};
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use crate::limits;
-use crate::shared::Shared;
 
-/// Answers a read with a whole frame. One that may visit many rows moves to a blocking thread, so that the connections
-/// which share this worker thread do not wait for it.
-pub(crate) async fn answer(
-    shared: &Shared,
-    id: &str,
-    read: Read<'_>,
-    request: &Utf8Bytes,
-) -> Result<String, Error> {
-    if may_visit(&shared.published.load(), &read) <= limits::INLINE_ROWS {
-        return run(&shared.published.load(), id, &read);
-    }
-    let snapshot = shared.published.snapshot();
-    let request = request.clone();
-    // The request is parsed once more over there: cheaper than copying every small one for the sake of the large ones.
+/// Runs a read on a blocking thread, so that the connections which share this worker thread do not wait for it. The request
+/// is parsed once more over there: cheaper than copying every small one for the sake of the large ones.
+pub(crate) async fn run_apart(snapshot: Snapshot, request: Utf8Bytes) -> Result<String, Error> {
     let scan = move || match Message::parse(&request) {
         Ok(Message::Request(request)) => match Operation::parse(&request)? {
             Operation::Read(read) => run(&snapshot, request.id, &read),
@@ -36,10 +24,15 @@ fn scan_failed() -> Error {
     Error::new(dunlin_protocol::Code::InternalError, "The read failed by a fault of the server")
 }
 
-/// An upper bound of the rows a read looks at.
-fn may_visit(snapshot: &Snapshot, read: &Read<'_>) -> usize {
+/// Whether a read looks at few enough rows to be run on the spot.
+pub(crate) fn is_small(snapshot: &Snapshot, read: &Read<'_>) -> bool {
     let (bucket, most) = match read {
-        Read::Get { .. } | Read::Buckets | Read::GetBucketSchema { .. } | Read::Count { filter: None, .. } => return 1,
+        Read::Get { .. }
+        | Read::Buckets
+        | Read::GetBucketSchema { .. }
+        | Read::Count { filter: None, .. } => {
+            return true;
+        }
         Read::First { bucket, n } | Read::Last { bucket, n } => (bucket, *n),
         Read::Paginate { bucket, limit, .. } => (bucket, *limit),
         Read::All { bucket }
@@ -48,13 +41,21 @@ fn may_visit(snapshot: &Snapshot, read: &Read<'_>) -> usize {
         | Read::Count { bucket, .. }
         | Read::Aggregate { bucket, .. } => (bucket, usize::MAX),
     };
-    snapshot.bucket(bucket).map_or(0, |bucket| bucket.len().min(most))
+    snapshot.bucket(bucket).map_or(0, |bucket| bucket.len().min(most)) <= limits::INLINE_ROWS
 }
 
-fn run(snapshot: &Snapshot, id: &str, read: &Read<'_>) -> Result<String, Error> {
+/// Answers a read with a whole frame.
+pub(crate) fn run(snapshot: &Snapshot, id: &str, read: &Read<'_>) -> Result<String, Error> {
     let data = |value: &Value| frame::result(id, Some(&frame::json(value)));
     Ok(match read {
-        Read::Get { bucket, key } => one(id, snapshot.bucket(bucket)?.get(key)),
+        Read::Get { bucket, key } => {
+            let bucket = snapshot.bucket(bucket)?;
+            let record = match key {
+                KeyField::Text(text) => bucket.find(Key::Str(text)).map(|(_, record)| record),
+                KeyField::Other(value) => bucket.get(value),
+            };
+            one(id, record)
+        }
         Read::All { bucket } => many(id, snapshot.bucket(bucket)?.iter()),
         Read::Where { bucket, filter } => {
             let bucket = snapshot.bucket(bucket)?;

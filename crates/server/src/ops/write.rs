@@ -21,11 +21,15 @@ pub(crate) enum Shape {
 /// The intent an operation stands for, and the shape of its answer.
 pub(crate) fn intent(write: Write<'_>) -> (Intent, Shape) {
     match write {
-        Write::Insert { bucket, data } => (Intent::Insert { bucket: bucket.into_owned(), data }, Shape::Record),
+        Write::Insert { bucket, data } => {
+            (Intent::Insert { bucket: bucket.into_owned(), data }, Shape::Record)
+        }
         Write::Update { bucket, key, data } => {
             (Intent::Update { bucket: bucket.into_owned(), key, changes: data }, Shape::Record)
         }
-        Write::Delete { bucket, key } => (Intent::Delete { bucket: bucket.into_owned(), key }, Shape::Deleted),
+        Write::Delete { bucket, key } => {
+            (Intent::Delete { bucket: bucket.into_owned(), key }, Shape::Deleted)
+        }
         Write::Clear { bucket } => (Intent::Clear { bucket: bucket.into_owned() }, Shape::Cleared),
         Write::DefineBucket { name, config } => {
             let name = name.into_owned();
@@ -69,7 +73,9 @@ impl Shape {
 /// The error a refused write is answered with.
 pub(crate) fn refusal(shape: &Shape, error: WriteError) -> Error {
     match error {
-        WriteError::Refused(refusal) if matches!(shape, Shape::Named { .. }) => refusal.administrative().into(),
+        WriteError::Refused(refusal) if matches!(shape, Shape::Named { .. }) => {
+            refusal.administrative().into()
+        }
         WriteError::Refused(refusal) => refusal.into(),
         other => Error::new(Code::InternalError, other.to_string()),
     }

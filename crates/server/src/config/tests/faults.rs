@@ -53,7 +53,10 @@ const IN_A_FILE: &[(&str, &str)] = &[
     ),
     (r#"{"exposeErrorDetails": "no"}"#, r#"s.json: exposeErrorDetails: expected true or false, found "no""#),
     (r#"{"name": ""}"#, r#"s.json: name: expected a name of 1 to 200 characters, found """#),
-    (r#"{"path": "ws"}"#, r#"s.json: path: expected a URL path that starts with "/", found "ws""#),
+    (
+        r#"{"path": "ws"}"#,
+        r#"s.json: path: expected a URL path that starts with "/" and is not /health, /ready or /metrics, found "ws""#,
+    ),
     (
         r#"{"host": "http://x"}"#,
         r#"s.json: host: expected an address or host name to listen on, such as "127.0.0.1", found "http://x""#,

@@ -136,7 +136,7 @@ fn impossible_values_in_code_are_found() {
     assert_eq!(error.faults().len(), 2);
     assert_eq!(
         error.faults()[0].to_string(),
-        "configuration in code: path: expected a URL path that starts with \"/\", found \"ws\""
+        "configuration in code: path: expected a URL path that starts with \"/\" and is not /health, /ready or /metrics, found \"ws\""
     );
 }
 
