@@ -2,64 +2,59 @@
 
 use serde::Serialize;
 
-use crate::{Code, Error};
+use crate::{Code, Error, Id};
 
 /// Version of the protocol, as told in the welcome.
 pub const PROTOCOL_VERSION: &str = "1.0.0";
 
-/// `{"id":…,"type":"result","data":…}`. `data` is JSON text; `None` leaves the member out (an undefined value).
+/// `{"id":…,"type":"result","data":…}`. `data` is JSON text.
 ///
 /// ```
-/// use dunlin_protocol::frame;
-/// assert_eq!(frame::result("7", Some("null")), r#"{"id":7,"type":"result","data":null}"#);
-/// assert_eq!(frame::result("7", None), r#"{"id":7,"type":"result"}"#);
+/// use dunlin_protocol::{Id, frame};
+/// assert_eq!(frame::result(Id::ZERO, "null"), r#"{"id":0,"type":"result","data":null}"#);
 /// ```
-pub fn result(id: &str, data: Option<&str>) -> String {
-    match data {
-        Some(data) => concat(&["{\"id\":", id, ",\"type\":\"result\",\"data\":", data, "}"]),
-        None => concat(&["{\"id\":", id, ",\"type\":\"result\"}"]),
-    }
+pub fn result(id: Id, data: &str) -> String {
+    let mut frame = begin_result(id, data.len());
+    frame.push_str(data);
+    frame.push('}');
+    frame
 }
 
 /// The beginning of a [`result`] whose data is written straight behind it; a `}` ends it.
 ///
 /// ```
-/// use dunlin_protocol::frame;
-/// let mut answer = frame::begin_result("7", 2);
+/// use dunlin_protocol::{Id, frame};
+/// let mut answer = frame::begin_result(Id::ZERO, 2);
 /// answer.push_str("[]");
 /// answer.push('}');
-/// assert_eq!(answer, frame::result("7", Some("[]")));
+/// assert_eq!(answer, frame::result(Id::ZERO, "[]"));
 /// ```
-pub fn begin_result(id: &str, data_bytes: usize) -> String {
-    let mut frame = String::with_capacity(RESULT_BYTES + id.len() + data_bytes);
+pub fn begin_result(id: Id, data_bytes: usize) -> String {
+    let mut frame = String::with_capacity(RESULT_BYTES + data_bytes);
     frame.push_str("{\"id\":");
-    frame.push_str(id);
+    id.push_to(&mut frame);
     frame.push_str(",\"type\":\"result\",\"data\":");
     frame
 }
 
-/// Bytes of a [`result`] besides its id and data.
-const RESULT_BYTES: usize = "{\"id\":,\"type\":\"result\",\"data\":}".len();
+/// Room for a [`result`] besides its data: the members' names and an id of up to 20 digits.
+const RESULT_BYTES: usize = "{\"id\":,\"type\":\"result\",\"data\":}".len() + 20;
 
-/// `{"id":…,"type":"error","code":…,"message":…,"details"?:…}`. `id` is `"0"` for what cannot be attributed to a request.
-pub fn error(id: &str, error: &Error, with_details: bool) -> String {
-    let details = error.details.as_deref().filter(|_| with_details);
-    let (before, details, after) = match details {
-        Some(details) => (",\"details\":", details.to_string(), "}"),
-        None => ("}", String::new(), ""),
-    };
-    let message = quoted(&error.message);
-    concat(&[
-        "{\"id\":",
-        id,
-        ",\"type\":\"error\",\"code\":\"",
-        error.code.as_str(),
-        "\",\"message\":",
-        &message,
-        before,
-        &details,
-        after,
-    ])
+/// `{"id":…,"type":"error","code":…,"message":…,"details"?:…}`. The id is [`Id::ZERO`] for what cannot be attributed to a
+/// request.
+pub fn error(id: Id, error: &Error, with_details: bool) -> String {
+    let mut frame = "{\"id\":".to_owned();
+    id.push_to(&mut frame);
+    frame.push_str(",\"type\":\"error\",\"code\":\"");
+    frame.push_str(error.code.as_str());
+    frame.push_str("\",\"message\":");
+    frame.push_str(&quoted(&error.message));
+    if let Some(details) = error.details.as_deref().filter(|_| with_details) {
+        frame.push_str(",\"details\":");
+        frame.push_str(&details.to_string());
+    }
+    frame.push('}');
+    frame
 }
 
 /// `{"type":"push","channel":"subscription","subscriptionId":…,"data":…}`.
@@ -127,8 +122,8 @@ mod tests {
         let nasty = "quote \" backslash \\ newline \n snowman ☃ nul \0";
         let failure = Error::new(Code::Conflict, nasty).with_details(json!({"bucket": nasty}));
         for frame in [
-            error("1.5", &failure, true),
-            error("0", &failure, false),
+            error(Id::ZERO, &failure, true),
+            error(Id::ZERO, &failure, false),
             push(nasty, Some("[1]")),
             push(nasty, None),
             subscription_ended(nasty, Code::Forbidden, nasty),
@@ -144,17 +139,17 @@ mod tests {
     fn details_can_be_withheld_and_are_otherwise_absent_when_there_are_none() {
         let failure = Error::new(Code::NotFound, "gone");
         assert_eq!(
-            error("3", &failure, true),
-            r#"{"id":3,"type":"error","code":"NOT_FOUND","message":"gone"}"#
+            error(Id::ZERO, &failure, true),
+            r#"{"id":0,"type":"error","code":"NOT_FOUND","message":"gone"}"#
         );
         let failure = failure.with_details(json!([1]));
         assert_eq!(
-            error("3", &failure, true),
-            r#"{"id":3,"type":"error","code":"NOT_FOUND","message":"gone","details":[1]}"#
+            error(Id::ZERO, &failure, true),
+            r#"{"id":0,"type":"error","code":"NOT_FOUND","message":"gone","details":[1]}"#
         );
         assert_eq!(
-            error("3", &failure, false),
-            r#"{"id":3,"type":"error","code":"NOT_FOUND","message":"gone"}"#
+            error(Id::ZERO, &failure, false),
+            r#"{"id":0,"type":"error","code":"NOT_FOUND","message":"gone"}"#
         );
     }
 }

@@ -11,12 +11,14 @@
 mod close;
 mod error;
 pub mod frame;
+mod id;
 mod operation;
 mod request;
 mod tier;
 
 pub use close::Close;
 pub use error::{Code, Error};
+pub use id::Id;
 pub use operation::{Aggregate, KeyField, Object, Operation, Read, Resource, Write};
-pub use request::{Fields, Message, Request};
+pub use request::{Fields, Message, Request, Scalar};
 pub use tier::Tier;

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use crate::request::{Fields, Request, string};
+use crate::request::{Fields, Request, Scalar};
 use crate::{Code, Error};
 
 /// A JSON object: a record, changes to one, a filter or a definition.
@@ -114,13 +114,13 @@ impl<'a> Operation<'a> {
     /// ```
     pub fn parse(request: &Request<'a>) -> Result<Self, Error> {
         let f = &request.fields;
-        let bucket = || text("bucket", f.bucket);
-        let name = || text("name", f.name);
+        let bucket = || text("bucket", f.bucket.as_ref());
+        let name = || text("name", f.name.as_ref());
         let aggregate = |function| {
             Ok(Self::Read(Read::Aggregate {
                 function,
                 bucket: bucket()?,
-                field: text("field", f.field)?,
+                field: text("field", f.field.as_ref())?,
                 filter: optional_object("filter", f.filter)?,
             }))
         };
@@ -142,12 +142,12 @@ impl<'a> Operation<'a> {
             "store.count" => {
                 Self::Read(Read::Count { bucket: bucket()?, filter: optional_object("filter", f.filter)? })
             }
-            "store.first" => Self::Read(Read::First { bucket: bucket()?, n: positive("n", f.n)? }),
-            "store.last" => Self::Read(Read::Last { bucket: bucket()?, n: positive("n", f.n)? }),
+            "store.first" => Self::Read(Read::First { bucket: bucket()?, n: positive("n", f.n.as_ref())? }),
+            "store.last" => Self::Read(Read::Last { bucket: bucket()?, n: positive("n", f.n.as_ref())? }),
             "store.paginate" => Self::Read(Read::Paginate {
                 bucket: bucket()?,
-                limit: positive("limit", f.limit)?,
-                after: f.after.map(|raw| value("after", raw)).transpose()?.filter(|after| !after.is_null()),
+                limit: positive("limit", f.limit.as_ref())?,
+                after: f.after.as_ref().map(any).filter(|after| !after.is_null()),
             }),
             "store.sum" => aggregate(Aggregate::Sum)?,
             "store.avg" => aggregate(Aggregate::Avg)?,
@@ -169,15 +169,15 @@ impl<'a> Operation<'a> {
             "store.undefineQuery" => Self::Write(Write::UndefineQuery { name: name()? }),
             "store.listQueries" => Self::ListQueries,
             "store.subscribe" => Self::Subscribe {
-                query: text("query", f.query)?,
-                params: f.params.map_or(Ok(Value::Null), |raw| value("params", raw))?,
+                query: text("query", f.query.as_ref())?,
+                params: f.params.map_or(Ok(Value::Null), |raw| parsed("params", raw))?,
             },
             "store.unsubscribe" => {
-                Self::Unsubscribe { subscription_id: text("subscriptionId", f.subscription_id)? }
+                Self::Unsubscribe { subscription_id: text("subscriptionId", f.subscription_id.as_ref())? }
             }
             "server.stats" => Self::ServerStats,
             "server.connections" => Self::ServerConnections,
-            "auth.login" => Self::Login { token: text("token", f.token)? },
+            "auth.login" => Self::Login { token: text("token", f.token.as_ref())? },
             "auth.logout" => Self::Logout,
             "auth.whoami" => Self::WhoAmI,
             unknown => return Err(unknown_operation(unknown)),
@@ -258,10 +258,11 @@ fn validation(message: String) -> Error {
 }
 
 /// A non-empty string.
-fn text<'a>(field: &str, raw: Option<&'a RawValue>) -> Result<Cow<'a, str>, Error> {
-    raw.and_then(string)
-        .filter(|text| !text.is_empty())
-        .ok_or_else(|| validation(format!("Missing or invalid \"{field}\": expected non-empty string")))
+fn text<'a>(field: &str, value: Option<&Scalar<'a>>) -> Result<Cow<'a, str>, Error> {
+    match value {
+        Some(Scalar::Text(text)) if !text.is_empty() => Ok(text.clone()),
+        _ => Err(validation(format!("Missing or invalid \"{field}\": expected non-empty string"))),
+    }
 }
 
 fn object(field: &str, raw: Option<&RawValue>) -> Result<Object, Error> {
@@ -282,43 +283,56 @@ fn optional_object(field: &str, raw: Option<&RawValue>) -> Result<Option<Object>
 }
 
 /// An integer of at least 1; `2.0` is one, as it is in JavaScript.
-fn positive(field: &str, raw: Option<&RawValue>) -> Result<usize, Error> {
-    raw.and_then(|raw| {
-        let text = raw.get();
-        if let Ok(n) = text.parse::<usize>() {
-            return (n >= 1).then_some(n);
-        }
-        let number: f64 = text.parse().ok()?;
-        // Whatever a double holds beyond 2^53 is more than any bucket has: the exact count no longer matters.
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "whole and at least 1 here; `as` saturates"
-        )]
-        (number.is_finite() && number.fract() == 0.0 && number >= 1.0).then_some(number as usize)
-    })
-    .ok_or_else(|| validation(format!("Missing or invalid \"{field}\": expected positive integer")))
+fn positive(field: &str, value: Option<&Scalar<'_>>) -> Result<usize, Error> {
+    let whole = match value {
+        Some(Scalar::Number(number)) => match (number.as_u64(), number.as_f64()) {
+            (Some(n), _) => usize::try_from(n).ok(),
+            // Whatever a double holds beyond 2^53 is more than any bucket has: the exact count no longer matters.
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "whole and positive; `as` saturates"
+            )]
+            (None, Some(n)) if n.fract() == 0.0 && n >= 1.0 => Some(n as usize),
+            _ => None,
+        },
+        _ => None,
+    };
+    whole
+        .filter(|n| *n >= 1)
+        .ok_or_else(|| validation(format!("Missing or invalid \"{field}\": expected positive integer")))
 }
 
-fn key(fields: &Fields<'_>) -> Result<Value, Error> {
-    let missing = || validation("Missing \"key\": expected non-null value".to_owned());
-    let key = value("key", fields.key.ok_or_else(missing)?)?;
-    if key.is_null() { Err(missing()) } else { Ok(key) }
-}
-
+/// Anything but `null`.
 fn key_field<'a>(fields: &Fields<'a>) -> Result<KeyField<'a>, Error> {
-    match fields.key.and_then(string) {
-        Some(text) => Ok(KeyField::Text(text)),
-        None => key(fields).map(KeyField::Other),
+    match &fields.key {
+        None | Some(Scalar::Null) => Err(validation("Missing \"key\": expected non-null value".to_owned())),
+        Some(Scalar::Text(text)) => Ok(KeyField::Text(text.clone())),
+        Some(other) => Ok(KeyField::Other(any(other))),
     }
 }
 
-fn value(field: &str, raw: &RawValue) -> Result<Value, Error> {
-    parsed(field, raw)
+fn key(fields: &Fields<'_>) -> Result<Value, Error> {
+    Ok(match key_field(fields)? {
+        KeyField::Text(text) => Value::String(text.into_owned()),
+        KeyField::Other(value) => value,
+    })
+}
+
+/// A scalar as a value of its own. An object or array can be no key and no cursor, whatever is in it, so that an empty
+/// array stands for all of them.
+fn any(scalar: &Scalar<'_>) -> Value {
+    match scalar {
+        Scalar::Null => Value::Null,
+        Scalar::Bool(value) => Value::Bool(*value),
+        Scalar::Number(number) => Value::Number(number.clone()),
+        Scalar::Text(text) => Value::String(text.clone().into_owned()),
+        Scalar::Composite => Value::Array(Vec::new()),
+    }
 }
 
 /// Syntax was checked with the frame; what can still fail is a number no double holds, a lone surrogate, or nesting beyond
-/// serde_json's limit of 128 levels.
+/// `serde_json`'s limit of 128 levels.
 fn parsed<T: serde::de::DeserializeOwned>(field: &str, raw: &RawValue) -> Result<T, Error> {
     serde_json::from_str(raw.get()).map_err(|error| {
         validation(format!(

@@ -3,13 +3,18 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::Number;
 use serde_json::value::RawValue;
 
-use crate::{Code, Error};
+use crate::{Code, Error, Id};
 
 /// What a client may send.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "lives on the stack of one loop; nearly every message is a request"
+)]
 pub enum Message<'a> {
     /// `{"id":…,"type":…,…}`: wants exactly one answer.
     Request(Request<'a>),
@@ -17,19 +22,19 @@ pub enum Message<'a> {
     Pong,
 }
 
-/// A request whose envelope is sound; its fields are still raw JSON.
+/// A request whose envelope is sound; its fields have not been looked at yet.
 ///
 /// ```
 /// use dunlin_protocol::{Message, Request};
 /// let Ok(Message::Request(request)) = Message::parse(r#"{"id":7,"type":"store.get","bucket":"users","key":"u1"}"#) else {
 ///     unreachable!()
 /// };
-/// assert_eq!((request.id, &*request.kind), ("7", "store.get"));
+/// assert_eq!((request.id.to_string(), &*request.kind), ("7".to_owned(), "store.get"));
 /// ```
 #[derive(Debug)]
 pub struct Request<'a> {
-    /// The number the client chose, as it wrote it: any finite JSON number, echoed byte for byte.
-    pub id: &'a str,
+    /// The number the client chose.
+    pub id: Id,
     /// The operation's name, never empty.
     pub kind: Cow<'a, str>,
     /// The other top-level fields that some operation knows.
@@ -40,23 +45,24 @@ impl<'a> Message<'a> {
     /// Parses one text frame. The checks and their order are those of the specification (§2.4); an error here is
     /// answered with `id` 0, because the frame cannot be attributed to a request.
     pub fn parse(text: &'a str) -> Result<Self, Error> {
-        let envelope: Envelope<'a> = serde_json::from_str(text).map_err(|_| not_an_object(text))?;
-        let kind = envelope
-            .kind
-            .and_then(string)
-            .filter(|kind| !kind.is_empty())
-            .ok_or_else(|| invalid("Message must include non-empty string \"type\""))?;
+        let mut envelope = Envelope::default();
+        envelope.fill(text).map_err(|_| refusal(text))?;
+        let kind = match envelope.kind {
+            Some(Scalar::Text(kind)) if !kind.is_empty() => kind,
+            _ => return Err(invalid("Message must include non-empty string \"type\"")),
+        };
         if kind == "pong" {
-            return match envelope.timestamp.and_then(finite_number) {
-                Some(_) => Ok(Self::Pong),
-                None => Err(invalid("Pong must include finite numeric \"timestamp\"")),
+            return match envelope.timestamp {
+                Some(Scalar::Number(_)) => Ok(Self::Pong),
+                _ => Err(invalid("Pong must include finite numeric \"timestamp\"")),
             };
         }
-        let id = envelope
-            .id
-            .and_then(finite_number)
-            .ok_or_else(|| invalid("Request must include finite numeric \"id\""))?;
-        Ok(Self::Request(Request { id, kind, fields: envelope.fields }))
+        match envelope.id {
+            Some(Scalar::Number(id)) => {
+                Ok(Self::Request(Request { id: Id::of(&id), kind, fields: envelope.fields }))
+            }
+            _ => Err(invalid("Request must include finite numeric \"id\"")),
+        }
     }
 }
 
@@ -64,126 +70,134 @@ fn invalid(message: &str) -> Error {
     Error::new(Code::InvalidRequest, message)
 }
 
-/// Tells a broken document from a sound one that is not an object. Only walked after a failure.
-fn not_an_object(text: &str) -> Error {
-    let message = match serde_json::from_str::<IgnoredAny>(text) {
-        Ok(_) => "Message must be a JSON object",
-        Err(_) => "Invalid JSON",
-    };
-    Error::new(Code::ParseError, message)
-}
-
-/// The text of a JSON string, borrowed where it has no escapes.
-pub(crate) fn string(raw: &RawValue) -> Option<Cow<'_, str>> {
-    let inner = raw.get().strip_prefix('"')?.strip_suffix('"')?;
-    if inner.contains('\\') {
-        serde_json::from_str(raw.get()).ok().map(Cow::Owned)
-    } else {
-        Some(Cow::Borrowed(inner))
+/// Why a document could not be read as an envelope. Only looked for after a failure.
+fn refusal(text: &str) -> Error {
+    match serde_json::from_str::<IgnoredAny>(text) {
+        Err(_) => Error::new(Code::ParseError, "Invalid JSON"),
+        Ok(_) if !text.trim_start().starts_with('{') => {
+            Error::new(Code::ParseError, "Message must be a JSON object")
+        }
+        Ok(_) => invalid("A field holds a number that no double can hold, or text that is not valid Unicode"),
     }
 }
 
-/// The literal text of a JSON number that a double can hold.
-fn finite_number(raw: &RawValue) -> Option<&str> {
-    let text = raw.get();
-    let is_number = text.starts_with(|c: char| c == '-' || c.is_ascii_digit());
-    (is_number && text.parse::<f64>().is_ok_and(f64::is_finite)).then_some(text)
+/// The value of a field that wants a scalar. Text is borrowed from the frame where it has no escapes.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Scalar<'a> {
+    /// `null`.
+    Null,
+    /// `true` or `false`.
+    Bool(bool),
+    /// A number, finite.
+    Number(Number),
+    /// A string.
+    Text(Cow<'a, str>),
+    /// An object or an array: no scalar. What is in it has been skipped.
+    Composite,
 }
 
 /// Declares the top-level fields that operations know, once, for the struct and for its parser.
 macro_rules! fields {
-    ($($(#[$doc:meta])* $field:ident = $name:literal),+ $(,)?) => {
-        /// The raw top-level fields of a request; `None` is absent, JSON `null` is present. Of a repeated field the last
-        /// one stands, as in JavaScript. Fields that no operation knows are skipped unparsed.
+    (scalars: $($(#[$scalar_doc:meta])* $scalar:ident = $scalar_name:literal),+;
+     documents: $($(#[$raw_doc:meta])* $raw:ident = $raw_name:literal),+ $(;)?) => {
+        /// The top-level fields of a request; `None` is absent, JSON `null` is present. Of a repeated field the last one
+        /// stands, as in JavaScript. Fields that no operation knows are skipped.
         #[derive(Debug, Default)]
         pub struct Fields<'a> {
-            $($(#[$doc])* pub $field: Option<&'a RawValue>,)+
+            $($(#[$scalar_doc])* pub $scalar: Option<Scalar<'a>>,)+
+            $($(#[$raw_doc])* pub $raw: Option<&'a RawValue>,)+
         }
 
-        impl<'a> Fields<'a> {
-            fn slot(&mut self, name: &str) -> Option<&mut Option<&'a RawValue>> {
+        impl<'a> Envelope<'a> {
+            fn read<A: MapAccess<'a>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
                 match name {
-                    $($name => Some(&mut self.$field),)+
-                    _ => None,
+                    "id" => self.id = Some(map.next_value()?),
+                    "type" => self.kind = Some(map.next_value()?),
+                    "timestamp" => self.timestamp = Some(map.next_value()?),
+                    $($scalar_name => self.fields.$scalar = Some(map.next_value()?),)+
+                    $($raw_name => self.fields.$raw = Some(map.next_value()?),)+
+                    _ => {
+                        map.next_value::<IgnoredAny>()?;
+                    }
                 }
+                Ok(())
             }
         }
     };
 }
 
 fields! {
-    /// Name of a bucket.
-    bucket = "bucket",
-    /// Primary key of a record.
-    key = "key",
-    /// A record, or changes to one.
-    data = "data",
-    /// A filter object.
-    filter = "filter",
-    /// Name of a record's field.
-    field = "field",
-    /// How many records.
-    n = "n",
-    /// Page size.
-    limit = "limit",
-    /// Cursor of the page before.
-    after = "after",
-    /// Name of the bucket or query to administer.
-    name = "name",
-    /// A definition.
-    config = "config",
-    /// Changes to a bucket's definition.
-    updates = "updates",
-    /// Name of a query.
-    query = "query",
-    /// Parameters of a query.
-    params = "params",
-    /// A subscription.
-    subscription_id = "subscriptionId",
-    /// A login token.
-    token = "token",
+    scalars:
+        /// Name of a bucket.
+        bucket = "bucket",
+        /// Primary key of a record.
+        key = "key",
+        /// Name of a record's field.
+        field = "field",
+        /// How many records.
+        n = "n",
+        /// Page size.
+        limit = "limit",
+        /// Cursor of the page before.
+        after = "after",
+        /// Name of the bucket or query to administer.
+        name = "name",
+        /// Name of a query.
+        query = "query",
+        /// A subscription.
+        subscription_id = "subscriptionId",
+        /// A login token.
+        token = "token";
+    documents:
+        /// A record, or changes to one.
+        data = "data",
+        /// A filter object.
+        filter = "filter",
+        /// A definition.
+        config = "config",
+        /// Changes to a bucket's definition.
+        updates = "updates",
+        /// Parameters of a query.
+        params = "params";
 }
 
 #[derive(Default)]
 struct Envelope<'a> {
-    id: Option<&'a RawValue>,
-    kind: Option<&'a RawValue>,
-    timestamp: Option<&'a RawValue>,
+    id: Option<Scalar<'a>>,
+    kind: Option<Scalar<'a>>,
+    timestamp: Option<Scalar<'a>>,
     fields: Fields<'a>,
 }
 
-impl<'de> Deserialize<'de> for Envelope<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(EnvelopeVisitor)
+impl<'a> Envelope<'a> {
+    /// Reads a document into this envelope, in place: it is large, and serde would move it three times on the way out.
+    fn fill(&mut self, text: &'a str) -> serde_json::Result<()> {
+        let mut document = serde_json::Deserializer::from_str(text);
+        self.deserialize(&mut document)?;
+        document.end()
     }
 }
 
-struct EnvelopeVisitor;
+impl<'de> DeserializeSeed<'de> for &mut Envelope<'de> {
+    type Value = ();
 
-impl<'de> Visitor<'de> for EnvelopeVisitor {
-    type Value = Envelope<'de>;
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for &mut Envelope<'de> {
+    type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a JSON object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut envelope = Envelope::default();
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         while let Some(FieldName(name)) = map.next_key()? {
-            let slot = match &*name {
-                "id" => Some(&mut envelope.id),
-                "type" => Some(&mut envelope.kind),
-                "timestamp" => Some(&mut envelope.timestamp),
-                other => envelope.fields.slot(other),
-            };
-            match slot {
-                Some(slot) => *slot = Some(map.next_value()?),
-                None => {
-                    map.next_value::<IgnoredAny>()?;
-                }
-            }
+            self.read(&name, &mut map)?;
         }
-        Ok(envelope)
+        Ok(())
     }
 }
 
@@ -193,6 +207,7 @@ struct FieldName<'a>(Cow<'a, str>);
 impl<'de> Deserialize<'de> for FieldName<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct NameVisitor;
+
         impl<'de> Visitor<'de> for NameVisitor {
             type Value = FieldName<'de>;
 
@@ -208,7 +223,62 @@ impl<'de> Deserialize<'de> for FieldName<'de> {
                 Ok(FieldName(Cow::Owned(name.to_owned())))
             }
         }
+
         deserializer.deserialize_str(NameVisitor)
+    }
+}
+
+impl<'de> Deserialize<'de> for Scalar<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ScalarVisitor;
+
+        impl<'de> Visitor<'de> for ScalarVisitor {
+            type Value = Scalar<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("any JSON value")
+            }
+
+            fn visit_unit<E>(self) -> Result<Self::Value, E> {
+                Ok(Scalar::Null)
+            }
+
+            fn visit_bool<E>(self, value: bool) -> Result<Self::Value, E> {
+                Ok(Scalar::Bool(value))
+            }
+
+            fn visit_u64<E>(self, value: u64) -> Result<Self::Value, E> {
+                Ok(Scalar::Number(value.into()))
+            }
+
+            fn visit_i64<E>(self, value: i64) -> Result<Self::Value, E> {
+                Ok(Scalar::Number(value.into()))
+            }
+
+            fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Self::Value, E> {
+                Number::from_f64(value).map(Scalar::Number).ok_or_else(|| E::custom("not a finite number"))
+            }
+
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+                Ok(Scalar::Text(Cow::Borrowed(text)))
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(Scalar::Text(Cow::Owned(text.to_owned())))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+                while items.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(Scalar::Composite)
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
+                while members.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+                Ok(Scalar::Composite)
+            }
+        }
+
+        deserializer.deserialize_any(ScalarVisitor)
     }
 }
 
@@ -246,8 +316,9 @@ mod tests {
             (
                 r#"{"type":"x","id":1e999}"#,
                 Code::InvalidRequest,
-                "Request must include finite numeric \"id\"",
+                "A field holds a number that no double can hold, or text that is not valid Unicode",
             ),
+            (r#"{"type":"x","id":[1]}"#, Code::InvalidRequest, "Request must include finite numeric \"id\""),
         ];
         for (text, code, message) in table {
             assert_eq!(refused(text), (code, message.to_owned()), "{text}");
@@ -255,11 +326,15 @@ mod tests {
     }
 
     #[test]
-    fn any_finite_number_is_an_id_and_is_echoed_as_written() {
-        for id in ["0", "-1", "1.5", "1e3", "-0.0", "123456789012345678901234567890"] {
+    fn any_finite_number_is_an_id_and_is_echoed_as_the_same_number() {
+        for id in ["0", "-1", "1.5", "1e3", "-0.0", "18446744073709551615", "123456789012345678901234567890"]
+        {
             let text = format!(r#"{{"id":{id},"type":"x"}}"#);
             let Ok(Message::Request(request)) = Message::parse(&text) else { panic!("{text}") };
-            assert_eq!(request.id, id);
+            assert_eq!(
+                request.id.to_string().parse::<f64>().unwrap().to_bits(),
+                id.parse::<f64>().unwrap().to_bits()
+            );
         }
     }
 
@@ -267,7 +342,7 @@ mod tests {
     fn escaped_names_and_values_are_read_and_the_last_repetition_stands() {
         let text = r#"{"id":1,"type":"x","\u0062ucket":"a","bucket":"\u0062","extra":{"deep":[1,2]}}"#;
         let Ok(Message::Request(request)) = Message::parse(text) else { panic!() };
-        assert_eq!(string(request.fields.bucket.unwrap()).unwrap(), "b");
+        assert_eq!(request.fields.bucket, Some(Scalar::Text("b".into())));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What changed since the `LiveActor` last looked: the bounded road from the `StoreActor` to it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwapOption;
@@ -24,8 +24,8 @@ pub(crate) struct Changes {
     pub(crate) everything: bool,
     /// Buckets with changed, cleared or dropped records or definitions.
     pub(crate) buckets: BTreeSet<BucketId>,
-    /// Queries that were removed (and perhaps defined anew).
-    pub(crate) undefined: BTreeSet<Arc<str>>,
+    /// Queries that were removed (and perhaps defined anew), with the position at which that happened last.
+    pub(crate) undefined: BTreeMap<Arc<str>, u64>,
     /// A wake-up is on its way.
     awake: bool,
 }
@@ -42,7 +42,9 @@ impl ChangeFeed {
     pub(crate) fn changed(&self, commits: &[Commit]) {
         if !commits.is_empty() {
             self.note(|changes| {
-                commits.iter().flat_map(|commit| &commit.changes).for_each(|change| changes.note(change))
+                for commit in commits {
+                    commit.changes.iter().for_each(|change| changes.note(commit.position, change));
+                }
             });
         }
     }
@@ -77,7 +79,7 @@ impl ChangeFeed {
 }
 
 impl Changes {
-    fn note(&mut self, change: &Change) {
+    fn note(&mut self, position: u64, change: &Change) {
         match change {
             Change::DefineBucket { bucket, .. }
             | Change::UpdateBucket { bucket, .. }
@@ -88,7 +90,7 @@ impl Changes {
                 self.buckets.insert(*bucket);
             }
             Change::UndefineQuery { name } => {
-                self.undefined.insert(Arc::clone(name));
+                self.undefined.insert(Arc::clone(name), position);
             }
             _ => {}
         }

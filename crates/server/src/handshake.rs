@@ -51,10 +51,10 @@ pub(crate) fn accept<B>(
     allowed_origins: Option<&[String]>,
 ) -> Result<Response, Refusal> {
     let headers = request.headers();
-    if let (Some(allowed), Some(origin)) = (allowed_origins, headers.get(header::ORIGIN)) {
-        if !allowed.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes()) {
-            return Err(Refusal::Origin);
-        }
+    if let (Some(allowed), Some(origin)) = (allowed_origins, headers.get(header::ORIGIN))
+        && !allowed.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes())
+    {
+        return Err(Refusal::Origin);
     }
     if request.method() != Method::GET {
         return Err(Refusal::Method);

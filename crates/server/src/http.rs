@@ -10,6 +10,7 @@ use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
+use hyper::upgrade::Parts;
 use hyper_util::rt::TokioIo;
 use ractor::ActorCell;
 use tokio::net::TcpStream;
@@ -94,10 +95,11 @@ async fn upgrade(State(http): State<Http>, mut request: Request<Body>) -> Respon
             // On our own listener the socket comes back as it was, without hyper's buffering around it. Both are boxed
             // apart from the wait for the upgrade, so that the larger one does not count for the smaller.
             match upgraded.downcast::<TokioIo<TcpStream>>() {
-                Ok(parts) => {
-                    let stream = parts.io.into_inner();
+                Ok(Parts { io, read_buf, .. }) => {
                     // Copied: it is nearly always empty, and would keep hyper's whole read buffer alive.
-                    let upgrade = Upgrade { stream, early: parts.read_buf.to_vec(), address };
+                    let early = read_buf.to_vec();
+                    drop(read_buf);
+                    let upgrade = Upgrade { stream: io.into_inner(), early, address };
                     Box::pin(serve(shared, supervisor, upgrade)).await;
                 }
                 Err(upgraded) => {

@@ -32,6 +32,14 @@ mod store_handle;
 mod supervisor;
 mod time;
 
+/// The client of the integration tests, for the tests that need this crate's inside.
+#[cfg(test)]
+#[path = "../tests/common/mod.rs"]
+mod integration;
+
+#[cfg(test)]
+extern crate self as dunlin_server;
+
 pub use auth::{
     Access, Authentication, Authenticator, AuthenticatorFault, Login, Permissions, RoleTiers, Session,
 };

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use crate::connection::{ConnectionMessage, SubscriptionId};
 use crate::feed::ChangeFeed;
 use crate::limits;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, count};
 use crate::published::Published;
 use crate::registry::Entry;
 
@@ -38,6 +38,8 @@ pub(crate) enum LiveMessage {
 pub(crate) struct Watch {
     /// The query's name.
     pub(crate) query: Arc<str>,
+    /// Its definition when it was bound.
+    pub(crate) definition: Arc<str>,
     pub(crate) bound: BoundQuery,
     pub(crate) id: SubscriptionId,
     /// The connection it belongs to.
@@ -73,7 +75,16 @@ struct View {
     result: Encoded,
     /// Position of the state that `result` was worked out from.
     position: u64,
-    watches: BTreeMap<SubscriptionId, (Arc<str>, Arc<Entry>)>,
+    watches: BTreeMap<SubscriptionId, Watcher>,
+}
+
+/// Who watches a view.
+struct Watcher {
+    /// By this name of the query.
+    query: Arc<str>,
+    /// The query was defined at this position. One that is undefined later ends the subscription.
+    since: u64,
+    entry: Arc<Entry>,
 }
 
 impl Actor for LiveActor {
@@ -108,15 +119,15 @@ impl Actor for LiveActor {
             LiveMessage::Changed => state.changed().await,
             LiveMessage::Count(reply) => {
                 let mut counts = HashMap::new();
-                for (query, _) in state.views.values().flat_map(|view| view.watches.values()) {
-                    *counts.entry(Arc::clone(query)).or_insert(0) += 1;
+                for watcher in state.views.values().flat_map(|view| view.watches.values()) {
+                    *counts.entry(Arc::clone(&watcher.query)).or_insert(0) += 1;
                 }
                 let _ = reply.send(counts);
             }
             #[cfg(test)]
             LiveMessage::Panic => panic!("asked to"),
         }
-        state.shared.metrics.views.set(state.views.len() as f64);
+        state.shared.metrics.views.set(count(state.views.len()));
         Ok(())
     }
 }
@@ -141,6 +152,7 @@ impl LiveState {
     /// Adds the subscription to its view, making the view if it is the first. The state it starts from is the published
     /// one: it holds every write that was answered before.
     async fn join(&mut self, watch: Watch) -> Result<Encoded, Error> {
+        let since = self.defined(&watch)?;
         let existing = self.by_query.get(&watch.bound).copied();
         let view_id = match existing {
             // Brought up to date first, so that the result is not older than what the connection has already read.
@@ -155,9 +167,19 @@ impl LiveState {
             None => self.open(&watch.bound).await?,
         };
         let view = self.views.get_mut(&view_id).ok_or_else(evaluation_failed)?;
-        view.watches.insert(watch.id, (watch.query, watch.watcher));
+        view.watches.insert(watch.id, Watcher { query: watch.query, since, entry: watch.watcher });
         self.by_subscription.insert(watch.id, view_id);
         Ok(view.result.clone())
+    }
+
+    /// The query may have been undefined since the connection looked it up. The position at which it is still there.
+    fn defined(&self, watch: &Watch) -> Result<u64, Error> {
+        let snapshot = self.shared.published.load();
+        if *snapshot.query(&watch.query)?.config() == watch.definition {
+            Ok(snapshot.position())
+        } else {
+            Err(undefined(&watch.query))
+        }
     }
 
     async fn open(&mut self, bound: &BoundQuery) -> Result<ViewId, Error> {
@@ -229,23 +251,21 @@ impl LiveState {
     }
 
     /// Ends the subscriptions of queries that were undefined.
-    fn end_undefined(&mut self, undefined: &BTreeSet<Arc<str>>, everything: bool, snapshot: &Snapshot) {
-        let gone =
-            |query: &Arc<str>| undefined.contains(query) || (everything && snapshot.query(query).is_err());
+    fn end_undefined(&mut self, names: &BTreeMap<Arc<str>, u64>, everything: bool, snapshot: &Snapshot) {
+        let gone = |watcher: &Watcher| {
+            names.get(&watcher.query).is_some_and(|at| watcher.since < *at)
+                || (everything && snapshot.query(&watcher.query).is_err())
+        };
         let ended: Vec<(SubscriptionId, Arc<str>, Arc<Entry>)> = self
             .views
             .values()
             .flat_map(|view| &view.watches)
-            .filter(|(_, (query, _))| gone(query))
-            .map(|(id, (query, watcher))| (*id, Arc::clone(query), Arc::clone(watcher)))
+            .filter(|(_, watcher)| gone(watcher))
+            .map(|(id, watcher)| (*id, Arc::clone(&watcher.query), Arc::clone(&watcher.entry)))
             .collect();
         for (id, query, watcher) in ended {
             self.unwatch(id);
-            end(
-                id,
-                &watcher,
-                Error::new(Code::QueryNotDefined, format!("Query \"{query}\" is not defined any more")),
-            );
+            end(id, &watcher, undefined(&query));
         }
     }
 
@@ -267,8 +287,8 @@ impl LiveState {
                 let Some(view) = self.views.get_mut(&id) else { return };
                 view.position = snapshot.position();
                 if view.result != result {
-                    for (subscription, (_, watcher)) in &view.watches {
-                        deliver(&self.shared.metrics, *subscription, watcher, result.as_deref());
+                    for (subscription, watcher) in &view.watches {
+                        deliver(&self.shared.metrics, *subscription, &watcher.entry, result.as_deref());
                     }
                     view.result = result;
                 }
@@ -279,7 +299,7 @@ impl LiveState {
                     .get(&id)
                     .into_iter()
                     .flat_map(|view| &view.watches)
-                    .map(|(subscription, (_, watcher))| (*subscription, Arc::clone(watcher)))
+                    .map(|(subscription, watcher)| (*subscription, Arc::clone(&watcher.entry)))
                     .collect();
                 self.close(id);
                 for (subscription, watcher) in watches {
@@ -305,6 +325,10 @@ impl LiveState {
     }
 }
 
+fn undefined(query: &str) -> Error {
+    Error::new(Code::QueryNotDefined, format!("Query \"{query}\" is not defined any more"))
+}
+
 fn evaluation_failed() -> Error {
     Error::new(Code::InternalError, "The live query failed and was ended; subscribe again")
 }
@@ -320,5 +344,42 @@ fn end(id: SubscriptionId, watcher: &Entry, error: Error) {
     if let Some(actor) = watcher.actor() {
         // A connection that is gone has freed everything already.
         let _ = actor.cast(ConnectionMessage::Ended { id, error });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    //! Here and not among the integration tests, because only a message that exists in tests can make this actor panic.
+
+    use serde_json::json;
+
+    use super::LiveMessage;
+    use crate::integration::{Client, address, define_items, memory};
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn after_a_panic_every_subscription_goes_on() {
+        let server = memory().bind().await.unwrap();
+        define_items(&server).await;
+        let mut one = Client::connect(address(&server)).await;
+        let mut other = Client::connect(address(&server)).await;
+        let items =
+            one.data(json!({"type": "store.subscribe", "query": "all-items"})).await["subscriptionId"]
+                .clone();
+        let count =
+            other.data(json!({"type": "store.subscribe", "query": "item-count"})).await["subscriptionId"]
+                .clone();
+
+        server.inner.shared.feed.tell(LiveMessage::Panic);
+        // Each is told the state of the moment in which it was taken up again.
+        assert_eq!(one.push(&items).await, json!([]));
+        assert_eq!(other.push(&count).await, json!(0));
+
+        one.data(json!({"type": "store.insert", "bucket": "items", "data": {"n": 1}})).await;
+        assert_eq!(one.push(&items).await[0]["n"], 1);
+        assert_eq!(other.push(&count).await, json!(1));
+        other.data(json!({"type": "store.unsubscribe", "subscriptionId": count})).await;
+        one.data(json!({"type": "store.insert", "bucket": "items", "data": {"n": 2}})).await;
+        one.push(&items).await;
+        other.silent().await;
     }
 }

@@ -167,7 +167,7 @@ impl Seat {
     pub(crate) fn take_subscription(&self, most: usize) -> bool {
         let total = &self.registry.subscriptions;
         let taken = total
-            .try_update(Ordering::Relaxed, Ordering::Relaxed, |count| (count < most).then_some(count + 1))
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| (count < most).then_some(count + 1))
             .is_ok();
         if taken {
             self.entry.subscriptions.fetch_add(1, Ordering::Relaxed);

@@ -236,8 +236,11 @@ impl Server {
         let actor = self.inner.store_actor.borrow().clone();
         let Some(actor) = actor else { return false };
         let (done, finished) = oneshot::channel();
-        actor.cast(StoreMessage::Finish(done)).is_ok()
-            && matches!(tokio::time::timeout(limits::STORE_FINISH_WAIT, finished).await, Ok(Ok(())))
+        let finished = actor.cast(StoreMessage::Finish(done)).is_ok()
+            && matches!(tokio::time::timeout(limits::STORE_FINISH_WAIT, finished).await, Ok(Ok(())));
+        // Its supervisor would not wait for its end, and whoever opens the data next must not find it held.
+        let _ = actor.stop_and_wait(None, Some(limits::CLOSE_WAIT)).await;
+        finished
     }
 
     pub(crate) fn listening(&self, task: JoinHandle<()>) {

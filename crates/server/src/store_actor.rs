@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 
 use crate::feed::ChangeFeed;
 use crate::limits;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, count};
 use crate::published::Published;
 use crate::time::unix_ms;
 
@@ -164,15 +164,15 @@ impl StoreState {
 
     /// Works off queued groups, up to the bound of one commit.
     async fn commit(&mut self) -> Result<(), ActorProcessingErr> {
-        if self.in_doubt {
-            if let Err(error) = self.recover().await? {
-                let error = WriteError::NotDurable(Arc::new(error));
-                for group in self.queue.drain(..) {
-                    // A writer that is gone does not need its answer; here and below.
-                    let _ = group.reply.send(vec![Err(error.clone()); group.intents.len()]);
-                }
-                return Ok(());
+        if self.in_doubt
+            && let Err(error) = self.recover().await?
+        {
+            let error = WriteError::NotDurable(Arc::new(error));
+            for group in self.queue.drain(..) {
+                // A writer that is gone does not need its answer; here and below.
+                let _ = group.reply.send(vec![Err(error.clone()); group.intents.len()]);
             }
+            return Ok(());
         }
         let mut next = self.shared.published.snapshot();
         let mut prepared = Vec::new();
@@ -188,14 +188,14 @@ impl StoreState {
             answers.push((group.reply, written));
         }
         let commits = Arc::new(prepared);
-        if !commits.is_empty() {
-            if let Err(failure) = self.make_durable(&commits, next).await? {
-                // Refusals in the batch may rest on writes that did not happen, so nobody's answer stands.
-                for (reply, written) in answers {
-                    let _ = reply.send(vec![Err(failure.clone()); written.len()]);
-                }
-                return Ok(());
+        if !commits.is_empty()
+            && let Err(failure) = self.make_durable(&commits, next).await?
+        {
+            // Refusals in the batch may rest on writes that did not happen, so nobody's answer stands.
+            for (reply, written) in answers {
+                let _ = reply.send(vec![Err(failure.clone()); written.len()]);
             }
+            return Ok(());
         }
         for (reply, written) in answers {
             let _ = reply.send(written);
@@ -286,7 +286,7 @@ impl StoreState {
             journal.append(Batch { commits, next })
         };
         self.shared.metrics.append_seconds.record(started.elapsed());
-        self.shared.metrics.append_commits.record(commits.len() as f64);
+        self.shared.metrics.append_commits.record(count(commits.len()));
         Ok(result)
     }
 }

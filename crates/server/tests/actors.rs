@@ -61,7 +61,10 @@ async fn a_panic_in_one_connections_handler_costs_that_connection_only() {
             Authentication::Ok(Some(Session::new(login.token).with_role("admin")))
         })
         .permissions(|access: &Access<'_>| {
-            assert!(!(access.session.user_id == "victim" && access.operation == "store.clear"), "a buggy callback");
+            assert!(
+                !(access.session.user_id == "victim" && access.operation == "store.clear"),
+                "a buggy callback"
+            );
             true
         })
         .bind()
@@ -108,7 +111,11 @@ async fn a_panic_before_the_append_brings_the_store_back_with_everything_acknowl
     assert!(lost["message"].as_str().unwrap().contains("may or may not have happened"), "{lost}");
 
     let count = json!({"type": "store.count", "bucket": "items"});
-    assert_eq!(client.data(count.clone()).await, 10, "nothing acknowledged is lost, nothing refused is there");
+    assert_eq!(
+        client.data(count.clone()).await,
+        10,
+        "nothing acknowledged is lost, nothing refused is there"
+    );
     client.data(json!({"type": "store.insert", "bucket": "items", "data": {"n": 11}})).await;
     assert_eq!(client.data(count).await, 11);
     eventually("the live query goes on", async || client.push(&watched["subscriptionId"]).await == 11).await;

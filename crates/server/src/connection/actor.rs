@@ -2,17 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use dunlin_protocol::{Close, Code, Error, frame};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::SubscriptionId;
 use super::turn::Turn;
+use crate::auth::Session;
 use crate::live_actor::{LiveMessage, Watch};
 use crate::registry::{Entry, Seat};
 use crate::shared::Shared;
+use crate::time::unix_ms;
 
 pub(crate) enum ConnectionMessage {
     /// Frames the driver has read. It reads no further until they are answered.
@@ -23,6 +27,8 @@ pub(crate) enum ConnectionMessage {
     WatchAgain,
     /// Close the socket once everything that came before this is answered.
     Close(Close),
+    /// The session was to end about now.
+    SessionDue,
 }
 
 pub(crate) struct ConnectionActor;
@@ -38,11 +44,16 @@ pub(crate) struct ConnectionState {
     pub(crate) shared: Arc<Shared>,
     pub(crate) subscriptions: BTreeMap<SubscriptionId, Watch>,
     seat: Seat,
+    /// Wakes the actor when the session ends.
+    expiry: Option<JoinHandle<()>>,
     pub(super) span: tracing::Span,
 }
 
 impl Drop for ConnectionState {
     fn drop(&mut self) {
+        if let Some(expiry) = &self.expiry {
+            expiry.abort();
+        }
         let ids: Vec<SubscriptionId> = self.subscriptions.keys().copied().collect();
         if !ids.is_empty() {
             self.shared.feed.tell(LiveMessage::Unwatch(ids));
@@ -64,7 +75,7 @@ impl Actor for ConnectionActor {
     ) -> Result<ConnectionState, ActorProcessingErr> {
         let ConnectionArguments { shared, seat, span } = arguments;
         seat.seat_actor(myself);
-        Ok(ConnectionState { shared, subscriptions: BTreeMap::new(), seat, span })
+        Ok(ConnectionState { shared, subscriptions: BTreeMap::new(), seat, expiry: None, span })
     }
 
     async fn handle(
@@ -84,6 +95,7 @@ impl Actor for ConnectionActor {
                 }
             }
             ConnectionMessage::Close(reason) => state.entry().outbox.close(reason),
+            ConnectionMessage::SessionDue => state.session_due(),
         }
         Ok(())
     }
@@ -98,12 +110,49 @@ impl ConnectionState {
         &self.seat
     }
 
+    /// Begins a session in the place of the one before, if there was one.
+    pub(crate) fn begin_session(&mut self, session: Session) {
+        let end = session.expires_at;
+        self.entry().session.store(Some(Arc::new(session)));
+        self.wake_at(end);
+    }
+
+    fn wake_at(&mut self, end: Option<u64>) {
+        if let Some(expiry) = self.expiry.take() {
+            expiry.abort();
+        }
+        if let (Some(end), Some(myself)) = (end, self.entry().actor().cloned()) {
+            // An end is over when it has passed.
+            let wait = Duration::from_millis(end.saturating_sub(unix_ms()).saturating_add(1));
+            self.expiry = Some(tokio::spawn(async move {
+                tokio::time::sleep(wait).await;
+                // A connection that is gone has no session.
+                let _ = myself.cast(ConnectionMessage::SessionDue);
+            }));
+        }
+    }
+
+    /// Ends the live queries of a session that has ended. The session itself stays until the client is told of its end, in
+    /// answer to its next request.
+    fn session_due(&mut self) {
+        let end = self.entry().session.load().as_ref().and_then(|session| session.expires_at);
+        match end {
+            Some(end) if end < unix_ms() => {
+                self.end_all(&Error::new(Code::Unauthorized, "Session expired"));
+            }
+            // The clock was set back, or somebody has logged in anew.
+            end => self.wake_at(end),
+        }
+    }
+
     /// Ends all subscriptions, because whoever made them is not logged in here any more.
     pub(crate) fn end_all(&mut self, error: &Error) {
         let ids: Vec<SubscriptionId> = self.subscriptions.keys().copied().collect();
         if !ids.is_empty() {
             self.shared.feed.tell(LiveMessage::Unwatch(ids.clone()));
-            ids.into_iter().for_each(|id| self.ended(id, error));
+            for id in ids {
+                self.ended(id, error);
+            }
         }
     }
 

@@ -47,8 +47,6 @@ pub(crate) struct Driver<S> {
     closing: Option<Close>,
     /// The client has ended the conversation; what it asked before that is still being done.
     ending: Option<End>,
-    /// A ping frame has come in; its pong leaves before anything more is read.
-    pinged: bool,
     /// Heartbeats that came due while we did not listen.
     excused: u64,
     /// The connection shall close, but the socket does not take what comes before the close frame.
@@ -88,7 +86,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             batch: Vec::new(),
             closing: None,
             ending: None,
-            pinged: false,
             excused: 0,
             stuck: None,
         }
@@ -124,11 +121,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 }
             }
             if self.reading {
-                if let Poll::Ready(end) = self.poll_read(cx) {
-                    return Poll::Ready(end);
-                }
-                if std::mem::take(&mut self.pinged) {
-                    continue;
+                match self.poll_read(cx) {
+                    Poll::Ready(Some(end)) => return Poll::Ready(end),
+                    Poll::Ready(None) => continue,
+                    Poll::Pending => {}
                 }
             }
             match self.timer.as_mut().poll(cx) {
@@ -189,9 +185,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         }
     }
 
-    /// Takes the frames that are ready and hands them over as one batch.
-    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+    /// Takes the frames that are ready and hands them over as one batch. `None`: there is a pong to send first.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Option<End>> {
         let mut bytes = 0;
+        let mut pinged = false;
         let end = loop {
             if self.batch.len() >= limits::BATCH_FRAMES || bytes >= limits::BATCH_BYTES {
                 break None;
@@ -204,34 +201,38 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 }
                 // tungstenite has the pong ready. Pongs shall not pile up for a client that does not take them.
                 Poll::Ready(Some(Ok(Message::Ping(_)))) => {
-                    self.pinged = true;
+                    pinged = true;
                     self.unflushed = true;
                     break None;
                 }
-                Poll::Ready(Some(Ok(Message::Pong(_) | Message::Frame(_)))) => {}
                 Poll::Ready(Some(Ok(Message::Binary(_)))) => {
                     break Some(End::Server(Close::BinaryNotSupported));
                 }
-                // tungstenite has queued the answering close frame; reading on flushes it and ends the stream.
-                Poll::Ready(Some(Ok(Message::Close(_)))) => {}
+                // To a close tungstenite has queued the answer; reading on flushes it and ends the stream.
+                Poll::Ready(Some(Ok(Message::Close(_) | Message::Pong(_) | Message::Frame(_)))) => {}
                 Poll::Ready(None) => break Some(End::Client),
                 Poll::Ready(Some(Err(error))) => break Some(broken(&error)),
             }
         };
         if self.batch.is_empty() {
-            // A pong is a batch of its own, already answered.
-            self.reading = !self.pinged;
-            self.answered = self.pinged;
-            return end.map_or(Poll::Pending, Poll::Ready);
+            if pinged {
+                // A pong is a batch of its own, already answered.
+                self.reading = false;
+                self.answered = true;
+                return Poll::Ready(None);
+            }
+            return end.map_or(Poll::Pending, |end| Poll::Ready(Some(end)));
         }
         // Requests that came before the end are still carried out, as their order says; the answers have no reader.
         self.ending = end;
         self.reading = false;
-        let batch = std::mem::take(&mut self.batch);
+        // As a client pipelines now it will pipeline next: room for as many, so that the list does not grow step by step.
+        let next = Vec::with_capacity(if self.batch.len() > 1 { self.batch.len() } else { 0 });
+        let batch = std::mem::replace(&mut self.batch, next);
         if self.actor.cast(ConnectionMessage::Batch(batch)).is_err() {
-            return Poll::Ready(End::Server(Close::InternalError));
+            return Poll::Ready(Some(End::Server(Close::InternalError)));
         }
-        Poll::Pending
+        if pinged { Poll::Ready(None) } else { Poll::Pending }
     }
 
     /// The socket does not take what is to be sent.

@@ -33,6 +33,8 @@ struct Waiting {
     /// Bytes of answers that have not left for the socket yet, including those the driver has taken.
     answer_bytes: usize,
     pushes: Vec<(SubscriptionId, Utf8Bytes)>,
+    /// Subscriptions that may be pushed to, ascending. The `LiveActor` learns of an end a little later than the client.
+    open: Vec<SubscriptionId>,
     /// While true, pushes stay: an answer that must precede them is being worked out.
     held: bool,
     /// The batch the driver handed over is answered.
@@ -86,20 +88,26 @@ impl Outbox {
         self.waiting().held = true;
     }
 
-    /// Puts the newest state of a subscription in; an older one that still waits is replaced. Returns whether it was.
+    /// Lets pushes of a new subscription in. Ids are given in ascending order.
+    pub(crate) fn open(&self, subscription: SubscriptionId) {
+        self.waiting().open.push(subscription);
+    }
+
+    /// Puts the newest state of an open subscription in; an older one that still waits is replaced. Returns whether it was.
     pub(crate) fn push(&self, subscription: SubscriptionId, frame: Utf8Bytes) -> bool {
         let (replaced, held) = {
             let mut waiting = self.waiting();
-            let replaced = match waiting.pushes.iter_mut().find(|(id, _)| *id == subscription) {
-                Some((_, pending)) => {
+            if waiting.open.binary_search(&subscription).is_err() {
+                return false;
+            }
+            let replaced =
+                if let Some((_, pending)) = waiting.pushes.iter_mut().find(|(id, _)| *id == subscription) {
                     *pending = frame;
                     true
-                }
-                None => {
+                } else {
                     waiting.pushes.push((subscription, frame));
                     false
-                }
-            };
+                };
             (replaced, waiting.held)
         };
         if !held {
@@ -108,9 +116,13 @@ impl Outbox {
         replaced
     }
 
-    /// Forgets what waits for a subscription that has ended.
+    /// Forgets what waits for a subscription that has ended, and lets nothing of it in any more.
     pub(crate) fn forget(&self, subscription: SubscriptionId) {
-        self.waiting().pushes.retain(|(id, _)| *id != subscription);
+        let mut waiting = self.waiting();
+        if let Ok(at) = waiting.open.binary_search(&subscription) {
+            waiting.open.remove(at);
+        }
+        waiting.pushes.retain(|(id, _)| *id != subscription);
     }
 
     /// Asks the driver to close the socket once what is already answered has left. The first reason stands.
@@ -184,13 +196,20 @@ fn bytes(frames: &[Utf8Bytes]) -> usize {
 mod tests {
     use super::*;
 
+    fn with_two() -> Outbox {
+        let outbox = Outbox::default();
+        outbox.open(1);
+        outbox.open(2);
+        outbox
+    }
+
     fn take(outbox: &Outbox) -> Vec<String> {
         outbox.take().map_or_else(Vec::new, |parcel| parcel.frames.iter().map(ToString::to_string).collect())
     }
 
     #[test]
     fn a_newer_push_takes_the_place_of_an_older_one() {
-        let outbox = Outbox::default();
+        let outbox = with_two();
         assert!(!outbox.push(1, "a1".into()));
         assert!(!outbox.push(2, "b1".into()));
         assert!(outbox.push(1, "a2".into()));
@@ -200,7 +219,7 @@ mod tests {
 
     #[test]
     fn pushes_held_back_leave_behind_the_answers() {
-        let outbox = Outbox::default();
+        let outbox = with_two();
         outbox.hold();
         outbox.push(1, "push".into());
         assert_eq!(take(&outbox), [""; 0]);
@@ -212,10 +231,12 @@ mod tests {
 
     #[test]
     fn a_subscription_that_ended_sends_nothing_more() {
-        let outbox = Outbox::default();
+        let outbox = with_two();
         outbox.push(1, "a".into());
         outbox.push(2, "b".into());
         outbox.forget(1);
+        // What was on its way when it ended comes too late.
+        outbox.push(1, "a".into());
         assert_eq!(take(&outbox), ["b"]);
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use dunlin_protocol::{Code, Error, Message, Operation, Write, frame};
+use dunlin_protocol::{Code, Error, Id, Message, Operation, Write, frame};
 use dunlin_store::{Intent, Outcome};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
@@ -31,7 +31,7 @@ pub(super) struct Turn<'a> {
 /// An answer that waits for the writes before it.
 enum Queued {
     /// A write whose outcome is outstanding.
-    Write { id: Box<str>, shape: ops::write::Shape },
+    Write { id: Id, shape: ops::write::Shape },
     /// One that is known already.
     Known(String),
 }
@@ -60,7 +60,7 @@ impl<'a> Turn<'a> {
                 Ok(Message::Request(request)) => request,
                 Ok(Message::Pong) => continue,
                 Err(error) => {
-                    self.refuse("0", &error);
+                    self.refuse(Id::ZERO, &error);
                     continue;
                 }
             };
@@ -98,7 +98,9 @@ impl<'a> Turn<'a> {
                 }
                 operation => {
                     let data = ops::control::run(self.state, operation).await;
-                    data.map(|data| frame::result(id, Some(&data)))
+                    // A live query may have shown a newer state; what is read after it is not older.
+                    self.view = None;
+                    data.map(|data| frame::result(id, &data))
                 }
             };
             match answer {
@@ -122,9 +124,9 @@ impl<'a> Turn<'a> {
         outbox.below(self.state.shared.answer_mark).await;
     }
 
-    fn stage(&mut self, id: &str, write: Write<'_>) {
+    fn stage(&mut self, id: Id, write: Write<'_>) {
         let (intent, shape) = ops::write::intent(write);
-        self.queued.push(Queued::Write { id: id.into(), shape });
+        self.queued.push(Queued::Write { id, shape });
         self.intents.push(intent);
     }
 
@@ -150,8 +152,8 @@ impl<'a> Turn<'a> {
                     // A group that was interrupted has no results.
                     let result: Written = written.next().unwrap_or(Err(WriteError::Interrupted));
                     match result {
-                        Ok(outcome) => self.answer(done(&id, &shape, &outcome)),
-                        Err(error) => self.refuse(&id, &ops::write::refusal(&shape, error)),
+                        Ok(outcome) => self.answer(done(id, &shape, &outcome)),
+                        Err(error) => self.refuse(id, &ops::write::refusal(&shape, error)),
                     }
                 }
             }
@@ -168,7 +170,7 @@ impl<'a> Turn<'a> {
         }
     }
 
-    fn refuse(&mut self, id: &str, error: &Error) {
+    fn refuse(&mut self, id: Id, error: &Error) {
         if error.code == Code::InternalError {
             self.state.span.in_scope(|| tracing::error!(%error, "request failed by a fault of the server"));
         }
@@ -177,9 +179,9 @@ impl<'a> Turn<'a> {
     }
 }
 
-fn done(id: &str, shape: &ops::write::Shape, outcome: &Outcome) -> String {
+fn done(id: Id, shape: &ops::write::Shape, outcome: &Outcome) -> String {
     match outcome {
-        Outcome::Record(record) => frame::result(id, Some(record.json())),
-        _ => frame::result(id, Some(&shape.confirmation())),
+        Outcome::Record(record) => frame::result(id, record.json()),
+        _ => frame::result(id, &shape.confirmation()),
     }
 }

@@ -58,14 +58,26 @@ async fn subscribe(state: &mut ConnectionState, query: &str, params: &Value) -> 
 }
 
 async fn watch(state: &mut ConnectionState, query: &str, params: &Value) -> Result<String, Error> {
-    let bound = state.shared.published.load().query(query)?.bind(params)?;
+    let (bound, definition) = {
+        let view = state.shared.published.load();
+        let query = view.query(query)?;
+        (query.bind(params)?, Arc::clone(query.config()))
+    };
     let id = state.shared.last_subscription.fetch_add(1, Ordering::Relaxed) + 1;
-    let watch = Watch { query: query.into(), bound, id, watcher: Arc::clone(state.entry()) };
+    let watch = Watch { query: query.into(), definition, bound, id, watcher: Arc::clone(state.entry()) };
+    let outbox = &state.entry().outbox;
     // The first push must not overtake the result.
-    state.entry().outbox.hold();
-    let result =
-        ask_live(&state.shared, |reply| LiveMessage::Watch { watch: watch.clone(), reply: Some(reply) })
-            .await??;
+    outbox.hold();
+    outbox.open(id);
+    let joined =
+        ask_live(&state.shared, |reply| LiveMessage::Watch { watch: watch.clone(), reply: Some(reply) });
+    let result = match joined.await {
+        Ok(Ok(result)) => result,
+        Ok(Err(error)) | Err(error) => {
+            outbox.forget(id);
+            return Err(error);
+        }
+    };
     state.subscriptions.insert(id, watch);
     Ok(match result {
         Some(data) => format!("{{\"subscriptionId\":\"sub-{id}\",\"data\":{data}}}"),

@@ -1,7 +1,5 @@
 //! `auth.login`, `auth.logout`, `auth.whoami`.
 
-use std::sync::Arc;
-
 use dunlin_protocol::{Code, Error, frame};
 use serde_json::json;
 
@@ -41,7 +39,7 @@ pub(crate) async fn login(state: &mut ConnectionState, token: String) -> Result<
         state.end_all(&Error::new(Code::Unauthorized, "Somebody else has logged in on this connection"));
     }
     let data = frame::json(&shown(&session));
-    state.entry().session.store(Some(Arc::new(session)));
+    state.begin_session(session);
     Ok(data)
 }
 

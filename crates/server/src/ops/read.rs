@@ -1,6 +1,6 @@
 //! Reads: straight from the published snapshot, with no lock and no hop.
 
-use dunlin_protocol::{Aggregate, Error, KeyField, Message, Object, Operation, Read, frame};
+use dunlin_protocol::{Aggregate, Error, Id, KeyField, Message, Object, Operation, Read, frame};
 use dunlin_store::{Filter, Key, Record, Snapshot};
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
@@ -45,8 +45,8 @@ pub(crate) fn is_small(snapshot: &Snapshot, read: &Read<'_>) -> bool {
 }
 
 /// Answers a read with a whole frame.
-pub(crate) fn run(snapshot: &Snapshot, id: &str, read: &Read<'_>) -> Result<String, Error> {
-    let data = |value: &Value| frame::result(id, Some(&frame::json(value)));
+pub(crate) fn run(snapshot: &Snapshot, id: Id, read: &Read<'_>) -> Result<String, Error> {
+    let data = |value: &Value| frame::result(id, &frame::json(value));
     Ok(match read {
         Read::Get { bucket, key } => {
             let bucket = snapshot.bucket(bucket)?;
@@ -97,7 +97,7 @@ pub(crate) fn run(snapshot: &Snapshot, id: &str, read: &Read<'_>) -> Result<Stri
         Read::GetBucketSchema { name } => {
             let bucket = snapshot.bucket(name).map_err(dunlin_store::StoreError::administrative)?;
             let name = frame::json(&**name);
-            frame::result(id, Some(&["{\"name\":", &name, ",\"config\":", bucket.config(), "}"].concat()))
+            frame::result(id, &["{\"name\":", &name, ",\"config\":", bucket.config(), "}"].concat())
         }
     })
 }
@@ -116,11 +116,11 @@ fn store_function(function: Aggregate) -> dunlin_store::Aggregate {
     }
 }
 
-fn one(id: &str, record: Option<&Record>) -> String {
-    frame::result(id, Some(record.map_or("null", Record::json)))
+fn one(id: Id, record: Option<&Record>) -> String {
+    frame::result(id, record.map_or("null", Record::json))
 }
 
-fn many<'a>(id: &str, records: impl IntoIterator<Item = &'a Record>) -> String {
+fn many<'a>(id: Id, records: impl IntoIterator<Item = &'a Record>) -> String {
     let mut answer = frame::begin_result(id, 0);
     list(&mut answer, records);
     answer.push('}');

@@ -134,7 +134,9 @@ impl Client {
 
     /// Waits for the next push of a subscription.
     pub async fn push(&mut self, subscription: &Value) -> Value {
-        let push = self.find(|message| message["type"] == "push" && message["subscriptionId"] == *subscription).await;
+        let push = self
+            .find(|message| message["type"] == "push" && message["subscriptionId"] == *subscription)
+            .await;
         push["data"].clone()
     }
 
@@ -192,7 +194,8 @@ impl Client {
 
     async fn receive(&mut self) -> Option<Value> {
         loop {
-            let next = tokio::time::timeout(PATIENCE, self.socket.next()).await.expect("nothing came in time");
+            let next =
+                tokio::time::timeout(PATIENCE, self.socket.next()).await.expect("nothing came in time");
             match next {
                 Some(Ok(Message::Text(text))) => {
                     let message: Value = serde_json::from_str(&text).unwrap();
@@ -324,12 +327,12 @@ impl Raw {
     /// Opcode and payload of the next frame; `None` at the end of the connection.
     pub async fn frame(&mut self) -> Option<(u8, Vec<u8>)> {
         loop {
-            if let Some((head, length)) = frame_length(&self.read) {
-                if self.read.len() >= head + length {
-                    let opcode = self.read[0] & 0x0f;
-                    let payload = self.read.drain(..head + length).skip(head).collect();
-                    return Some((opcode, payload));
-                }
+            if let Some((head, length)) = frame_length(&self.read)
+                && self.read.len() >= head + length
+            {
+                let opcode = self.read[0] & 0x0f;
+                let payload = self.read.drain(..head + length).skip(head).collect();
+                return Some((opcode, payload));
             }
             if !self.more().await {
                 return None;
@@ -376,7 +379,9 @@ impl Raw {
 fn frame_length(bytes: &[u8]) -> Option<(usize, usize)> {
     match *bytes.get(1)? {
         126 => Some((4, usize::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().unwrap())))),
-        127 => Some((10, usize::try_from(u64::from_be_bytes(bytes.get(2..10)?.try_into().unwrap())).unwrap())),
+        127 => {
+            Some((10, usize::try_from(u64::from_be_bytes(bytes.get(2..10)?.try_into().unwrap())).unwrap()))
+        }
         length => Some((2, usize::from(length))),
     }
 }
@@ -393,10 +398,10 @@ pub fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
     if let Ok(length @ ..=125) = u8::try_from(payload.len()) {
         frame.push(0x80 | length);
     } else if let Ok(length) = u16::try_from(payload.len()) {
-        frame.push(0x80 | 126);
+        frame.push(0xfe);
         frame.extend(length.to_be_bytes());
     } else {
-        frame.push(0x80 | 127);
+        frame.push(0xff);
         frame.extend((payload.len() as u64).to_be_bytes());
     }
     let mask = [0x12, 0x34, 0x56, 0x78];
@@ -416,10 +421,10 @@ pub fn farewell() -> Vec<u8> {
 }
 
 /// One figure of `GET /metrics`, by name and labels as they are printed; 0 if it is not there (yet).
-pub async fn metric(address: SocketAddr, name: &str) -> f64 {
+pub async fn metric(address: SocketAddr, name: &str) -> u64 {
     let text = http_get(address, "/metrics").await;
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    line.map_or(0.0, |value| value.parse().unwrap())
+    line.map_or(0, |value| value.parse().unwrap())
 }
 
 /// Repeats until `check` holds; for effects that come soon after their cause.
@@ -433,7 +438,11 @@ pub async fn eventually(what: &str, mut check: impl AsyncFnMut() -> bool) {
 
 /// Sends one HTTP request and returns everything that comes back.
 pub async fn http_get(address: SocketAddr, path: &str) -> String {
-    http_raw(address, format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").as_bytes()).await
+    http_raw(
+        address,
+        format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").as_bytes(),
+    )
+    .await
 }
 
 /// Sends bytes on a new TCP connection and returns everything that comes back until it ends.
@@ -442,7 +451,8 @@ pub async fn http_raw(address: SocketAddr, bytes: &[u8]) -> String {
     // The server may answer and close before it has read everything.
     let _ = stream.write_all(bytes).await;
     let mut answer = Vec::new();
-    let read = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await.expect("the server ends it");
+    let read =
+        tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await.expect("the server ends it");
     // A reset after the answer is an end, too.
     let _ = read;
     String::from_utf8_lossy(&answer).into_owned()
