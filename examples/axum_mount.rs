@@ -46,7 +46,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let _welcome = client.next().await.ok_or("the server closed")??;
     let buckets = client.next().await.ok_or("the server closed")??;
     println!("WebSocket: {}", buckets.to_text()?);
-    println!("from:      {}", server.connections().first().map_or("nowhere", |client| &client.remote_address));
+    println!(
+        "from:      {}",
+        server.connections().first().map_or("nowhere", |client| &client.remote_address)
+    );
 
     server.stop(Duration::ZERO).await?;
     serving.abort();

@@ -15,7 +15,8 @@ type Failure = Box<dyn std::error::Error>;
 
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
-    let server = Server::builder().memory().port(0).authenticator(validate).permissions(allowed).bind().await?;
+    let server =
+        Server::builder().memory().port(0).authenticator(validate).permissions(allowed).bind().await?;
     let address = server.local_addr().ok_or("the server does not listen")?;
     let store = server.store();
     for bucket in ["notes", "salaries"] {
@@ -27,7 +28,9 @@ async fn main() -> Result<(), Failure> {
     client.try_it("before login", json!({"type": "store.all", "bucket": "notes"})).await?;
     client.try_it("wrong token", json!({"type": "auth.login", "token": "guess"})).await?;
     client.try_it("as Ada", json!({"type": "auth.login", "token": "ada-secret"})).await?;
-    client.try_it("write notes", json!({"type": "store.insert", "bucket": "notes", "data": {"text": "hi"}})).await?;
+    client
+        .try_it("write notes", json!({"type": "store.insert", "bucket": "notes", "data": {"text": "hi"}}))
+        .await?;
     client.try_it("read salaries", json!({"type": "store.all", "bucket": "salaries"})).await?;
     client.try_it("drop notes", json!({"type": "store.dropBucket", "name": "notes"})).await?;
     client.try_it("as the boss", json!({"type": "auth.login", "token": "boss-secret"})).await?;

@@ -44,7 +44,8 @@ async fn main() -> Result<(), Failure> {
     store.insert("weather", json!({"id": "Tromsø", "celsius": 3})).await?;
     store.update("weather", json!("Tromsø"), json!({"celsius": 21})).await?;
     let warm = received().await?["data"].clone();
-    let names: Vec<&str> = warm.as_array().into_iter().flatten().filter_map(|record| record["id"].as_str()).collect();
+    let names: Vec<&str> =
+        warm.as_array().into_iter().flatten().filter_map(|record| record["id"].as_str()).collect();
     println!("then:     {}", names.join(", "));
 
     // Reads take a snapshot that does not change any more.
