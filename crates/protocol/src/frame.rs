@@ -30,21 +30,24 @@ pub fn result(id: Id, data: &str) -> String {
 /// assert_eq!(answer, frame::result(Id::ZERO, "[]"));
 /// ```
 pub fn begin_result(id: Id, data_bytes: usize) -> String {
-    let mut frame = String::with_capacity(RESULT_BYTES + data_bytes);
-    frame.push_str("{\"id\":");
-    id.push_to(&mut frame);
-    frame.push_str(",\"type\":\"result\",\"data\":");
-    frame
+    id.with_text(|id| {
+        // Exactly as much as is needed: a buffer without room to spare becomes a frame without another allocation.
+        let mut frame = String::with_capacity(HEAD.len() + id.len() + MIDDLE.len() + data_bytes + 1);
+        frame.push_str(HEAD);
+        frame.push_str(id);
+        frame.push_str(MIDDLE);
+        frame
+    })
 }
 
-/// Room for a [`result`] besides its data: the members' names and an id of up to 20 digits.
-const RESULT_BYTES: usize = "{\"id\":,\"type\":\"result\",\"data\":}".len() + 20;
+const HEAD: &str = "{\"id\":";
+const MIDDLE: &str = ",\"type\":\"result\",\"data\":";
 
 /// `{"id":…,"type":"error","code":…,"message":…,"details"?:…}`. The id is [`Id::ZERO`] for what cannot be attributed to a
 /// request.
 pub fn error(id: Id, error: &Error, with_details: bool) -> String {
-    let mut frame = "{\"id\":".to_owned();
-    id.push_to(&mut frame);
+    let mut frame = HEAD.to_owned();
+    id.with_text(|id| frame.push_str(id));
     frame.push_str(",\"type\":\"error\",\"code\":\"");
     frame.push_str(error.code.as_str());
     frame.push_str("\",\"message\":");

@@ -34,20 +34,18 @@ impl Id {
         })
     }
 
-    /// Appends the number as JSON.
-    pub(crate) fn push_to(self, out: &mut String) {
+    /// Hands the number over as JSON.
+    pub(crate) fn with_text<T>(self, f: impl FnOnce(&str) -> T) -> T {
         match self.0 {
-            Repr::Unsigned(number) => out.push_str(itoa::Buffer::new().format(number)),
-            Repr::Signed(number) => out.push_str(itoa::Buffer::new().format(number)),
-            Repr::Double(number) => out.push_str(&crate::frame::json(&number)),
+            Repr::Unsigned(number) => f(itoa::Buffer::new().format(number)),
+            Repr::Signed(number) => f(itoa::Buffer::new().format(number)),
+            Repr::Double(number) => f(&crate::frame::json(&number)),
         }
     }
 }
 
 impl fmt::Display for Id {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = String::new();
-        self.push_to(&mut text);
-        f.write_str(&text)
+        self.with_text(|text| f.write_str(text))
     }
 }

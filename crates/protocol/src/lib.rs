@@ -10,6 +10,7 @@
 
 mod close;
 mod error;
+mod flat;
 pub mod frame;
 mod id;
 mod operation;

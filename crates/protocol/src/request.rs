@@ -109,6 +109,19 @@ macro_rules! fields {
         }
 
         impl<'a> Envelope<'a> {
+            /// Sets a field to a scalar; `None` if the field wants a document.
+            pub(crate) fn set(&mut self, name: &str, scalar: Scalar<'a>) -> Option<()> {
+                match name {
+                    "id" => self.id = Some(scalar),
+                    "type" => self.kind = Some(scalar),
+                    "timestamp" => self.timestamp = Some(scalar),
+                    $($scalar_name => self.fields.$scalar = Some(scalar),)+
+                    $($raw_name)|+ => return None,
+                    _ => {}
+                }
+                Some(())
+            }
+
             fn read<A: MapAccess<'a>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
                 match name {
                     "id" => self.id = Some(map.next_value()?),
@@ -161,8 +174,9 @@ fields! {
         params = "params";
 }
 
-#[derive(Default)]
-struct Envelope<'a> {
+/// A frame's top-level members, before anything is asked of them.
+#[derive(Debug, Default)]
+pub(crate) struct Envelope<'a> {
     id: Option<Scalar<'a>>,
     kind: Option<Scalar<'a>>,
     timestamp: Option<Scalar<'a>>,
@@ -172,6 +186,15 @@ struct Envelope<'a> {
 impl<'a> Envelope<'a> {
     /// Reads a document into this envelope, in place: it is large, and serde would move it three times on the way out.
     fn fill(&mut self, text: &'a str) -> serde_json::Result<()> {
+        if self.fill_flat(text).is_some() {
+            return Ok(());
+        }
+        *self = Self::default();
+        self.fill_whole(text)
+    }
+
+    /// Any document.
+    pub(crate) fn fill_whole(&mut self, text: &'a str) -> serde_json::Result<()> {
         let mut document = serde_json::Deserializer::from_str(text);
         self.deserialize(&mut document)?;
         document.end()
