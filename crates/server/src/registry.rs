@@ -75,6 +75,7 @@ pub struct ConnectionTotals {
 pub(crate) struct Seat {
     registry: Arc<Registry>,
     entry: Arc<Entry>,
+    left: bool,
 }
 
 impl Registry {
@@ -104,7 +105,7 @@ impl Registry {
             actor: OnceLock::new(),
         });
         self.entries.insert(id, Arc::clone(&entry));
-        Some(Seat { registry: Arc::clone(self), entry })
+        Some(Seat { registry: Arc::clone(self), entry, left: false })
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -181,8 +182,12 @@ impl Seat {
     }
 }
 
-impl Drop for Seat {
-    fn drop(&mut self) {
+impl Seat {
+    /// Frees the place, once.
+    pub(crate) fn leave(&mut self) {
+        if std::mem::replace(&mut self.left, true) {
+            return;
+        }
         let left = self.entry.subscriptions.swap(0, Ordering::Relaxed);
         self.registry.subscriptions.fetch_sub(left, Ordering::Relaxed);
         self.registry.entries.remove(&self.entry.id);
@@ -190,5 +195,11 @@ impl Drop for Seat {
             *count -= 1;
             *count == 0
         });
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.leave();
     }
 }

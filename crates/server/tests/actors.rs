@@ -23,12 +23,18 @@ struct Faults {
     before: AtomicBool,
     after: AtomicBool,
     always: AtomicBool,
+    /// A recovery takes for as long as this is set (and a test can wait).
+    slow: AtomicBool,
     recoveries: AtomicU32,
 }
 
 impl Journal for Panicking {
     fn recover(&self) -> Result<Snapshot, JournalError> {
         self.faults.recoveries.fetch_add(1, Ordering::SeqCst);
+        let begun = std::time::Instant::now();
+        while self.faults.slow.load(Ordering::SeqCst) && begun.elapsed() < 2 * common::PATIENCE {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
         self.inner.recover()
     }
 
@@ -137,6 +143,35 @@ async fn a_panic_between_append_and_publish_shows_what_the_journal_holds() {
     // The write was durable though it could not be acknowledged: it is there, and subscribers learn of it.
     assert_eq!(client.push(&watched["subscriptionId"]).await, 1);
     assert_eq!(client.data(json!({"type": "store.count", "bucket": "items"})).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_store_comes_back_clients_come_and_go() {
+    let (journal, faults) = panicking();
+    let server = common::memory_with(|config| config.max_connections_per_ip = std::num::NonZeroUsize::new(2))
+        .journal(journal)
+        .bind()
+        .await
+        .unwrap();
+    define_items(&server).await;
+    let mut writer = Client::connect(address(&server)).await;
+    faults.slow.store(true, Ordering::SeqCst);
+    faults.before.store(true, Ordering::SeqCst);
+    writer.data(json!({"type": "store.buckets"})).await;
+    let insert = json!({"type": "store.insert", "bucket": "items", "data": {"n": 1}});
+    assert_eq!(writer.code(insert.clone()).await, "INTERNAL_ERROR");
+    eventually("the store comes back", async || faults.recoveries.load(Ordering::SeqCst) >= 2).await;
+    // It takes its time. Reads and live queries are served, and whoever leaves makes place for another one.
+    for _ in 0..5 {
+        let mut client = Client::connect(address(&server)).await;
+        client.data(json!({"type": "store.subscribe", "query": "item-count"})).await;
+        client.close().await;
+        eventually("the place is free", async || server.connection_count() == 1).await;
+        let stats = server.stats().await.unwrap();
+        assert_eq!(stats["connections"]["totalStoreSubscriptions"], 0);
+    }
+    faults.slow.store(false, Ordering::SeqCst);
+    writer.data(insert).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -51,15 +51,23 @@ pub(crate) struct ConnectionState {
 
 impl Drop for ConnectionState {
     fn drop(&mut self) {
-        if let Some(expiry) = &self.expiry {
+        self.leave();
+    }
+}
+
+impl ConnectionState {
+    /// Gives everything back, once.
+    fn leave(&mut self) {
+        if let Some(expiry) = self.expiry.take() {
             expiry.abort();
         }
-        let ids: Vec<SubscriptionId> = self.subscriptions.keys().copied().collect();
+        let ids: Vec<SubscriptionId> = std::mem::take(&mut self.subscriptions).into_keys().collect();
         if !ids.is_empty() {
             self.shared.feed.tell(LiveMessage::Unwatch(ids));
         }
         // After an orderly end the driver has closed already and this reason is not looked at.
         self.seat.entry().outbox.close(Close::InternalError);
+        self.seat.leave();
     }
 }
 
@@ -97,6 +105,16 @@ impl Actor for ConnectionActor {
             ConnectionMessage::Close(reason) => state.entry().outbox.close(reason),
             ConnectionMessage::SessionDue => state.session_due(),
         }
+        Ok(())
+    }
+
+    /// After an orderly end the state travels to the Supervisor and is dropped there, which is late if that one is busy.
+    async fn post_stop(
+        &self,
+        _: ActorRef<ConnectionMessage>,
+        state: &mut ConnectionState,
+    ) -> Result<(), ActorProcessingErr> {
+        state.leave();
         Ok(())
     }
 }

@@ -41,9 +41,8 @@ where
         .write_buffer_size(limits::WRITE_BUFFER_BYTES)
         .max_message_size(Some(most))
         .max_frame_size(Some(most));
-    let stream = Meter::new(upgrade.stream);
-    let socket =
-        WebSocketStream::from_partially_read(stream, upgrade.early, Role::Server, Some(config)).await;
+    let stream = Meter::new(upgrade.stream, upgrade.early);
+    let socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await;
 
     let refusal =
         if shared.stopping.load(Ordering::Acquire) { Some(Close::ServerShuttingDown) } else { None };
