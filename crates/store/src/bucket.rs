@@ -1,22 +1,19 @@
 //! One bucket: its rows in table order, and everything that finds them.
 
 use std::iter::Take;
-use std::ops::Bound;
 use std::sync::Arc;
 
-use imbl::OrdMap;
-use imbl::shared_ptr::DefaultSharedPtr;
 use serde_json::Value;
 
 use crate::aggregate::Totals;
-use crate::index::{Index, IndexRows, KeyIndex};
+use crate::index::{Index, IndexRows};
+use crate::keys::KeyIndex;
+use crate::rows::{RowTable, Rows};
 use crate::value::Constant;
 use crate::{
     Aggregate, BucketId, Counters, Definition, Field, FieldValue, Filter, Key, Matcher, Number, Record,
     RowId, StoreError,
 };
-
-type RowIter<'a> = imbl::ordmap::Iter<'a, RowId, Record, DefaultSharedPtr>;
 
 /// A bucket as it is in one [`Snapshot`](crate::Snapshot).
 ///
@@ -26,7 +23,7 @@ pub struct Bucket {
     id: BucketId,
     name: Arc<str>,
     definition: Arc<Definition>,
-    rows: OrdMap<RowId, Record>,
+    rows: RowTable<Record>,
     keys: KeyIndex,
     indexes: Vec<Index>,
     counters: Counters,
@@ -46,7 +43,7 @@ pub struct Page<'a> {
 impl Bucket {
     pub(crate) fn new(id: BucketId, name: Arc<str>, definition: Arc<Definition>) -> Self {
         let indexes = empty_indexes(&definition);
-        let (rows, keys) = (OrdMap::new(), KeyIndex::new());
+        let (rows, keys) = (RowTable::new(), KeyIndex::new());
         Self { id, name, definition, rows, keys, indexes, counters: Counters::default() }
     }
 
@@ -97,12 +94,15 @@ impl Bucket {
 
     /// The row and the record with this primary key.
     pub fn find(&self, key: Key<'_>) -> Option<(RowId, &Record)> {
-        self.keys.find(key, &self.rows, |record| self.key_of(record))
+        self.keys.candidates(key).find_map(|row| {
+            let record = self.rows.get(row.0).filter(|record| self.key_of(record) == Some(key))?;
+            Some((row, record))
+        })
     }
 
     /// The record in this row.
     pub fn row(&self, row: RowId) -> Option<&Record> {
-        self.rows.get(&row)
+        self.rows.get(row.0)
     }
 
     /// The primary key of one of this bucket's records.
@@ -149,13 +149,14 @@ impl Bucket {
     /// [`StoreError::UnknownCursor`] if no record has that key (any more): where the iteration was cannot be told.
     pub fn paginate(&self, after: Option<&Value>, limit: usize) -> Result<Page<'_>, StoreError> {
         let from = match after {
-            None | Some(Value::Null) => Bound::Unbounded,
+            None | Some(Value::Null) => Some(0),
             Some(key) => match Key::of(key).and_then(|key| self.find(key)) {
-                Some((row, _)) => Bound::Excluded(row),
+                Some((row, _)) => row.0.checked_add(1),
                 None => return Err(StoreError::UnknownCursor { bucket: (&*self.name).into() }),
             },
         };
-        let mut behind = self.rows.range::<_, RowId>((from, Bound::Unbounded)).map(|(_, record)| record);
+        let behind = from.map(|from| self.rows.range(from..=u64::MAX));
+        let mut behind = behind.into_iter().flatten().map(|(_, record)| record);
         let records: Vec<&Record> = behind.by_ref().take(limit).collect();
         let last = records.last().and_then(|record| self.key_of(record));
         Ok(Page { has_more: behind.next().is_some(), next_cursor: last.map(Key::to_value), records })
@@ -180,8 +181,11 @@ impl Bucket {
             if value.is_nullish() {
                 return None;
             }
-            let holder = index.first(&Constant::of_field(&value)?)?;
-            (Some(holder) != row).then(|| (field, value.to_value()))
+            let mut holders = index.candidates(&value).filter(|holder| Some(*holder) != row);
+            let taken = holders.any(|holder| {
+                self.row(holder).is_some_and(|other| other.field(index.slot, field.name()) == value)
+            });
+            taken.then(|| (field, value.to_value()))
         })
     }
 
@@ -189,7 +193,7 @@ impl Bucket {
     /// that another row has.
     pub(crate) fn put(&mut self, row: RowId, record: Record) -> bool {
         let Some(key) = self.key_of(&record) else { return false };
-        let old = self.rows.get(&row);
+        let old = self.rows.get(row.0);
         let same_key = old.is_some_and(|old| self.key_of(old) == Some(key));
         if !same_key && self.find(key).is_some() {
             return false;
@@ -209,14 +213,14 @@ impl Bucket {
                 index.insert(&new, row);
             }
         }
-        self.rows.insert(row, record);
+        self.rows.insert(row.0, record);
         self.counters.next_row = self.counters.next_row.max(row.0.saturating_add(1));
         true
     }
 
     /// Removes a row; `false` if it is not there.
     pub(crate) fn remove(&mut self, row: RowId) -> bool {
-        let Some(record) = self.rows.remove(&row) else { return false };
+        let Some(record) = self.rows.remove(row.0) else { return false };
         let slot = self.definition.key_slot();
         if let Some(key) = Key::of_field(&record.field(slot, self.definition.key().name())) {
             self.keys.remove(key, row);
@@ -251,7 +255,7 @@ impl Bucket {
                 *index = built.clone();
                 continue;
             }
-            if let Some((first, second)) = fill(index, &definition, self.rows.iter()) {
+            if let Some((first, second)) = fill(index, &definition, &self.rows) {
                 let field = definition.fields().get(index.slot).map_or_else(|| "".into(), Field::shared_name);
                 return Err((field, first, second));
             }
@@ -274,14 +278,15 @@ impl Bucket {
             let key = self.definition.key().name();
             return Err((*row, format!("its key \"{key}\" is neither a string nor a number")));
         }
-        let map: OrdMap<RowId, Record> = rows.into_iter().collect();
+        let map: RowTable<Record> = rows.into_iter().map(|(row, record)| (row.0, record)).collect();
         let mut keys = KeyIndex::new();
-        let entries = map.iter().filter_map(|(row, record)| Some((self.key_of(record)?, *row)));
-        if let Some((first, second)) = keys.load(entries) {
+        let entries = map.iter().filter_map(|(row, record)| Some((self.key_of(record)?, RowId(row))));
+        let key_of = |row: RowId| map.get(row.0).and_then(|record| self.key_of(record));
+        if let Some((first, second)) = keys.load(entries, key_of) {
             return Err((second, format!("it has the same key as row {}", first.0)));
         }
         for index in &mut self.indexes {
-            if let Some((first, second)) = fill(index, &self.definition, map.iter()) {
+            if let Some((first, second)) = fill(index, &self.definition, &map) {
                 let name = self.definition.fields().get(index.slot).map_or("", Field::name);
                 return Err((
                     second,
@@ -289,8 +294,8 @@ impl Bucket {
                 ));
             }
         }
-        if let Some((last, _)) = map.get_max() {
-            self.counters.next_row = self.counters.next_row.max(last.0.saturating_add(1));
+        if let Some((last, _)) = map.iter().next_back() {
+            self.counters.next_row = self.counters.next_row.max(last.saturating_add(1));
         }
         self.rows = map;
         self.keys = keys;
@@ -313,7 +318,7 @@ impl Bucket {
             }
         }
         match chosen {
-            Some((index, value)) => Candidates::Indexed(index.rows(value)),
+            Some((index, value)) => Candidates::Indexed(index.candidates(&value.as_field())),
             None => Candidates::All(self.rows.iter()),
         }
     }
@@ -337,20 +342,22 @@ fn empty_indexes(definition: &Definition) -> Vec<Index> {
     definition.index_slots().iter().map(|slot| Index::new(*slot, unique(*slot))).collect()
 }
 
-fn fill(index: &mut Index, definition: &Definition, rows: RowIter<'_>) -> Option<(RowId, RowId)> {
+fn fill(index: &mut Index, definition: &Definition, rows: &RowTable<Record>) -> Option<(RowId, RowId)> {
     let slot = index.slot;
     let name = definition.fields().get(slot).map_or("", Field::name);
-    index.load(rows.map(|(row, record)| (record.field(slot, name), *row)))
+    index.load(rows.iter().map(|(row, _)| RowId(row)), |row| {
+        rows.get(row.0).map_or(FieldValue::Absent, |record| record.field(slot, name))
+    })
 }
 
 /// All rows of a bucket in table order.
-pub struct Records<'a>(RowIter<'a>);
+pub struct Records<'a>(Rows<'a, Record>);
 
 impl<'a> Iterator for Records<'a> {
     type Item = (RowId, &'a Record);
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.0.next().map(|(row, record)| (*row, record))
+        self.0.next().map(|(row, record)| (RowId(row), record))
     }
 }
 
@@ -362,7 +369,7 @@ pub struct Scan<'a> {
 }
 
 enum Candidates<'a> {
-    All(RowIter<'a>),
+    All(Rows<'a, Record>),
     Indexed(IndexRows<'a>),
     One(Option<&'a Record>),
 }
@@ -382,6 +389,66 @@ impl<'a> Iterator for Scan<'a> {
             };
             if self.matcher.matches(record) {
                 return Some(record);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: &str = "two long strings that begin alike, one";
+    const OTHER: &str = "two long strings that begin alike, the other";
+
+    fn bucket() -> Result<Bucket, String> {
+        let config = r#"{"key":"id","schema":{"id":{"type":"string"},"s":{"type":"string","unique":true}}}"#;
+        crate::apply::empty_bucket(BucketId(0), &"b".into(), config)
+    }
+
+    fn record(bucket: &Bucket, id: &str, s: &str) -> Record {
+        let json = format!(r#"{{"id":"{id}","s":"{s}","_version":1,"_createdAt":1,"_updatedAt":1}}"#);
+        Record::parse(&json, bucket.definition()).unwrap()
+    }
+
+    #[test]
+    fn long_values_that_share_an_index_entry_are_told_apart_by_their_records() {
+        let mut bucket = bucket().unwrap();
+        let (one, other) = (record(&bucket, "a", ONE), record(&bucket, "b", OTHER));
+        assert!(bucket.put(RowId(0), one.clone()));
+        assert_eq!(bucket.unique_conflict(&one, None).map(|(field, _)| field.name()), Some("s"));
+        assert!(bucket.unique_conflict(&one, Some(RowId(0))).is_none(), "a row may keep its value");
+        assert!(bucket.unique_conflict(&other, None).is_none());
+
+        // As if both strings had one hash: row 0 stands under the other's entry too.
+        bucket.indexes[0].insert(&FieldValue::Str(OTHER.into()), RowId(0));
+        assert!(bucket.unique_conflict(&other, None).is_none());
+        assert!(bucket.put(RowId(1), other.clone()));
+        assert_eq!(bucket.unique_conflict(&other, None).map(|(_, value)| value), Some(OTHER.into()));
+        let filter = serde_json::json!({"s": OTHER});
+        let filter = Filter::parse(filter.as_object().unwrap()).unwrap();
+        assert_eq!(bucket.candidates(&filter).count_rows(), 2);
+        assert_eq!(bucket.scan(&filter).collect::<Vec<_>>(), [&other]);
+    }
+
+    #[test]
+    fn long_values_that_must_be_unique_are_compared_whole_when_loaded() {
+        let load = |values: &[&str]| {
+            let mut bucket = bucket().unwrap();
+            let row = |(i, s): (u64, &&str)| (RowId(i), record(&bucket, &i.to_string(), s));
+            let rows = (0..).zip(values).map(row).collect();
+            bucket.load(rows).map_err(|(row, _)| row)
+        };
+        assert_eq!(load(&[ONE, OTHER]), Ok(()));
+        assert_eq!(load(&[ONE, OTHER, ONE]), Err(RowId(2)));
+    }
+
+    impl Candidates<'_> {
+        fn count_rows(self) -> usize {
+            match self {
+                Self::All(rows) => rows.count(),
+                Self::Indexed(rows) => rows.count(),
+                Self::One(record) => record.into_iter().count(),
             }
         }
     }

@@ -7,7 +7,7 @@ pub const MAX_BUCKETS: usize = 10_000;
 pub const MAX_QUERIES: usize = 10_000;
 /// Bytes (UTF-8) of a bucket's or query's name. Names are repeated in messages, keys of the journal and logs.
 pub const MAX_NAME_BYTES: usize = 128;
-/// Fields of one schema. Every record holds 16 bytes for each.
+/// Fields of one schema. Every record holds 10 bytes for each.
 pub const MAX_FIELDS: usize = 256;
 /// Bytes (UTF-8) of a field's name.
 pub const MAX_FIELD_NAME_BYTES: usize = 128;

@@ -1,4 +1,12 @@
 //! A record: its JSON text, made once, and its schema fields located inside that text.
+//!
+//! A record is one allocation: a shared text of three parts. It begins with a head of packed words (see [`packed`]), ten
+//! ASCII bytes each: how long the JSON text is, version and times, and one word for every schema field, which holds the
+//! field's number or says where its string or nested value stands. The JSON text follows, and behind it the unescaped
+//! texts of those strings that have escapes. Because all of it is one valid UTF-8 text, every part of it is borrowed
+//! without a check or a copy; and because it is one allocation, reading a field of a cold record waits for memory once.
+//!
+//! [`packed`]: crate::packed
 
 use std::borrow::Cow;
 use std::fmt;
@@ -6,7 +14,9 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use crate::encode::Layout;
 use crate::members::{each_member, member};
+use crate::packed::{WORD, pack, unpack};
 use crate::schema::{CREATED_AT, Definition, Member, UPDATED_AT, VERSION};
 use crate::{FieldValue, Number};
 
@@ -16,44 +26,42 @@ use crate::{FieldValue, Number};
 /// carry. Members stand in this order: as given, then generated, then defaulted, then `_version`, `_createdAt`,
 /// `_updatedAt`.
 #[derive(Clone)]
-pub struct Record(Arc<Inner>);
+pub struct Record(Arc<str>);
 
-struct Inner {
-    /// The JSON text, followed by the unescaped texts of those strings that have escapes.
-    text: Box<str>,
-    /// Length of the JSON text at the start of `text`.
-    json_len: u32,
-    /// Whether there are members outside the schema the record was made for.
-    extras: bool,
-    /// One for every field that the schema had when the record was made, in schema order.
-    slots: Box<[Slot]>,
-    version: u64,
-    created: u64,
-    updated: u64,
-}
+/// Words of the head before those of the fields: the lengths, version, created, updated.
+const FIXED_WORDS: usize = 4;
+const VERSION_WORD: usize = 1;
+const CREATED_WORD: usize = 2;
+const UPDATED_WORD: usize = 3;
 
-/// Where a schema field's value is. 16 bytes.
-#[derive(Debug, Clone, Copy)]
-enum Slot {
+/// The first word's value is the length of the JSON text and, from this bit on, the number of fields; its tag says
+/// whether there are members outside the schema the record was made for.
+const FIELDS_SHIFT: u32 = 32;
+
+/// The head of a record in the making: bytes of packed words.
+pub(crate) struct Head(Vec<u8>);
+
+/// Where a schema field's value is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Slot {
     Absent,
     Null,
     Bool(bool),
     Int(i64),
     Uint(u64),
     Float(f64),
-    /// A string: its unescaped characters stand in the text.
-    Str {
-        start: u32,
-        len: u32,
-    },
-    /// An object or array: its JSON text stands in the text.
-    Json {
-        start: u32,
-        len: u32,
-    },
+    /// A string: its unescaped characters stand behind the head.
+    Str(Part),
+    /// An object or array: its JSON text stands behind the head.
+    Json(Part),
 }
 
-const _: () = assert!(size_of::<Slot>() == 16, "a slot is meant to cost 16 bytes");
+/// A part of the text behind the head.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Part {
+    pub(crate) start: u32,
+    pub(crate) len: u32,
+}
 
 /// `_version`, `_createdAt` and `_updatedAt` of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,7 +82,7 @@ impl Record {
         if u32::try_from(json.len().saturating_mul(2)).is_err() {
             return Err(format!("{} bytes are too long for a record", json.len()));
         }
-        let mut layout = Layout::new(definition.fields().len());
+        let mut layout = Layout::new(definition.fields().len(), json.len());
         let (mut version, mut created, mut updated) = (None, None, None);
         each_member(json, |name, raw| match &*name {
             VERSION => version = raw.parse().ok(),
@@ -91,22 +99,23 @@ impl Record {
 
     /// The whole record as JSON text: one object.
     pub fn json(&self) -> &str {
-        self.0.text.get(..self.0.json_len as usize).unwrap_or_default()
+        let (len, fields, _) = self.shape();
+        self.part(fields, Part { start: 0, len })
     }
 
     /// How often the record was written: 1 after the insert.
     pub fn version(&self) -> u64 {
-        self.0.version
+        self.word(VERSION_WORD).0
     }
 
     /// When it was inserted, Unix milliseconds.
     pub fn created_at(&self) -> u64 {
-        self.0.created
+        self.word(CREATED_WORD).0
     }
 
     /// When it was last written, Unix milliseconds.
     pub fn updated_at(&self) -> u64 {
-        self.0.updated
+        self.word(UPDATED_WORD).0
     }
 
     /// The value of one member; see [`Definition::member`]. A schema field or metadata costs nothing; a member
@@ -114,19 +123,30 @@ impl Record {
     pub fn get(&self, member: &Member) -> FieldValue<'_> {
         match member {
             Member::Field(slot, name) => self.field(*slot, name),
-            Member::Version => FieldValue::Number(self.0.version.into()),
-            Member::CreatedAt => FieldValue::Number(self.0.created.into()),
-            Member::UpdatedAt => FieldValue::Number(self.0.updated.into()),
-            Member::Extra(name) => self.extra(name),
+            Member::Version => FieldValue::Number(self.word(VERSION_WORD).0.into()),
+            Member::CreatedAt => FieldValue::Number(self.word(CREATED_WORD).0.into()),
+            Member::UpdatedAt => FieldValue::Number(self.word(UPDATED_WORD).0.into()),
+            Member::Extra(name) if self.shape().2 => self.extra(name),
+            Member::Extra(_) => FieldValue::Absent,
         }
     }
 
     /// The value of the schema field `name` at place `slot`.
     pub(crate) fn field(&self, slot: usize, name: &str) -> FieldValue<'_> {
-        match self.0.slots.get(slot) {
-            Some(slot) => self.slot(*slot),
+        let (_, fields, extras) = self.shape();
+        if slot >= fields {
             // Made before the field was added to the schema: then it may be among the extras.
-            None => self.extra(name),
+            return if extras { self.extra(name) } else { FieldValue::Absent };
+        }
+        match Slot::read(self.word(FIXED_WORDS + slot)) {
+            Slot::Absent => FieldValue::Absent,
+            Slot::Null => FieldValue::Null,
+            Slot::Bool(bool) => FieldValue::Bool(bool),
+            Slot::Int(int) => FieldValue::Number(int.into()),
+            Slot::Uint(int) => FieldValue::Number(int.into()),
+            Slot::Float(float) => FieldValue::Number(float.into()),
+            Slot::Str(part) => FieldValue::Str(Cow::Borrowed(self.part(fields, part))),
+            Slot::Json(part) => FieldValue::Json(self.part(fields, part)),
         }
     }
 
@@ -140,28 +160,24 @@ impl Record {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    fn slot(&self, slot: Slot) -> FieldValue<'_> {
-        match slot {
-            Slot::Absent => FieldValue::Absent,
-            Slot::Null => FieldValue::Null,
-            Slot::Bool(bool) => FieldValue::Bool(bool),
-            Slot::Int(int) => FieldValue::Number(int.into()),
-            Slot::Uint(int) => FieldValue::Number(int.into()),
-            Slot::Float(float) => FieldValue::Number(float.into()),
-            Slot::Str { start, len } => FieldValue::Str(Cow::Borrowed(self.part(start, len))),
-            Slot::Json { start, len } => FieldValue::Json(self.part(start, len)),
-        }
+    /// Length of the JSON text, number of fields, and whether there are members outside the schema.
+    fn shape(&self) -> (u32, usize, bool) {
+        let (value, extras) = self.word(0);
+        (low(value), low(value >> FIELDS_SHIFT) as usize, extras != 0)
     }
 
-    fn part(&self, start: u32, len: u32) -> &str {
-        let start = start as usize;
-        self.0.text.get(start..start + len as usize).unwrap_or_default()
+    fn word(&self, number: usize) -> (u64, u8) {
+        let word = self.0.as_bytes().get(number * WORD..).and_then(|bytes| bytes.first_chunk());
+        word.map_or((0, 0), unpack)
+    }
+
+    /// A part of the text behind a head for this many fields.
+    fn part(&self, fields: usize, part: Part) -> &str {
+        let start = (FIXED_WORDS + fields) * WORD + part.start as usize;
+        self.0.get(start..start + part.len as usize).unwrap_or_default()
     }
 
     fn extra(&self, name: &str) -> FieldValue<'_> {
-        if !self.0.extras {
-            return FieldValue::Absent;
-        }
         member(self.json(), name).map_or(FieldValue::Absent, FieldValue::of_json)
     }
 }
@@ -173,136 +189,85 @@ impl PartialEq for Record {
     }
 }
 
-impl fmt::Debug for Record {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.json())
-    }
-}
-
-/// Where `part`, a slice of `whole`, starts in it.
-fn offset_in(whole: &str, part: &str) -> usize {
-    part.as_ptr().addr().wrapping_sub(whole.as_ptr().addr())
-}
-
-/// Writes a record's JSON text member by member and notes where its fields are.
-pub(crate) struct Encoder {
-    json: String,
-    layout: Layout,
-}
-
-impl Encoder {
-    /// An empty record for a schema of `fields` fields.
+impl Head {
+    /// The head of a record for a schema of `fields` fields, all absent, with room for a text of `capacity` bytes.
     pub(crate) fn new(fields: usize, capacity: usize) -> Self {
-        let mut json = String::with_capacity(capacity);
-        json.push('{');
-        Self { json, layout: Layout::new(fields) }
+        let len = (FIXED_WORDS + fields) * WORD;
+        let mut head = Vec::with_capacity(len + capacity);
+        // Absent is packed as zeros.
+        head.resize(len, 0);
+        Self(head)
     }
 
-    /// Writes one member. `slot` says which schema field it is; `None` if it is outside the schema.
-    pub(crate) fn push(&mut self, name: &str, slot: Option<usize>, value: &Value) {
-        let start = self.name(name);
-        write_json(&mut self.json, value);
-        self.placed(slot, start);
+    /// Sets the field at place `slot`; `false` if the schema has no such place.
+    pub(crate) fn set(&mut self, slot: usize, value: Slot) -> bool {
+        let (value, tag) = value.word();
+        self.write(FIXED_WORDS + slot, value, tag)
     }
 
-    /// Writes one member whose JSON text is known.
-    pub(crate) fn push_raw(&mut self, name: &str, slot: Option<usize>, raw: &str) {
-        let start = self.name(name);
-        self.json.push_str(raw);
-        self.placed(slot, start);
+    /// Puts the parts of a record together.
+    pub(crate) fn finish(mut self, json: &str, unescaped: &str, extras: bool, meta: Metadata) -> Record {
+        let fields = self.0.len() / WORD - FIXED_WORDS;
+        self.write(0, (fields as u64) << FIELDS_SHIFT | json.len() as u64, extras.into());
+        self.write(VERSION_WORD, meta.version, 0);
+        self.write(CREATED_WORD, meta.created, 0);
+        self.write(UPDATED_WORD, meta.updated, 0);
+        // Packed words are ASCII, so this never fails.
+        let mut text = String::from_utf8(self.0).unwrap_or_default();
+        text.push_str(json);
+        text.push_str(unescaped);
+        Record(text.into())
     }
 
-    /// Length of the JSON text so far, bytes.
-    pub(crate) fn len(&self) -> usize {
-        self.json.len()
-    }
-
-    /// Writes the metadata and closes the record.
-    pub(crate) fn finish(mut self, metadata: Metadata) -> Record {
-        for (name, value) in
-            [(VERSION, metadata.version), (CREATED_AT, metadata.created), (UPDATED_AT, metadata.updated)]
-        {
-            self.name(name);
-            write_integer(&mut self.json, value);
-        }
-        self.json.push('}');
-        self.layout.finish(&self.json, metadata)
-    }
-
-    fn name(&mut self, name: &str) -> usize {
-        if self.json.len() > 1 {
-            self.json.push(',');
-        }
-        write_string(&mut self.json, name);
-        self.json.push(':');
-        self.json.len()
-    }
-
-    fn placed(&mut self, slot: Option<usize>, start: usize) {
-        let raw = self.json.get(start..).unwrap_or_default();
-        self.layout.place(slot, raw, start);
+    fn write(&mut self, number: usize, value: u64, tag: u8) -> bool {
+        let word = self.0.get_mut(number * WORD..).and_then(|bytes| bytes.first_chunk_mut());
+        word.map(|word| *word = pack(value, tag)).is_some()
     }
 }
 
-/// The slots of a record in the making.
-struct Layout {
-    slots: Box<[Slot]>,
-    /// Unescaped strings, and the slots that point into them as if they started at 0.
-    unescaped: String,
-    moved: Vec<usize>,
-    extras: bool,
+impl Slot {
+    /// The slot as a word's value and tag.
+    fn word(self) -> (u64, u8) {
+        match self {
+            Self::Absent => (0, 0),
+            Self::Null => (0, 1),
+            Self::Bool(bool) => (bool.into(), 2),
+            Self::Int(int) => (int.cast_unsigned(), 3),
+            Self::Uint(int) => (int, 4),
+            Self::Float(float) => (float.to_bits(), 5),
+            Self::Str(part) => (part.bits(), 6),
+            Self::Json(part) => (part.bits(), 7),
+        }
+    }
+
+    fn read((value, tag): (u64, u8)) -> Self {
+        match tag {
+            1 => Self::Null,
+            2 => Self::Bool(value != 0),
+            3 => Self::Int(value.cast_signed()),
+            4 => Self::Uint(value),
+            5 => Self::Float(f64::from_bits(value)),
+            6 => Self::Str(Part::of_bits(value)),
+            7 => Self::Json(Part::of_bits(value)),
+            _ => Self::Absent,
+        }
+    }
 }
 
-impl Layout {
-    fn new(fields: usize) -> Self {
-        let slots = vec![Slot::Absent; fields].into_boxed_slice();
-        Self { slots, unescaped: String::new(), moved: Vec::new(), extras: false }
+impl Part {
+    fn bits(self) -> u64 {
+        u64::from(self.start) << 32 | u64::from(self.len)
     }
 
-    /// Notes the member whose JSON text is `raw`, found at `start`.
-    fn place(&mut self, slot: Option<usize>, raw: &str, start: usize) {
-        let Some((index, slot)) = slot.and_then(|slot| Some((slot, self.slots.get_mut(slot)?))) else {
-            self.extras = true;
-            return;
-        };
-        *slot = match FieldValue::of_json(raw) {
-            FieldValue::Absent => Slot::Absent,
-            FieldValue::Null => Slot::Null,
-            FieldValue::Bool(bool) => Slot::Bool(bool),
-            FieldValue::Number(number) => number.into(),
-            FieldValue::Json(_) => Slot::Json { start: short(start), len: short(raw.len()) },
-            FieldValue::Str(Cow::Borrowed(text)) => {
-                Slot::Str { start: short(start + 1), len: short(text.len()) }
-            }
-            FieldValue::Str(Cow::Owned(text)) => {
-                let start = short(self.unescaped.len());
-                self.unescaped.push_str(&text);
-                if !self.moved.contains(&index) {
-                    self.moved.push(index);
-                }
-                Slot::Str { start, len: short(text.len()) }
-            }
-        };
+    fn of_bits(bits: u64) -> Self {
+        Self { start: low(bits >> 32), len: low(bits) }
     }
+}
 
-    fn finish(mut self, json: &str, metadata: Metadata) -> Record {
-        for slot in self.moved {
-            if let Some(Slot::Str { start, .. }) = self.slots.get_mut(slot) {
-                *start += short(json.len());
-            }
-        }
-        let text =
-            if self.unescaped.is_empty() { json.into() } else { [json, &self.unescaped].concat().into() };
-        Record(Arc::new(Inner {
-            text,
-            json_len: short(json.len()),
-            extras: self.extras,
-            slots: self.slots,
-            version: metadata.version,
-            created: metadata.created,
-            updated: metadata.updated,
-        }))
-    }
+/// The lower 32 bits.
+#[expect(clippy::cast_possible_truncation, reason = "the lower half is what is asked for")]
+fn low(bits: u64) -> u32 {
+    bits as u32
 }
 
 impl From<Number> for Slot {
@@ -317,35 +282,13 @@ impl From<Number> for Slot {
     }
 }
 
-/// A position in a record's text. The text is bounded (`MAX_RECORD_BYTES`, and the check in [`Record::parse`]).
-fn short(position: usize) -> u32 {
-    u32::try_from(position).unwrap_or(u32::MAX)
-}
-
-/// Appends a value's JSON text.
-pub(crate) fn write_json(json: &mut String, value: &Value) {
-    match value {
-        Value::String(text) => write_string(json, text),
-        Value::Bool(true) => json.push_str("true"),
-        Value::Bool(false) => json.push_str("false"),
-        Value::Null => json.push_str("null"),
-        other => json.push_str(&other.to_string()),
+impl fmt::Debug for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.json())
     }
 }
 
-/// Appends a string's JSON text.
-pub(crate) fn write_string(json: &mut String, text: &str) {
-    if text.bytes().any(|byte| byte < 0x20 || byte == b'"' || byte == b'\\') {
-        json.push_str(&Value::from(text).to_string());
-    } else {
-        json.push('"');
-        json.push_str(text);
-        json.push('"');
-    }
-}
-
-fn write_integer(json: &mut String, value: u64) {
-    use fmt::Write;
-    // Writing into a string cannot fail.
-    let _ = write!(json, "{value}");
+/// Where `part`, a slice of `whole`, starts in it.
+fn offset_in(whole: &str, part: &str) -> usize {
+    part.as_ptr().addr().wrapping_sub(whole.as_ptr().addr())
 }

@@ -100,7 +100,7 @@ impl<'a> FieldValue<'a> {
     }
 }
 
-/// A scalar that outlives the record it came from: an operand of a filter, a value of an `enum`, an entry of an index.
+/// A scalar that outlives the record it came from: an operand of a filter, a value of an `enum`.
 ///
 /// The order is that of the indexes: `null`, booleans, numbers by value, strings by UTF-16 code units.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -197,7 +197,7 @@ pub(crate) fn utf16_order(a: &str, b: &str) -> Ordering {
 
 /// Ranks the first differing UTF-8 byte. Lead bytes F0–F4 stand for surrogate pairs (D800–DFFF), which come before
 /// E000–FFFF (lead bytes EE, EF) in UTF-16; all other bytes keep their order.
-fn surrogates_first(byte: u8) -> u8 {
+pub(crate) fn surrogates_first(byte: u8) -> u8 {
     match byte {
         0xEE | 0xEF => byte + 0x10,
         0xF0.. => byte - 0x02,

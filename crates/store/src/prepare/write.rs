@@ -2,10 +2,11 @@
 
 use serde_json::{Map, Value};
 
+use crate::encode::Encoder;
 use crate::generate::generate;
 use crate::limits::MAX_AUTOINCREMENT;
 use crate::members::each_member;
-use crate::record::{Encoder, Metadata};
+use crate::record::Metadata;
 use crate::schema::is_metadata;
 use crate::validate::{check_depth, check_length, check_record};
 use crate::{

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use super::{BoundQuery, Direction, Fold, Shape};
 use crate::aggregate::Totals;
-use crate::record::write_string;
+use crate::encode::write_string;
 use crate::value::value_order;
 use crate::{Aggregate, Bucket, FieldValue, Member, Number, Record, Snapshot, StoreError};
 

@@ -192,6 +192,10 @@ impl Definition {
 
     /// Place of a field in the schema.
     pub(crate) fn slot(&self, name: &str) -> Option<usize> {
+        // Comparing with a few names is quicker than hashing one.
+        if self.fields.len() <= 16 {
+            return self.fields.iter().position(|field| field.name() == name);
+        }
         self.slots.get(name).copied()
     }
 
