@@ -27,7 +27,10 @@ fn embed() {
 fn axum_mount() {
     let text = run("axum_mount");
     assert!(text.contains("HTTP:      HTTP/1.1 200 OK\n"), "{text}");
-    assert!(text.contains(r#"WebSocket: {"id":1,"type":"result","data":{"count":1,"names":["notes"]}}"#), "{text}");
+    assert!(
+        text.contains(r#"WebSocket: {"id":1,"type":"result","data":{"count":1,"names":["notes"]}}"#),
+        "{text}"
+    );
     assert!(text.contains("from:      127.0.0.1\n"), "{text}");
 }
 
