@@ -56,16 +56,18 @@ impl<'a> Turn<'a> {
             if self.state.entry().outbox.is_closing() {
                 break;
             }
-            let request = match Message::parse(frame) {
+            // Looked at where it is: it is large, and this is the hottest loop there is.
+            let message = Message::parse(frame);
+            let request = match &message {
                 Ok(Message::Request(request)) => request,
                 Ok(Message::Pong) => continue,
                 Err(error) => {
-                    self.refuse(Id::ZERO, &error);
+                    self.refuse(Id::ZERO, error);
                     continue;
                 }
             };
             let id = request.id;
-            let operation = match ops::understand(self.state, &request) {
+            let operation = match ops::understand(self.state, request) {
                 Ok(Operation::Write(write)) => {
                     match ops::authorise_write(self.state, &request.kind, &write) {
                         Ok(()) => self.stage(id, write),
