@@ -223,7 +223,7 @@ impl Server {
             }
         }
         let gone = self.inner.shared.crew.gone();
-        if tokio::time::timeout(2 * limits::CLOSE_WAIT, gone).await.is_err() {
+        if tokio::time::timeout(limits::CLOSE_WAIT, gone).await.is_err() {
             for entry in self.inner.shared.registry.entries() {
                 entry.outbox.close(reason);
             }

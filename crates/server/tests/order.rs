@@ -116,3 +116,25 @@ async fn w12_subscribing_runs_the_query_once() {
     client.data(json!({"type": "store.subscribe", "query": "all-items"})).await;
     assert_eq!(evaluations().await, before + 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_of_one_group_of_writes_that_are_larger_than_the_buffer_keep_their_order() {
+    let mut config = dunlin_server::Config::default();
+    config.backpressure.max_buffered_bytes = 64 * 1024;
+    let server = dunlin_server::Server::builder().config(config).memory().port(0).bind().await.unwrap();
+    define_items(&server).await;
+    let mut client = Client::connect(address(&server)).await;
+    client.data(json!({"type": "store.subscribe", "query": "item-count"})).await;
+    let tag = "x".repeat(20_000);
+    let inserts =
+        (0..60u64).map(|n| json!({"type": "store.insert", "bucket": "items", "data": {"n": n, "tag": tag}}));
+    for (n, id) in client.send_all(inserts).await.into_iter().enumerate() {
+        let mut answer = client.message().await;
+        while answer["type"] == "push" {
+            // Of an earlier group; never one that this write has caused.
+            assert!(answer["data"].as_u64().unwrap() <= n as u64, "{answer}");
+            answer = client.message().await;
+        }
+        assert_eq!((&answer["id"], &answer["data"]["n"]), (&json!(id), &json!(n)));
+    }
+}

@@ -9,6 +9,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
+use tracing::Instrument;
 
 use super::SubscriptionId;
 use super::turn::Turn;
@@ -46,7 +47,7 @@ pub(crate) struct ConnectionState {
     seat: Seat,
     /// Wakes the actor when the session ends.
     expiry: Option<JoinHandle<()>>,
-    pub(super) span: tracing::Span,
+    span: tracing::Span,
 }
 
 impl Drop for ConnectionState {
@@ -95,7 +96,10 @@ impl Actor for ConnectionActor {
         match message {
             // Boxed, because an actor's future has room for its largest handler for as long as it lives: 3 KiB of every idle
             // connection, against one small allocation for each batch.
-            ConnectionMessage::Batch(frames) => Box::pin(Turn::new(state).run(frames)).await,
+            ConnectionMessage::Batch(frames) => {
+                let span = state.span.clone();
+                Box::pin(Turn::new(state).run(frames).instrument(span)).await;
+            }
             ConnectionMessage::Ended { id, error } => state.ended(id, &error),
             ConnectionMessage::WatchAgain => {
                 for watch in state.subscriptions.values() {

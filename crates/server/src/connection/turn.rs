@@ -159,6 +159,10 @@ impl<'a> Turn<'a> {
                     }
                 }
             }
+            // Outcomes share their records with the store; the answers are copies, and those are bounded.
+            if self.answer_bytes >= self.state.shared.answer_mark {
+                self.hand_over().await;
+            }
         }
     }
 
@@ -174,7 +178,7 @@ impl<'a> Turn<'a> {
 
     fn refuse(&mut self, id: Id, error: &Error) {
         if error.code == Code::InternalError {
-            self.state.span.in_scope(|| tracing::error!(%error, "request failed by a fault of the server"));
+            tracing::error!(%error, "request failed by a fault of the server");
         }
         self.state.shared.metrics.errors.increment(1);
         self.answer(frame::error(id, error, self.state.shared.config.expose_error_details));
