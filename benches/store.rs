@@ -110,11 +110,14 @@ fn store(criterion: &mut Criterion) {
                 });
             },
         );
-        criterion.bench_function(&format!("insert/{records}"), |bencher| {
-            let mut next = records;
+        // With its delete, so that the bucket keeps its size.
+        let mut next = records;
+        criterion.bench_function(&format!("insert and delete/{records}"), |bencher| {
             bencher.iter(|| {
                 next += 1;
                 writer.write(insert(next));
+                let key = json!(format!("user-{next}"));
+                writer.write(Intent::Delete { bucket: "users".into(), key });
             });
         });
         criterion.bench_function(&format!("update/{records}"), |bencher| {
