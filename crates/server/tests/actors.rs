@@ -12,7 +12,7 @@ use dunlin_server::{Access, Authentication, Login, ServeError, Session};
 use dunlin_store::Snapshot;
 use serde_json::json;
 
-/// A journal that panics when it is told to: before the append has any effect, or right after it is durable.
+/// A journal that panics or fails when it is told to: before the append has any effect, or right after it is durable.
 struct Panicking {
     inner: MemoryJournal,
     faults: Arc<Faults>,
@@ -23,6 +23,9 @@ struct Faults {
     before: AtomicBool,
     after: AtomicBool,
     always: AtomicBool,
+    fail_before: AtomicBool,
+    fail_after: AtomicBool,
+    unreadable: AtomicBool,
     /// A recovery takes for as long as this is set (and a test can wait).
     slow: AtomicBool,
     recoveries: AtomicU32,
@@ -35,13 +38,22 @@ impl Journal for Panicking {
         while self.faults.slow.load(Ordering::SeqCst) && begun.elapsed() < 2 * common::PATIENCE {
             std::thread::sleep(std::time::Duration::from_millis(1));
         }
+        if self.faults.unreadable.load(Ordering::SeqCst) {
+            return Err(out_of_service());
+        }
         self.inner.recover()
     }
 
     fn append(&self, batch: Batch<'_>) -> Result<(), JournalError> {
         let told = self.faults.before.swap(false, Ordering::SeqCst);
         assert!(!told && !self.faults.always.load(Ordering::SeqCst), "told to panic before the append");
+        if self.faults.fail_before.swap(false, Ordering::SeqCst) {
+            return Err(out_of_service());
+        }
         self.inner.append(batch)?;
+        if self.faults.fail_after.swap(false, Ordering::SeqCst) {
+            return Err(out_of_service());
+        }
         assert!(!self.faults.after.swap(false, Ordering::SeqCst), "told to panic after the append");
         Ok(())
     }
@@ -53,6 +65,10 @@ impl Journal for Panicking {
     fn describe(&self) -> Description {
         self.inner.describe()
     }
+}
+
+fn out_of_service() -> JournalError {
+    JournalError::Poisoned { dir: "somewhere".into() }
 }
 
 fn panicking() -> (Panicking, Arc<Faults>) {
@@ -197,4 +213,48 @@ async fn a_store_that_fails_again_and_again_ends_the_server_and_says_so() {
     assert_eq!(client.closed().await, (1011, "internal_error".to_owned()));
     let ended = tokio::time::timeout(common::PATIENCE, running).await.expect("ends").unwrap();
     assert!(matches!(ended, Err(ServeError::Broken(_))), "{ended:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_failed_append_the_journal_says_what_happened() {
+    let (journal, faults) = panicking();
+    let server = memory().journal(journal).bind().await.unwrap();
+    define_items(&server).await;
+    let mut client = Client::connect(address(&server)).await;
+    let insert = |n: u64| json!({"type": "store.insert", "bucket": "items", "data": {"n": n}});
+    let count = json!({"type": "store.count", "bucket": "items"});
+    client.data(insert(1)).await;
+
+    // It failed before anything was written: the writer is told so, and it is so.
+    faults.fail_before.store(true, Ordering::SeqCst);
+    let refused = client.call(insert(2)).await;
+    assert!(refused["message"].as_str().unwrap().contains("was not done"), "{refused}");
+    assert_eq!(client.data(count.clone()).await, 1);
+
+    // It failed after everything was durable: then the write has happened, and is acknowledged.
+    faults.fail_after.store(true, Ordering::SeqCst);
+    assert_eq!(client.data(insert(3)).await["n"], 3);
+    assert_eq!(client.data(count.clone()).await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_journal_is_out_of_order_reads_go_on_and_writes_come_back_with_it() {
+    let (journal, faults) = panicking();
+    let server = memory().journal(journal).bind().await.unwrap();
+    define_items(&server).await;
+    let mut client = Client::connect(address(&server)).await;
+    let insert = |n: u64| json!({"type": "store.insert", "bucket": "items", "data": {"n": n}});
+    let count = json!({"type": "store.count", "bucket": "items"});
+    client.data(insert(1)).await;
+
+    faults.unreadable.store(true, Ordering::SeqCst);
+    faults.fail_before.store(true, Ordering::SeqCst);
+    let doubtful = client.call(insert(2)).await;
+    assert!(doubtful["message"].as_str().unwrap().contains("may or may not have happened"), "{doubtful}");
+    assert_eq!(client.code(insert(3)).await, "INTERNAL_ERROR");
+    assert_eq!(client.data(count.clone()).await, 1);
+
+    faults.unreadable.store(false, Ordering::SeqCst);
+    client.data(insert(4)).await;
+    assert_eq!(client.data(count).await, 2);
 }

@@ -79,6 +79,20 @@ struct State {
     swept_to: Option<RowKey>,
 }
 
+impl State {
+    /// What was just read from an engine in good order.
+    fn read(engine: Engine, meta: Meta) -> Self {
+        Self {
+            engine: Some(engine),
+            in_doubt: false,
+            epoch: meta.epoch,
+            position: meta.position,
+            book: meta.book,
+            swept_to: None,
+        }
+    }
+}
+
 impl FjallJournal {
     /// Opens the journal in a directory. A missing one is made, an empty one is filled; one that holds anything else is
     /// refused. Rows that a cleared or dropped bucket left behind are removed bit by bit with the following appends.
@@ -93,14 +107,7 @@ impl FjallJournal {
             None => found_history(&engine, &options.new_epoch)?,
         };
         tracing::debug!(dir = %dir.display(), position = meta.position, epoch = meta.epoch, "journal opened");
-        let state = State {
-            engine: Some(engine),
-            in_doubt: false,
-            epoch: meta.epoch,
-            position: meta.position,
-            book: meta.book,
-            swept_to: None,
-        };
+        let state = State::read(engine, meta);
         Ok(Self { dir: dir.to_owned(), durability: options.durability, state: Mutex::new(state) })
     }
 
@@ -151,14 +158,7 @@ impl Journal for FjallJournal {
         if state.in_doubt {
             tracing::warn!(dir = %self.dir.display(), position = meta.position, "journal is back in service");
         }
-        *state = State {
-            engine: Some(engine),
-            in_doubt: false,
-            epoch: meta.epoch,
-            position: meta.position,
-            book: meta.book,
-            swept_to: None,
-        };
+        *state = State::read(engine, meta);
         Ok(snapshot)
     }
 
