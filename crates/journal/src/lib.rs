@@ -25,11 +25,8 @@
 //! let journal = FjallJournal::open(&dir, &Options::new(Durability::Group, "epoch-1"))?;
 //! let mut state = journal.recover()?;
 //! let intent = Intent::DefineBucket { name: "points".into(), config };
-//! let prepared = state.prepare(intent, &mut Context { now: 1_000, ids: &mut ids })?;
-//! let commits: Vec<_> = prepared.commit.into_iter().collect();
-//! for commit in &commits {
-//!     state.apply(commit)?;
-//! }
+//! let executed = state.execute(intent, &mut Context::new(1_000, &mut ids))?;
+//! let commits: Vec<_> = executed.commit.into_iter().collect();
 //! journal.append(Batch { commits: &commits, next: &state })?;
 //! drop(journal);
 //!

@@ -27,13 +27,10 @@ impl Writer {
         Self { state, ids: Ids(0), now: 1_000 }
     }
 
-    /// Works an intent out and applies it; `None` if the store refuses it or nothing changes.
+    /// Carries an intent out; `None` if the store refuses it or nothing changes.
     pub(crate) fn commit(&mut self, intent: Intent) -> Option<Commit> {
         self.now += 1;
-        let prepared = self.state.prepare(intent, &mut Context { now: self.now, ids: &mut self.ids }).ok()?;
-        let commit = prepared.commit?;
-        self.state.apply(&commit).expect("a prepared commit applies");
-        Some(commit)
+        self.state.execute(intent, &mut Context::new(self.now, &mut self.ids)).ok()?.commit
     }
 
     /// All of the intents as one batch.

@@ -183,7 +183,7 @@ impl StoreState {
             intents += group.intents.len();
             let mut written = Vec::with_capacity(group.intents.len());
             for intent in group.intents {
-                written.push(self.write(&mut next, &mut prepared, intent)?);
+                written.push(self.write(&mut next, &mut prepared, intent));
             }
             answers.push((group.reply, written));
         }
@@ -250,25 +250,12 @@ impl StoreState {
         }
     }
 
-    /// Prepares one intent against `next` and applies it there. An intent the store refuses changes nothing.
-    fn write(
-        &mut self,
-        next: &mut Snapshot,
-        commits: &mut Vec<Commit>,
-        intent: Intent,
-    ) -> Result<Written, ActorProcessingErr> {
+    /// Carries one intent out on `next`. An intent the store refuses changes nothing.
+    fn write(&mut self, next: &mut Snapshot, commits: &mut Vec<Commit>, intent: Intent) -> Written {
         let now = self.now();
-        match next.prepare(intent, &mut Context { now, ids: &mut self.ids }) {
-            Ok(prepared) => {
-                if let Some(commit) = prepared.commit {
-                    // What was prepared against this very state must fit it; if not, `next` is damaged and the actor ends.
-                    next.apply(&commit)?;
-                    commits.push(commit);
-                }
-                Ok(Ok(prepared.outcome))
-            }
-            Err(refusal) => Ok(Err(refusal.into())),
-        }
+        let executed = next.execute(intent, &mut Context::new(now, &mut self.ids))?;
+        commits.extend(executed.commit);
+        Ok(executed.outcome)
     }
 
     async fn append(

@@ -4,7 +4,11 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use crate::{ApplyError, Bucket, BucketId, Change, Commit, Definition, Query, Snapshot};
+use crate::snapshot::Referrer;
+use crate::{
+    ApplyError, Bucket, BucketId, Change, Commit, Counters, Definition, Query, Record, Reference, RowId,
+    Snapshot,
+};
 
 impl Snapshot {
     /// Applies the next commit of this history. Deterministic. Works in place on what this clone does not share with
@@ -24,39 +28,51 @@ impl Snapshot {
         Ok(())
     }
 
-    fn change(&mut self, position: u64, change: &Change) -> Result<(), ApplyError> {
+    /// Makes one change.
+    pub(crate) fn change(&mut self, position: u64, change: &Change) -> Result<(), ApplyError> {
         let contradiction = |reason: String| ApplyError::Contradiction { position, reason };
+        let unknown = |bucket: &BucketId| ApplyError::UnknownBucket { position, bucket: bucket.0 };
         match change {
             Change::Put { bucket, row, record } => {
-                if !self.bucket_mut(position, *bucket)?.put(*row, record.clone()) {
+                self.buckets.get(bucket).ok_or_else(|| unknown(bucket))?;
+                if !self.put(*bucket, *row, record.clone()) {
                     let reason = format!("row {} of bucket {} has no key or a taken one", row.0, bucket.0);
                     return Err(contradiction(reason));
                 }
             }
-            Change::Remove { bucket, row } => {
-                if !self.bucket_mut(position, *bucket)?.remove(*row) {
+            Change::Remove { bucket, row, .. } => {
+                self.buckets.get(bucket).ok_or_else(|| unknown(bucket))?;
+                if !self.remove(*bucket, *row) {
                     return Err(ApplyError::UnknownRow { position, bucket: bucket.0, row: row.0 });
                 }
             }
-            Change::Clear { bucket } => self.bucket_mut(position, *bucket)?.clear(),
+            Change::Clear { bucket } => {
+                self.with_bucket(*bucket, Bucket::clear).ok_or_else(|| unknown(bucket))?;
+            }
             Change::Counters { bucket, counters } => {
-                self.bucket_mut(position, *bucket)?.set_counters(*counters);
+                if !self.set_counters(*bucket, *counters) {
+                    return Err(unknown(bucket));
+                }
             }
             Change::DefineBucket { bucket, name, config } => {
                 let empty = empty_bucket(*bucket, name, config).map_err(contradiction)?;
                 self.add_bucket(empty).map_err(contradiction)?;
             }
             Change::UpdateBucket { bucket, config } => {
-                let bucket = self.bucket_mut(position, *bucket)?;
-                let definition = read_definition(bucket.name(), config).map_err(contradiction)?;
-                bucket.redefine(Arc::new(definition)).map_err(|(field, ..)| {
-                    contradiction(format!("records have equal values in the new unique field \"{field}\""))
-                })?;
+                let old = self.buckets.get(bucket).ok_or_else(|| unknown(bucket))?;
+                let definition = Arc::new(read_definition(old.name(), config).map_err(contradiction)?);
+                self.forget_references(*bucket);
+                self.with_bucket(*bucket, |bucket| bucket.redefine(definition));
+                self.note_references(*bucket);
             }
-            Change::DropBucket { bucket } => match self.buckets.remove(bucket) {
-                Some(dropped) => drop(self.bucket_names.remove(dropped.name())),
-                None => return Err(ApplyError::UnknownBucket { position, bucket: bucket.0 }),
-            },
+            Change::DropBucket { bucket } => {
+                self.forget_references(*bucket);
+                let dropped = self.buckets.remove(bucket).ok_or_else(|| unknown(bucket))?;
+                self.bucket_names.remove(dropped.name());
+                if let Some(deadline) = dropped.next_deadline() {
+                    self.deadlines.remove(&(deadline, *bucket));
+                }
+            }
             Change::DefineQuery { name, config } => self.define_query(name, config).map_err(contradiction)?,
             Change::UndefineQuery { name } => match self.query_names.remove(name) {
                 Some(number) => drop(self.queries.remove(&number)),
@@ -64,6 +80,74 @@ impl Snapshot {
             },
         }
         Ok(())
+    }
+
+    /// Adds or replaces a row; `false` if there is no such bucket, or the record's key is missing or taken.
+    pub(crate) fn put(&mut self, bucket: BucketId, row: RowId, record: Record) -> bool {
+        self.with_bucket(bucket, |bucket| bucket.put(row, record)).unwrap_or(false)
+    }
+
+    /// Removes a row; `false` if it is not there.
+    pub(crate) fn remove(&mut self, bucket: BucketId, row: RowId) -> bool {
+        self.with_bucket(bucket, |bucket| bucket.remove(row)).unwrap_or(false)
+    }
+
+    /// Sets a bucket's counters; `false` if there is no such bucket.
+    pub(crate) fn set_counters(&mut self, bucket: BucketId, counters: Counters) -> bool {
+        self.with_bucket(bucket, |bucket| bucket.set_counters(counters)).is_some()
+    }
+
+    /// Changes a bucket, copying it first if other snapshots share it, and keeps the earliest deadlines of all buckets.
+    fn with_bucket<T>(&mut self, id: BucketId, change: impl FnOnce(&mut Bucket) -> T) -> Option<T> {
+        let bucket = Arc::make_mut(self.buckets.get_mut(&id)?);
+        let before = bucket.next_deadline();
+        let result = change(bucket);
+        let after = bucket.next_deadline();
+        if before != after {
+            if let Some(time) = before {
+                self.deadlines.remove(&(time, id));
+            }
+            if let Some(time) = after {
+                self.deadlines.insert((time, id));
+            }
+        }
+        Some(result)
+    }
+
+    /// Enters the fields of a bucket that refer to others.
+    fn note_references(&mut self, id: BucketId) {
+        for (target, referrer) in self.references_of(id) {
+            let mut list = self.referrers.get(&target).map(|list| list.to_vec()).unwrap_or_default();
+            list.push(referrer);
+            self.referrers.insert(target, list.into());
+        }
+    }
+
+    /// Takes them out again.
+    fn forget_references(&mut self, id: BucketId) {
+        for (target, _) in self.references_of(id) {
+            let Some(list) = self.referrers.get(&target) else { continue };
+            let left: Arc<[Referrer]> =
+                list.iter().filter(|referrer| referrer.bucket != id).copied().collect();
+            if left.is_empty() {
+                self.referrers.remove(&target);
+            } else {
+                self.referrers.insert(target, left);
+            }
+        }
+    }
+
+    fn references_of(&self, id: BucketId) -> Vec<(Arc<str>, Referrer)> {
+        let fields = self
+            .buckets
+            .get(&id)
+            .into_iter()
+            .flat_map(|bucket| bucket.definition().fields().iter().enumerate());
+        let refer = fields.filter_map(|(slot, field)| {
+            let Reference { bucket, on_delete } = field.reference()?;
+            Some((bucket.clone(), Referrer { bucket: id, slot, on_delete: *on_delete }))
+        });
+        refer.collect()
     }
 
     /// Adds a bucket of a new id and name.
@@ -77,7 +161,11 @@ impl Snapshot {
         }
         self.next_bucket = id.0.checked_add(1).ok_or("all bucket ids are used up")?;
         self.bucket_names.insert(name, id);
+        if let Some(deadline) = bucket.next_deadline() {
+            self.deadlines.insert((deadline, id));
+        }
         self.buckets.insert(id, Arc::new(bucket));
+        self.note_references(id);
         Ok(())
     }
 
@@ -91,14 +179,6 @@ impl Snapshot {
         self.queries.insert(self.next_query, Arc::new(query));
         self.next_query += 1;
         Ok(())
-    }
-
-    /// The bucket of this id, not shared with other snapshots.
-    fn bucket_mut(&mut self, position: u64, id: BucketId) -> Result<&mut Bucket, ApplyError> {
-        match self.buckets.get_mut(&id) {
-            Some(bucket) => Ok(Arc::make_mut(bucket)),
-            None => Err(ApplyError::UnknownBucket { position, bucket: id.0 }),
-        }
     }
 }
 

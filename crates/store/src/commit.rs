@@ -77,6 +77,8 @@ pub enum Change {
         bucket: BucketId,
         /// The row.
         row: RowId,
+        /// Why.
+        cause: Cause,
     },
     /// All rows of the bucket are removed; its definition and counters stay.
     Clear {
@@ -90,6 +92,20 @@ pub enum Change {
         /// The counters.
         counters: Counters,
     },
+}
+
+/// Why a record was removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Cause {
+    /// Somebody asked for it.
+    Deleted,
+    /// The record that it referred to was removed.
+    Cascaded,
+    /// Its time was over.
+    Expired,
+    /// The bucket was full, and it was the oldest.
+    Evicted,
 }
 
 /// Numbers of a bucket that must survive the rows they were given to.

@@ -6,7 +6,7 @@ use std::fmt;
 use serde_json::Value;
 
 use crate::record::{Head, Metadata, Part, Slot};
-use crate::schema::{CREATED_AT, UPDATED_AT, VERSION};
+use crate::schema::{CREATED_AT, EXPIRES_AT, UPDATED_AT, VERSION};
 use crate::{FieldValue, Record};
 
 /// Writes a record's JSON text member by member and notes where its fields are.
@@ -49,6 +49,10 @@ impl Encoder {
         {
             self.name(name);
             write_integer(&mut self.json, value);
+        }
+        if let Some(expires) = metadata.expires.as_field().to_json() {
+            self.name(EXPIRES_AT);
+            self.json.push_str(&expires);
         }
         self.json.push('}');
         self.layout.finish(&self.json, metadata)

@@ -24,6 +24,11 @@ impl Issue {
     pub fn new(field: impl Into<String>, code: &'static str, message: impl Into<String>) -> Self {
         Self { field: field.into(), message: message.into(), code }
     }
+
+    /// An issue found by a rule in code. `field` is `_record` if it is about the whole record.
+    pub fn custom(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::new(field, "custom", message)
+    }
 }
 
 /// Why an intent, a read or a definition was refused. Nothing has changed when one of these is returned.
@@ -115,6 +120,72 @@ pub enum StoreError {
         /// The value.
         value: Value,
     },
+    /// A write gives several fields that must be unique together the values that another record has.
+    NotUniqueTogether {
+        /// The bucket.
+        bucket: Box<str>,
+        /// The fields.
+        fields: Vec<String>,
+        /// Their values.
+        values: Vec<Value>,
+    },
+    /// A reference names a record that is not there.
+    ReferenceMissing {
+        /// The bucket of the referring record.
+        bucket: Box<str>,
+        /// The referring field.
+        field: Box<str>,
+        /// The bucket referred to.
+        target: Box<str>,
+        /// The key that no record there has.
+        key: Value,
+    },
+    /// A record cannot be removed because another one refers to it.
+    Referenced(Box<Referenced>),
+    /// A bucket cannot be dropped because records of another one refer to its records.
+    BucketReferenced {
+        /// The bucket.
+        bucket: Box<str>,
+        /// The bucket whose records refer to it.
+        by: Box<str>,
+        /// The referring field.
+        field: Box<str>,
+    },
+    /// Inside a transaction, an insert gave a primary key that is taken.
+    Conflict {
+        /// The bucket.
+        bucket: Box<str>,
+        /// The key.
+        key: Value,
+    },
+    /// A write would remove records that it has just written, because the bucket holds no more.
+    BucketFull {
+        /// The bucket.
+        bucket: Box<str>,
+        /// How many records it holds.
+        max_size: usize,
+    },
+    /// A change contradicts the state: a bug of this crate, never of who asked for it.
+    Contradiction {
+        /// What contradicts what.
+        reason: String,
+    },
+    /// An operation that cannot be part of a transaction.
+    NotInTransaction,
+    /// An operation of a transaction was refused, and with it all of them.
+    Operation {
+        /// Its place in the transaction, from 0.
+        index: usize,
+        /// Why.
+        error: Box<StoreError>,
+    },
+    /// A migration was refused, and nothing of it has happened.
+    Migration {
+        /// Its version.
+        version: u64,
+        /// Why.
+        error: Box<StoreError>,
+    },
     /// An update named a record that is not there.
     RecordNotFound {
         /// The bucket.
@@ -141,6 +212,21 @@ pub enum StoreError {
     },
 }
 
+/// A record that cannot be removed, and one that refers to it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Referenced {
+    /// The bucket of the record that was to be removed.
+    pub bucket: Box<str>,
+    /// Its key.
+    pub key: Value,
+    /// The bucket of the record that refers to it.
+    pub by: Box<str>,
+    /// The key of that record.
+    pub by_key: Value,
+    /// The referring field.
+    pub field: Box<str>,
+}
+
 impl StoreError {
     /// The stable code for programs.
     pub fn code(&self) -> Code {
@@ -150,7 +236,11 @@ impl StoreError {
             Self::BucketExists { .. }
             | Self::QueryExists { .. }
             | Self::KeyExists { .. }
-            | Self::NotUnique { .. } => Code::AlreadyExists,
+            | Self::NotUnique { .. }
+            | Self::NotUniqueTogether { .. } => Code::AlreadyExists,
+            Self::Conflict { .. } | Self::Referenced(_) | Self::BucketReferenced { .. } => Code::Conflict,
+            Self::Contradiction { .. } => Code::InternalError,
+            Self::Operation { error, .. } | Self::Migration { error, .. } => error.code(),
             Self::RecordNotFound { .. } => Code::NotFound,
             Self::Validation { .. }
             | Self::InvalidDefinition { .. }
@@ -158,6 +248,9 @@ impl StoreError {
             | Self::InvalidQuery { .. }
             | Self::InvalidParams { .. }
             | Self::UnknownCursor { .. }
+            | Self::ReferenceMissing { .. }
+            | Self::BucketFull { .. }
+            | Self::NotInTransaction
             | Self::LimitReached { .. }
             | Self::CounterExhausted { .. } => Code::ValidationError,
         }
@@ -178,10 +271,36 @@ impl StoreError {
                     .map(|i| json!({"field": i.field, "message": i.message, "code": i.code}))
                     .collect(),
             ),
-            Self::KeyExists { bucket, key } => Some(json!({"bucket": bucket, "key": key})),
+            Self::KeyExists { bucket, key } | Self::Conflict { bucket, key } => {
+                Some(json!({"bucket": bucket, "key": key}))
+            }
             Self::NotUnique { bucket, field, value } => {
                 Some(json!({"bucket": bucket, "field": field, "value": value}))
             }
+            Self::NotUniqueTogether { bucket, fields, values } => {
+                Some(json!({"bucket": bucket, "fields": fields, "values": values}))
+            }
+            Self::ReferenceMissing { field, .. } => {
+                Some(json!([{"field": field, "message": self.to_string(), "code": "ref"}]))
+            }
+            Self::Referenced(referenced) => {
+                let Referenced { bucket, key, by, by_key, field } = &**referenced;
+                let by = json!({"bucket": by, "key": by_key, "field": field});
+                Some(json!({"bucket": bucket, "key": key, "referencedBy": by}))
+            }
+            Self::BucketReferenced { bucket, by, field } => {
+                Some(json!({"bucket": bucket, "referencedBy": {"bucket": by, "field": field}}))
+            }
+            Self::Operation { index, error } => Some(match error.details() {
+                None => json!({"index": index}),
+                Some(Value::Object(mut details)) => {
+                    details.insert("index".into(), (*index).into());
+                    details.into()
+                }
+                // A list of issues has no place for it; the message tells it.
+                Some(issues) => issues,
+            }),
+            Self::Migration { error, .. } => error.details(),
             _ => None,
         }
     }
@@ -227,6 +346,51 @@ impl fmt::Display for StoreError {
                 "Unique constraint violation in bucket \"{bucket}\": field \"{field}\" already has value \"{}\"",
                 Text(value)
             ),
+            Self::NotUniqueTogether { bucket, fields, values } => write!(
+                f,
+                "Unique constraint violation in bucket \"{bucket}\": fields {} already have values {}",
+                Value::from(fields.clone()),
+                Value::from(values.clone())
+            ),
+            Self::ReferenceMissing { bucket, field, target, key } => write!(
+                f,
+                "Foreign key violation in bucket \"{bucket}\": field \"{field}\" references bucket \"{target}\" with \
+                 key \"{}\", but no such record exists",
+                Text(key)
+            ),
+            Self::Referenced(referenced) => {
+                let Referenced { bucket, key, by, by_key, field } = &**referenced;
+                write!(
+                    f,
+                    "Cannot delete from bucket \"{bucket}\" (key \"{}\"): referenced by bucket \"{by}\" (key \"{}\") via \
+                     field \"{field}\"; delete that record or clear its field first",
+                    Text(key),
+                    Text(by_key)
+                )
+            }
+            Self::BucketReferenced { bucket, by, field } => write!(
+                f,
+                "Cannot drop bucket \"{bucket}\": records of bucket \"{by}\" refer to it via field \"{field}\"; delete \
+                 them or clear that field first"
+            ),
+            Self::Conflict { bucket, key } => write!(
+                f,
+                "Transaction conflict in bucket \"{bucket}\" for key \"{0}\": Record with key \"{0}\" already exists",
+                Text(key)
+            ),
+            Self::BucketFull { bucket, max_size } => write!(
+                f,
+                "Bucket \"{bucket}\" holds at most {max_size} records, and there are none left that this write may \
+                 remove; write fewer at once"
+            ),
+            Self::Contradiction { reason } => {
+                write!(f, "The store contradicts itself: {reason}; please report this")
+            }
+            Self::NotInTransaction => f.write_str(
+                "A transaction holds reads and writes of records only; send this operation by itself",
+            ),
+            Self::Operation { index, error } => write!(f, "operations[{index}]: {error}"),
+            Self::Migration { version, error } => write!(f, "Migration {version} was rolled back: {error}"),
             Self::RecordNotFound { bucket, key } => {
                 write!(f, "Record with key \"{}\" not found in bucket \"{bucket}\"", Text(key))
             }

@@ -11,15 +11,15 @@ use imbl::OrdSet;
 use imbl::shared_ptr::DefaultSharedPtr;
 
 use crate::order_key::OrderKey;
-use crate::{FieldValue, RowId};
+use crate::rows::RowTable;
+use crate::schema::IndexSpec;
+use crate::{Field, FieldValue, Record, RowId};
 
 /// Finds rows by the value of one field. Scalars are indexed, `null` included; absent members, objects and arrays are
 /// not, as nothing equals them.
 #[derive(Clone)]
 pub(crate) struct Index {
-    /// The field's place in the schema.
-    pub(crate) slot: usize,
-    pub(crate) unique: bool,
+    spec: IndexSpec,
     /// Seeded anew in every process, so that nobody can prepare strings that collide. It never shows: equality is
     /// decided by the records.
     hasher: RandomState,
@@ -41,8 +41,12 @@ impl Entry {
 }
 
 impl Index {
-    pub(crate) fn new(slot: usize, unique: bool) -> Self {
-        Self { slot, unique, hasher: RandomState::new(), entries: OrdSet::new() }
+    pub(crate) fn new(spec: IndexSpec) -> Self {
+        Self { spec, hasher: RandomState::new(), entries: OrdSet::new() }
+    }
+
+    pub(crate) fn spec(&self) -> &IndexSpec {
+        &self.spec
     }
 
     /// The rows whose field can equal `value`, in table order: all that do, and others only if two long strings that
@@ -52,15 +56,36 @@ impl Index {
         IndexRows(from.map(|from| self.entries.range(from..=Entry { row: RowId(u64::MAX), ..from })))
     }
 
-    pub(crate) fn insert(&mut self, value: &FieldValue<'_>, row: RowId) {
-        if let Some(entry) = self.entry(value, row) {
-            self.entries.insert(entry);
-        }
+    /// The rows that can have the same values as `record`; none if one of its values is absent or `null`, as such
+    /// records never stand in one another's way.
+    pub(crate) fn same_values(&self, fields: &[Field], record: &Record) -> IndexRows<'_> {
+        let value = self.value(fields, record);
+        if value.is_nullish() { IndexRows(None) } else { self.candidates(&value) }
     }
 
-    pub(crate) fn remove(&mut self, value: &FieldValue<'_>, row: RowId) {
-        if let Some(entry) = self.entry(value, row) {
+    /// Whether two records have the same values.
+    pub(crate) fn holds_same(&self, fields: &[Field], one: &Record, other: &Record) -> bool {
+        self.value(fields, one) == self.value(fields, other)
+    }
+
+    /// A row's record changes from `old` to `new`; `None` is no record.
+    pub(crate) fn replace(
+        &mut self,
+        fields: &[Field],
+        row: RowId,
+        old: Option<&Record>,
+        new: Option<&Record>,
+    ) {
+        let before = old.map_or(FieldValue::Absent, |record| self.value(fields, record));
+        let after = new.map_or(FieldValue::Absent, |record| self.value(fields, record));
+        if before == after {
+            return;
+        }
+        if let Some(entry) = self.entry(&before, row) {
             self.entries.remove(&entry);
+        }
+        if let Some(entry) = self.entry(&after, row) {
+            self.entries.insert(entry);
         }
     }
 
@@ -68,28 +93,44 @@ impl Index {
         self.entries.clear();
     }
 
-    /// Enters many rows into an empty index; `value_of` gives a row's value. Two rows that share a value which must be
-    /// unique are returned.
-    pub(crate) fn load<'a>(
-        &mut self,
-        rows: impl Iterator<Item = RowId>,
-        value_of: impl Fn(RowId) -> FieldValue<'a>,
-    ) -> Option<(RowId, RowId)> {
-        let mut entries: Vec<Entry> = rows.filter_map(|row| self.entry(&value_of(row), row)).collect();
+    /// Whether any record has a value in it that is not `null`.
+    pub(crate) fn has_values(&self) -> bool {
+        let last = self.entries.get_max();
+        last.is_some_and(|entry| OrderKey::of(&FieldValue::Null).is_none_or(|null| entry.value > null))
+    }
+
+    /// Enters all rows into an empty index.
+    pub(crate) fn load(&mut self, fields: &[Field], rows: &RowTable<Record>) {
+        let entry = |(row, record)| self.entry(&self.value(fields, record), RowId(row));
+        let mut entries: Vec<Entry> = rows.iter().filter_map(entry).collect();
         entries.sort_unstable();
-        if self.unique {
-            for same in entries.chunk_by(Entry::same_value).filter(|same| same.len() > 1) {
-                for (i, entry) in same.iter().enumerate() {
-                    let value = value_of(entry.row);
-                    let twice = same.iter().take(i).find(|other| value_of(other.row) == value);
-                    if let Some(other) = twice.filter(|_| !value.is_nullish()) {
-                        return Some((other.row, entry.row));
-                    }
+        self.entries = entries.into_iter().collect();
+    }
+
+    /// Two rows that have the same value, not `null`.
+    pub(crate) fn duplicates(&self, fields: &[Field], rows: &RowTable<Record>) -> Option<(RowId, RowId)> {
+        let value_of =
+            |row: RowId| rows.get(row.0).map_or(FieldValue::Absent, |record| self.value(fields, record));
+        let mut same: Vec<Entry> = Vec::new();
+        for entry in &self.entries {
+            if same.first().is_some_and(|first| !first.same_value(entry)) {
+                same.clear();
+            }
+            if !same.is_empty() {
+                let value = value_of(entry.row);
+                let twice = same.iter().find(|other| value_of(other.row) == value);
+                if let Some(other) = twice.filter(|_| !value.is_nullish()) {
+                    return Some((other.row, entry.row));
                 }
             }
+            same.push(*entry);
         }
-        self.entries = entries.into_iter().collect();
         None
+    }
+
+    fn value<'a>(&self, fields: &[Field], record: &'a Record) -> FieldValue<'a> {
+        let slot = self.spec.slots.first().copied().unwrap_or_default();
+        record.field(slot, fields.get(slot).map_or("", Field::name))
     }
 
     fn entry(&self, value: &FieldValue<'_>, row: RowId) -> Option<Entry> {

@@ -2,9 +2,12 @@
 
 use serde_json::{Map, Value};
 
-use crate::{Commit, Record};
+use crate::{Aggregate, BucketId, Commit, Record, RowId, Validators};
 
-/// One write that somebody asks for. [`Snapshot::prepare`](crate::Snapshot::prepare) turns it into a [`Commit`].
+/// A JSON object: a record, changes to one, a filter, a definition.
+pub type Object = Map<String, Value>;
+
+/// One write that somebody asks for. [`Snapshot::execute`](crate::Snapshot::execute) carries it out: all of it or nothing.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Intent {
@@ -13,7 +16,14 @@ pub enum Intent {
         /// Name of the bucket.
         bucket: String,
         /// The record's members.
-        data: Map<String, Value>,
+        data: Object,
+    },
+    /// Add several records, in order.
+    InsertMany {
+        /// Name of the bucket.
+        bucket: String,
+        /// The members of each.
+        data: Vec<Object>,
     },
     /// Change members of a record that exists. Its key, generated fields and metadata stay as they are.
     Update {
@@ -22,7 +32,23 @@ pub enum Intent {
         /// The record's primary key.
         key: Value,
         /// The members that change; nested values are replaced whole.
-        changes: Map<String, Value>,
+        changes: Object,
+    },
+    /// Change members of all records that match.
+    UpdateMany {
+        /// Name of the bucket.
+        bucket: String,
+        /// Which records.
+        filter: Object,
+        /// The members that change.
+        changes: Object,
+    },
+    /// Update the record whose key `data` has, or insert it.
+    Upsert {
+        /// Name of the bucket.
+        bucket: String,
+        /// The record's members.
+        data: Object,
     },
     /// Remove a record, if it is there.
     Delete {
@@ -31,24 +57,52 @@ pub enum Intent {
         /// The record's primary key.
         key: Value,
     },
+    /// Remove all records that match.
+    DeleteMany {
+        /// Name of the bucket.
+        bucket: String,
+        /// Which records.
+        filter: Object,
+    },
     /// Remove all records of a bucket.
     Clear {
         /// Name of the bucket.
         bucket: String,
+    },
+    /// Several operations on any buckets, seeing one state and each other's effects: all of them or none.
+    Transaction {
+        /// The operations, in order.
+        operations: Vec<Step>,
+    },
+    /// Add records that were exported, with their metadata as it was.
+    Import {
+        /// Name of the bucket.
+        bucket: String,
+        /// The records.
+        records: Vec<Object>,
+        /// Remove all records that the bucket has first.
+        replace: bool,
+    },
+    /// Remove a record that is due, as [`Snapshot::due`](crate::Snapshot::due) says. Nothing happens if it is not (any more).
+    Expire {
+        /// The bucket.
+        bucket: BucketId,
+        /// The row.
+        row: RowId,
     },
     /// Create a bucket.
     DefineBucket {
         /// Its name.
         name: String,
         /// Its definition, see [`Definition`](crate::Definition).
-        config: Map<String, Value>,
+        config: Object,
     },
-    /// Add fields or indexes to a bucket: `{addFields?, addIndexes?}`.
+    /// Change a bucket's definition; see [`Definition::updated`](crate::Definition::updated).
     UpdateBucket {
         /// Its name.
         name: String,
-        /// What is added.
-        updates: Map<String, Value>,
+        /// What changes.
+        updates: Object,
     },
     /// Remove a bucket with all its records.
     DropBucket {
@@ -60,7 +114,7 @@ pub enum Intent {
         /// Its name.
         name: String,
         /// Its definition, see [`Query`](crate::Query).
-        config: Map<String, Value>,
+        config: Object,
     },
     /// Remove a query.
     UndefineQuery {
@@ -69,12 +123,76 @@ pub enum Intent {
     },
 }
 
-/// Time and chance for one write, given by the caller: the store has neither.
+/// One operation of a transaction.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Step {
+    /// A write of records. Definitions, imports and transactions are refused inside a transaction.
+    Write(Intent),
+    /// The record with this key.
+    Get {
+        /// Name of the bucket.
+        bucket: String,
+        /// The record's primary key.
+        key: Value,
+    },
+    /// All records that match.
+    Where {
+        /// Name of the bucket.
+        bucket: String,
+        /// Which records.
+        filter: Object,
+    },
+    /// The first record that matches.
+    FindOne {
+        /// Name of the bucket.
+        bucket: String,
+        /// Which records.
+        filter: Object,
+    },
+    /// How many records match.
+    Count {
+        /// Name of the bucket.
+        bucket: String,
+        /// Which records.
+        filter: Object,
+    },
+    /// An aggregate for each group; see [`Bucket::group_by`](crate::Bucket::group_by).
+    GroupBy {
+        /// Name of the bucket.
+        bucket: String,
+        /// The fields whose values make a group.
+        by: Vec<String>,
+        /// What is worked out for each.
+        function: Aggregate,
+        /// From the numbers of this field; empty for a count.
+        field: String,
+        /// Which records.
+        filter: Object,
+    },
+}
+
+/// Time, chance and the embedder's rules for one write, given by the caller: the store has none of them.
 pub struct Context<'a> {
     /// Wall clock, Unix milliseconds.
     pub now: u64,
     /// Where generated ids come from.
     pub ids: &'a mut dyn IdSource,
+    /// Rules in code that records must keep beside their schema.
+    pub validators: &'a Validators,
+}
+
+impl<'a> Context<'a> {
+    /// A context without validators.
+    pub fn new(now: u64, ids: &'a mut dyn IdSource) -> Self {
+        Self { now, ids, validators: Validators::none() }
+    }
+
+    /// The same context with validators.
+    #[must_use]
+    pub fn with_validators(self, validators: &'a Validators) -> Self {
+        Self { validators, ..self }
+    }
 }
 
 /// Gives bits for generated ids. In production they are random; in a simulation they come from the seed.
@@ -93,21 +211,29 @@ pub trait IdSource {
     fn next(&mut self) -> u128;
 }
 
-/// A write worked out against one state, ready to be logged and applied.
+/// A write that was carried out on a state.
 #[derive(Debug, Clone)]
-pub struct Prepared {
-    /// What to log and apply; `None` if nothing changes (deleting what is not there, clearing an empty bucket).
+pub struct Executed {
+    /// What to log; `None` if nothing changed (deleting what is not there, clearing an empty bucket).
     pub commit: Option<Commit>,
     /// What to answer once the commit is durable (or at once if there is none).
     pub outcome: Outcome,
 }
 
-/// What a write did, for the answer to whoever asked for it.
+/// What a write, or an operation of a transaction, came to: the answer for whoever asked for it.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Outcome {
     /// Inserted or updated: the whole record as it is now.
     Record(Record),
+    /// The records inserted, or found by `where`.
+    Records(Vec<Record>),
+    /// The record found, if there is one.
+    Found(Option<Record>),
+    /// How many records were found or changed.
+    Count(usize),
+    /// Groups, as JSON text.
+    Groups(String),
     /// Deleted.
     Deleted {
         /// Whether there was anything to delete.
@@ -118,6 +244,8 @@ pub enum Outcome {
         /// How many records there were.
         removed: usize,
     },
+    /// One outcome for each operation, in order.
+    Transaction(Vec<Self>),
     /// The bucket is defined.
     BucketDefined,
     /// The bucket has its new definition.

@@ -43,6 +43,14 @@ impl<'a> Key<'a> {
         }
     }
 
+    /// The key as a field's value.
+    pub(crate) fn as_field(self) -> FieldValue<'a> {
+        match self {
+            Self::Number(number) => FieldValue::Number(number),
+            Self::Str(text) => FieldValue::Str(Cow::Borrowed(text)),
+        }
+    }
+
     /// The key as a JSON value.
     pub fn to_value(self) -> Value {
         match self {

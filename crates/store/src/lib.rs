@@ -1,9 +1,9 @@
 //! The pure reactive store of dunlin: schema, records, indexes, filters and declarative queries.
 //!
-//! A [`Snapshot`] is an immutable picture of everything. A write goes one way: [`Snapshot::prepare`] works an
-//! [`Intent`] out against the newest state into a [`Commit`], somebody makes the commit durable, and
-//! [`Snapshot::apply`] changes a clone of the state. No clock, no randomness, no I/O: the same commits give the
-//! same state everywhere.
+//! A [`Snapshot`] is a picture of everything; clones of it share what is equal and never see one another's changes. A
+//! write goes one way: [`Snapshot::execute`] carries an [`Intent`] out on the writer's own clone and gives a [`Commit`],
+//! somebody makes the commit durable, and then the clone is shown to readers. [`Snapshot::apply`] follows the commits of
+//! another writer. No clock, no randomness, no I/O: the same commits give the same state everywhere.
 //!
 //! ```
 //! use dunlin_store::{Context, IdSource, Intent, Outcome, Snapshot};
@@ -25,10 +25,8 @@
 //!     Intent::DefineBucket { name: "points".into(), config },
 //!     Intent::Insert { bucket: "points".into(), data: object(json!({"id": "a", "n": 1})) },
 //! ] {
-//!     let prepared = state.prepare(intent, &mut Context { now: 1_000, ids: &mut ids })?;
-//!     if let Some(commit) = &prepared.commit {
-//!         state.apply(commit)?; // after the commit is durable
-//!     }
+//!     let executed = state.execute(intent, &mut Context::new(1_000, &mut ids))?;
+//!     assert_eq!(executed.commit.map(|commit| commit.position), Some(state.position()));
 //! }
 //! let record = state.bucket("points")?.get(&json!("a")).map(|record| record.json().to_owned());
 //! assert_eq!(record.as_deref(), Some(r#"{"id":"a","n":1,"_version":1,"_createdAt":1000,"_updatedAt":1000}"#));
@@ -39,6 +37,7 @@ mod aggregate;
 mod apply;
 mod bucket;
 mod commit;
+mod draft;
 mod encode;
 mod error;
 mod filter;
@@ -52,7 +51,6 @@ mod members;
 mod number;
 mod order_key;
 mod packed;
-mod prepare;
 mod query;
 mod record;
 mod restore;
@@ -60,19 +58,22 @@ mod rows;
 mod schema;
 mod snapshot;
 mod validate;
+mod validators;
 mod value;
+mod work;
 
 pub use aggregate::Aggregate;
 pub use bucket::{Bucket, Page, Records, Scan};
-pub use commit::{BucketId, Change, Commit, Counters, RowId};
-pub use error::{ApplyError, Issue, RestoreError, StoreError};
+pub use commit::{BucketId, Cause, Change, Commit, Counters, RowId};
+pub use error::{ApplyError, Issue, Referenced, RestoreError, StoreError};
 pub use filter::{Filter, Matcher};
-pub use intent::{Context, IdSource, Intent, Outcome, Prepared};
+pub use intent::{Context, Executed, IdSource, Intent, Object, Outcome, Step};
 pub use key::Key;
 pub use number::Number;
 pub use query::{BoundQuery, Query};
 pub use record::Record;
 pub use restore::Restore;
-pub use schema::{Definition, Field, FieldType, Generator, Member};
+pub use schema::{Definition, Field, FieldType, Generator, Member, OnDelete, Reference};
 pub use snapshot::{BucketStats, CountStats, QueryStats, Snapshot, Stats};
+pub use validators::Validators;
 pub use value::FieldValue;

@@ -28,6 +28,13 @@ pub const MAX_FILTER_DEPTH: usize = 16;
 pub const MAX_FILTER_TESTS: usize = 10_000;
 /// Fields in `sort`, in `fields` and in `groupBy` of a query.
 pub const MAX_QUERY_FIELDS: usize = 256;
+/// Operations of one transaction. The store does nothing else while it carries them out.
+pub const MAX_OPERATIONS: usize = 10_000;
+/// Records that one write changes, what it takes with it by reference included: `updateMany`, `deleteMany`, a cascade.
+/// Nobody else can write meanwhile; this is about half a second.
+pub const MAX_RECORDS_WRITTEN: usize = 100_000;
+/// Records that an insert into a full bucket looks at to find one that may be removed.
+pub const MAX_EVICTION_SKIPS: usize = 1_000;
 /// Faults told at once about one definition, filter or record; the rest is cut off, so that an answer stays small.
 pub const MAX_FAULTS: usize = 100;
 /// Largest value that `autoincrement` hands out: the largest integer that JavaScript clients keep exactly

@@ -88,6 +88,20 @@ impl Number {
         }
     }
 
+    /// The smallest whole number not below it, held to what 64 bits can say.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "`as` saturates, which is what is meant"
+    )]
+    pub(crate) fn ceil_u64(self) -> u64 {
+        match self.0 {
+            Repr::Int(int) => u64::try_from(int).unwrap_or(0),
+            Repr::Uint(int) => int,
+            Repr::Float(float) => float.ceil() as u64,
+        }
+    }
+
     /// The number as a JSON value; an infinity (a sum may overflow) becomes `null`, as JSON has none.
     pub fn to_value(self) -> serde_json::Value {
         match self.0 {

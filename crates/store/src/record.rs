@@ -17,22 +17,23 @@ use serde_json::Value;
 use crate::encode::Layout;
 use crate::members::{each_member, member};
 use crate::packed::{WORD, pack, unpack};
-use crate::schema::{CREATED_AT, Definition, Member, UPDATED_AT, VERSION};
+use crate::schema::{CREATED_AT, Definition, EXPIRES_AT, Member, UPDATED_AT, VERSION};
 use crate::{FieldValue, Number};
 
 /// A stored record. Immutable and cheap to clone (one reference count).
 ///
 /// Its JSON text is made once, when the record is prepared, and is what the journal, every answer and every push
 /// carry. Members stand in this order: as given, then generated, then defaulted, then `_version`, `_createdAt`,
-/// `_updatedAt`.
+/// `_updatedAt` and, where there is one, `_expiresAt`.
 #[derive(Clone)]
 pub struct Record(Arc<str>);
 
-/// Words of the head before those of the fields: the lengths, version, created, updated.
-const FIXED_WORDS: usize = 4;
+/// Words of the head before those of the fields: the lengths, version, created, updated, expires.
+const FIXED_WORDS: usize = 5;
 const VERSION_WORD: usize = 1;
 const CREATED_WORD: usize = 2;
 const UPDATED_WORD: usize = 3;
+const EXPIRES_WORD: usize = 4;
 
 /// The first word's value is the length of the JSON text and, from this bit on, the number of fields; its tag says
 /// whether there are members outside the schema the record was made for.
@@ -63,12 +64,25 @@ pub(crate) struct Part {
     pub(crate) len: u32,
 }
 
-/// `_version`, `_createdAt` and `_updatedAt` of a record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What the store itself writes into a record.
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Metadata {
     pub(crate) version: u64,
     pub(crate) created: u64,
     pub(crate) updated: u64,
+    pub(crate) expires: Expiry,
+}
+
+/// `_expiresAt` of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub(crate) enum Expiry {
+    /// No such member.
+    #[default]
+    Absent,
+    /// `null`: never.
+    Never,
+    /// Unix milliseconds.
+    At(Number),
 }
 
 impl Record {
@@ -84,17 +98,20 @@ impl Record {
         }
         let mut layout = Layout::new(definition.fields().len(), json.len());
         let (mut version, mut created, mut updated) = (None, None, None);
+        let mut expires = Some(Expiry::Absent);
         each_member(json, |name, raw| match &*name {
             VERSION => version = raw.parse().ok(),
             CREATED_AT => created = raw.parse().ok(),
             UPDATED_AT => updated = raw.parse().ok(),
+            EXPIRES_AT => expires = Expiry::of(&FieldValue::of_json(raw)),
             name => layout.place(definition.slot(name), raw, offset_in(json, raw)),
         })
         .map_err(|error| format!("not a JSON object: {error}"))?;
         let (Some(version), Some(created), Some(updated)) = (version, created, updated) else {
             return Err(format!("{VERSION}, {CREATED_AT} or {UPDATED_AT} is missing or no whole number"));
         };
-        Ok(layout.finish(json, Metadata { version, created, updated }))
+        let expires = expires.ok_or_else(|| format!("{EXPIRES_AT} is neither a number nor null"))?;
+        Ok(layout.finish(json, Metadata { version, created, updated, expires }))
     }
 
     /// The whole record as JSON text: one object.
@@ -118,6 +135,19 @@ impl Record {
         self.word(UPDATED_WORD).0
     }
 
+    /// When it is due to be removed, Unix milliseconds; `None` if never. Only in buckets with a `ttl` does it count.
+    pub fn expires_at(&self) -> Option<u64> {
+        match self.expires() {
+            Expiry::At(time) => Some(time.ceil_u64()),
+            Expiry::Absent | Expiry::Never => None,
+        }
+    }
+
+    /// `_expiresAt` as it stands in the record.
+    pub(crate) fn expires(&self) -> Expiry {
+        Expiry::of_slot(Slot::read(self.word(EXPIRES_WORD)))
+    }
+
     /// The value of one member; see [`Definition::member`]. A schema field or metadata costs nothing; a member
     /// outside the schema is looked up in the JSON text.
     pub fn get(&self, member: &Member) -> FieldValue<'_> {
@@ -126,6 +156,7 @@ impl Record {
             Member::Version => FieldValue::Number(self.word(VERSION_WORD).0.into()),
             Member::CreatedAt => FieldValue::Number(self.word(CREATED_WORD).0.into()),
             Member::UpdatedAt => FieldValue::Number(self.word(UPDATED_WORD).0.into()),
+            Member::ExpiresAt => self.expires().as_field(),
             Member::Extra(name) if self.shape().2 => self.extra(name),
             Member::Extra(_) => FieldValue::Absent,
         }
@@ -148,6 +179,12 @@ impl Record {
             Slot::Str(part) => FieldValue::Str(Cow::Borrowed(self.part(fields, part))),
             Slot::Json(part) => FieldValue::Json(self.part(fields, part)),
         }
+    }
+
+    /// The same record for a bucket with another definition, whose fields stand in other places.
+    pub(crate) fn laid_out(&self, definition: &Definition) -> Self {
+        // A record's text was made or checked by this crate, so it always reads.
+        Self::parse(self.json(), definition).unwrap_or_else(|_| self.clone())
     }
 
     /// All members as a JSON value.
@@ -212,6 +249,8 @@ impl Head {
         self.write(VERSION_WORD, meta.version, 0);
         self.write(CREATED_WORD, meta.created, 0);
         self.write(UPDATED_WORD, meta.updated, 0);
+        let (expires, tag) = meta.expires.slot().word();
+        self.write(EXPIRES_WORD, expires, tag);
         // Packed words are ASCII, so this never fails.
         let mut text = String::from_utf8(self.0).unwrap_or_default();
         text.push_str(json);
@@ -222,6 +261,45 @@ impl Head {
     fn write(&mut self, number: usize, value: u64, tag: u8) -> bool {
         let word = self.0.get_mut(number * WORD..).and_then(|bytes| bytes.first_chunk_mut());
         word.map(|word| *word = pack(value, tag)).is_some()
+    }
+}
+
+impl Expiry {
+    /// The expiry that a member is; `None` if it can be none.
+    pub(crate) fn of(value: &FieldValue<'_>) -> Option<Self> {
+        match value {
+            FieldValue::Absent => Some(Self::Absent),
+            FieldValue::Null => Some(Self::Never),
+            FieldValue::Number(time) => Some(Self::At(*time)),
+            _ => None,
+        }
+    }
+
+    /// The member's value.
+    pub(crate) fn as_field(self) -> FieldValue<'static> {
+        match self {
+            Self::Absent => FieldValue::Absent,
+            Self::Never => FieldValue::Null,
+            Self::At(time) => FieldValue::Number(time),
+        }
+    }
+
+    fn slot(self) -> Slot {
+        match self {
+            Self::Absent => Slot::Absent,
+            Self::Never => Slot::Null,
+            Self::At(time) => time.into(),
+        }
+    }
+
+    fn of_slot(slot: Slot) -> Self {
+        match slot {
+            Slot::Null => Self::Never,
+            Slot::Int(int) => Self::At(int.into()),
+            Slot::Uint(int) => Self::At(int.into()),
+            Slot::Float(float) => Self::At(float.into()),
+            _ => Self::Absent,
+        }
     }
 }
 

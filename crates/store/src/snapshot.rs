@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use imbl::OrdMap;
+use imbl::{OrdMap, OrdSet};
 use serde::Serialize;
 use serde_json::Map;
 
-use crate::{Bucket, BucketId, Query, StoreError};
+use crate::{Bucket, BucketId, OnDelete, Query, RowId, StoreError};
 
 /// A picture of all buckets and queries at one position of history. Immutable for everybody who holds a clone; a clone
 /// costs a few reference counts, as everything is shared.
@@ -28,6 +28,19 @@ pub struct Snapshot {
     pub(crate) queries: OrdMap<u64, Arc<Query>>,
     pub(crate) query_names: OrdMap<Arc<str>, u64>,
     pub(crate) next_query: u64,
+    /// Which fields of which buckets refer to the bucket of a name, whether that is defined or not.
+    pub(crate) referrers: OrdMap<Arc<str>, Arc<[Referrer]>>,
+    /// The earliest deadline of each bucket that has any.
+    pub(crate) deadlines: OrdSet<(u64, BucketId)>,
+}
+
+/// A field that refers to records of another bucket.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Referrer {
+    pub(crate) bucket: BucketId,
+    /// The field's place in the schema.
+    pub(crate) slot: usize,
+    pub(crate) on_delete: OnDelete,
 }
 
 const _: () = {
@@ -47,6 +60,8 @@ impl Snapshot {
             queries: OrdMap::new(),
             query_names: OrdMap::new(),
             next_query: 0,
+            referrers: OrdMap::new(),
+            deadlines: OrdSet::new(),
         }
     }
 
@@ -100,6 +115,24 @@ impl Snapshot {
     /// All queries, in the order of their definition.
     pub fn queries(&self) -> impl Iterator<Item = &Arc<Query>> {
         self.queries.values()
+    }
+
+    /// When the next record is due to be removed, Unix milliseconds; `None` if none ever is.
+    pub fn next_deadline(&self) -> Option<u64> {
+        self.deadlines.get_min().map(|(time, _)| *time)
+    }
+
+    /// The records that are due at `now`, each for an [`Intent::Expire`](crate::Intent::Expire). Lazy: what is not looked
+    /// at costs nothing.
+    pub fn due(&self, now: u64) -> impl Iterator<Item = (BucketId, RowId)> {
+        let buckets = self.deadlines.range(..=(now, BucketId(u32::MAX)));
+        let buckets = buckets.filter_map(|(_, id)| self.bucket_by_id(*id));
+        buckets.flat_map(move |bucket| bucket.due(now).map(|row| (bucket.id(), row)))
+    }
+
+    /// The fields that refer to records of the bucket of this name.
+    pub(crate) fn referrers(&self, bucket: &str) -> &[Referrer] {
+        self.referrers.get(bucket).map(|list| &**list).unwrap_or_default()
     }
 
     /// How much there is. Costs one step per bucket.

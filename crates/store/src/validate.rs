@@ -46,7 +46,7 @@ pub(crate) fn check_record<'a>(
 pub(crate) fn check_value(field: &Field, value: &FieldValue<'_>, issues: &mut Vec<Issue>) {
     let mut issue = |code, message: String| issues.push(Issue::new(field.name(), code, message));
     if value.is_nullish() {
-        if field.required {
+        if field.rules.required {
             issue("required", "Field is required".into());
         }
         return;
@@ -55,27 +55,27 @@ pub(crate) fn check_value(field: &Field, value: &FieldValue<'_>, issues: &mut Ve
         let message = format!("Expected type \"{}\", got {}", field.kind().as_str(), type_name(value));
         return issue("type", message);
     }
-    if let Some(options) = &field.options
+    if let Some(options) = &field.rules.options
         && !options.iter().any(|option| option.equals(value))
     {
         issue("enum", format!("Value must be one of: {}", joined(options)));
     }
     if let FieldValue::Str(text) = value
-        && (field.min_length.is_some() || field.max_length.is_some())
+        && (field.rules.min_length.is_some() || field.rules.max_length.is_some())
     {
         let length = text.encode_utf16().count() as u64;
-        if let Some(min) = field.min_length.filter(|min| length < *min) {
+        if let Some(min) = field.rules.min_length.filter(|min| length < *min) {
             issue("minLength", format!("Minimum length is {min}"));
         }
-        if let Some(max) = field.max_length.filter(|max| length > *max) {
+        if let Some(max) = field.rules.max_length.filter(|max| length > *max) {
             issue("maxLength", format!("Maximum length is {max}"));
         }
     }
     if let FieldValue::Number(number) = value {
-        if let Some(min) = field.min.filter(|min| number < min) {
+        if let Some(min) = field.rules.min.filter(|min| number < min) {
             issue("min", format!("Minimum value is {min}"));
         }
-        if let Some(max) = field.max.filter(|max| number > max) {
+        if let Some(max) = field.rules.max.filter(|max| number > max) {
             issue("max", format!("Maximum value is {max}"));
         }
     }

@@ -6,7 +6,7 @@ mod common;
 
 use common::{World, image, object};
 use dunlin_store::{
-    ApplyError, BucketId, Change, Commit, Counters, Intent, Restore, RestoreError, RowId, Snapshot,
+    ApplyError, BucketId, Cause, Change, Commit, Counters, Intent, Restore, RestoreError, RowId, Snapshot,
 };
 use serde_json::json;
 
@@ -45,7 +45,7 @@ fn commits_that_do_not_follow_from_the_state() {
         ApplyError::UnknownBucket { bucket: 7, .. }
     ));
     assert!(matches!(
-        refused(Change::Remove { bucket, row: RowId(5) }),
+        refused(Change::Remove { bucket, row: RowId(5), cause: Cause::Deleted }),
         ApplyError::UnknownRow { row: 5, .. }
     ));
     for change in [

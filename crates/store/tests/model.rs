@@ -158,6 +158,7 @@ impl Model {
         };
         is_key(record.get("id"))
             && fits("id", &date)
+            && fits("_expiresAt", &Value::is_number)
             && fits("s", &string)
             && fits("n", &|v| number_order(v, &json!(1e301)).is_some_and(Ordering::is_le))
             && fits("d", &Value::is_array)
@@ -178,9 +179,11 @@ impl Model {
                 if !record.contains_key("d") {
                     record.insert("d".into(), json!([{"x": 1.0}]));
                 }
+                let expires = record.shift_remove("_expiresAt");
                 for (name, value) in [("_version", 1), ("_createdAt", now), ("_updatedAt", now)] {
                     record.insert(name.into(), value.into());
                 }
+                record.extend(expires.map(|expires| ("_expiresAt".to_owned(), expires)));
                 let taken = record.get("id").is_some_and(|key| self.place(key).is_some());
                 if !self.valid(&record) || taken || self.conflict(&record, None) {
                     return false;

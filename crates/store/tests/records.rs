@@ -157,7 +157,12 @@ fn an_update_merges_and_keeps_what_is_fixed() {
         "untouched members keep their text: {}",
         new.json()
     );
-    assert!(new.json().ends_with(&format!("\"_createdAt\":{},\"_updatedAt\":{now}}}", old.created_at())));
+    assert!(
+        new.json().ends_with(&format!(
+            "\"_createdAt\":{},\"_updatedAt\":{now},\"_expiresAt\":5}}",
+            old.created_at()
+        ))
+    );
     assert_eq!(world.update("people", id.clone(), json!({})).unwrap().version(), 3);
     let error = world.update("people", id, json!({"name": null})).unwrap_err();
     assert_eq!(issues(&error), [("name".to_owned(), "required".to_owned())]);

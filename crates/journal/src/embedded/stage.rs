@@ -119,7 +119,7 @@ impl<'a> Stage<'a> {
                 let generation = self.bucket(*bucket)?.generation;
                 self.rows.insert(RowKey { bucket: bucket.0, generation, row: row.0 }, Some(record.json()));
             }
-            Change::Remove { bucket, row } => {
+            Change::Remove { bucket, row, .. } => {
                 let generation = self.bucket(*bucket)?.generation;
                 self.rows.insert(RowKey { bucket: bucket.0, generation, row: row.0 }, None);
             }

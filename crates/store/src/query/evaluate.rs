@@ -7,7 +7,7 @@ use super::{BoundQuery, Direction, Fold, Shape};
 use crate::aggregate::Totals;
 use crate::encode::write_string;
 use crate::value::value_order;
-use crate::{Aggregate, Bucket, FieldValue, Member, Number, Record, Snapshot, StoreError};
+use crate::{Aggregate, Bucket, FieldValue, Filter, Member, Number, Record, Snapshot, StoreError};
 
 impl BoundQuery {
     /// The result as JSON text: an array of records, of projections or of groups, or a number. `None` if it is
@@ -32,6 +32,14 @@ impl BoundQuery {
             None if shape.sort.is_empty() => Some(rows(bucket, shape, matching)),
             None => Some(rows(bucket, shape, sorted(bucket, shape, matching.collect()).into_iter())),
         })
+    }
+}
+
+impl Bucket {
+    /// An aggregate for each group of the matching records that have the same values in the fields `by`: JSON text,
+    /// `[{"key":{…},"value":…}]` in order of first appearance. See [`Aggregate`].
+    pub fn group_by(&self, by: &[String], function: Aggregate, field: &str, filter: &Filter) -> String {
+        groups(self, self.scan(filter), function, field, by)
     }
 }
 

@@ -43,23 +43,76 @@ pub struct Definition {
     key: usize,
     fields: Vec<Field>,
     slots: HashMap<Arc<str>, usize>,
-    indexes: Vec<usize>,
+    indexes: Vec<IndexSpec>,
+    /// Milliseconds that a record lives.
+    ttl: Option<u64>,
+    max_size: Option<usize>,
+    persistent: bool,
+    ordered: bool,
+}
+
+/// One index of a bucket, as its definition asks for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct IndexSpec {
+    /// The fields' places in the schema; at least one.
+    pub(crate) slots: Box<[usize]>,
+    /// No two records may have the same values, none of them absent or `null`.
+    pub(crate) unique: bool,
+    pub(crate) purpose: Purpose,
+}
+
+/// Why there is an index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// The definition names it, in `indexes` or by `unique`.
+    Declared,
+    /// Finds the records that refer to another one.
+    Reference,
+    /// Keeps the keys of an `ordered_set` in order.
+    KeyOrder,
 }
 
 /// One field of a schema.
 #[derive(Debug, Clone)]
 pub struct Field {
     name: Arc<str>,
-    kind: FieldType,
+    pub(crate) rules: Rules,
     generated: Option<Generator>,
-    pub(crate) required: bool,
     pub(crate) unique: bool,
     pub(crate) default: Option<Value>,
+    reference: Option<Reference>,
+}
+
+/// What a value must be like: of a field, of a member of an object, of an element of an array.
+#[derive(Debug, Clone)]
+pub(crate) struct Rules {
+    pub(crate) kind: FieldType,
+    pub(crate) required: bool,
     pub(crate) options: Option<Vec<Constant>>,
     pub(crate) min: Option<Number>,
     pub(crate) max: Option<Number>,
     pub(crate) min_length: Option<u64>,
     pub(crate) max_length: Option<u64>,
+}
+
+/// A field that holds the primary key of a record of another bucket, or of the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reference {
+    /// The bucket referred to. It may be defined later.
+    pub bucket: Arc<str>,
+    /// What becomes of the referring record when the other one is removed.
+    pub on_delete: OnDelete,
+}
+
+/// What becomes of a record when the one that it refers to is removed, for whatever reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnDelete {
+    /// The removal is refused.
+    Restrict,
+    /// It is removed too.
+    Cascade,
+    /// Its field becomes `null`.
+    SetNull,
 }
 
 impl Field {
@@ -68,19 +121,19 @@ impl Field {
         &self.name
     }
 
-    /// Its name, shared.
-    pub(crate) fn shared_name(&self) -> Arc<str> {
-        self.name.clone()
-    }
-
     /// Its type.
     pub fn kind(&self) -> FieldType {
-        self.kind
+        self.rules.kind
     }
 
     /// What fills it when an insert leaves it out.
     pub fn generated(&self) -> Option<Generator> {
         self.generated
+    }
+
+    /// What it refers to.
+    pub fn reference(&self) -> Option<&Reference> {
+        self.reference.as_ref()
     }
 }
 
@@ -152,6 +205,8 @@ pub enum Member {
     CreatedAt,
     /// `_updatedAt`.
     UpdatedAt,
+    /// `_expiresAt`.
+    ExpiresAt,
     /// A member outside the schema.
     Extra(Arc<str>),
 }
@@ -172,9 +227,24 @@ impl Definition {
         &self.fields
     }
 
-    /// The indexed fields: those of `indexes`, then the other `unique` ones in schema order.
-    pub fn indexed(&self) -> impl Iterator<Item = &Field> {
-        self.indexes.iter().map(|slot| &self.fields[*slot])
+    /// How long a record lives after its insert, milliseconds.
+    pub fn ttl(&self) -> Option<u64> {
+        self.ttl
+    }
+
+    /// How many records the bucket holds at most; an insert beyond removes the oldest.
+    pub fn max_size(&self) -> Option<usize> {
+        self.max_size
+    }
+
+    /// Whether the records outlive the process.
+    pub fn is_persistent(&self) -> bool {
+        self.persistent
+    }
+
+    /// Whether `first`, `last` and `paginate` go by key (`etsType: "ordered_set"`) instead of table order.
+    pub fn is_ordered(&self) -> bool {
+        self.ordered
     }
 
     /// Resolves a member name. Any name resolves: fields, metadata, and names outside the schema.
@@ -183,6 +253,7 @@ impl Definition {
             VERSION => Member::Version,
             CREATED_AT => Member::CreatedAt,
             UPDATED_AT => Member::UpdatedAt,
+            EXPIRES_AT => Member::ExpiresAt,
             name => match self.slots.get_key_value(name) {
                 Some((name, slot)) => Member::Field(*slot, name.clone()),
                 None => Member::Extra(name.into()),
@@ -204,13 +275,26 @@ impl Definition {
         self.key
     }
 
-    /// The indexed fields' places in the schema, in the order of [`Self::indexed`].
-    pub(crate) fn index_slots(&self) -> &[usize] {
+    /// Whether `other` has all fields of this one in the same places.
+    pub(crate) fn is_prefix_of(&self, other: &Self) -> bool {
+        let same = |(one, other): (&Field, &Field)| one.name == other.name;
+        self.fields.len() <= other.fields.len() && self.fields.iter().zip(&other.fields).all(same)
+    }
+
+    /// An index as a person names it: `field "a"`, `fields "a", "b"`.
+    pub(crate) fn index_label(&self, spec: &IndexSpec) -> String {
+        let name = |slot: &usize| format!("\"{}\"", self.fields.get(*slot).map_or("", Field::name));
+        let names: Vec<String> = spec.slots.iter().map(name).collect();
+        format!("field{} {}", if names.len() == 1 { "" } else { "s" }, names.join(", "))
+    }
+
+    /// All indexes: those of `indexes`, then the other unique ones, then those that the store needs itself.
+    pub(crate) fn indexes(&self) -> &[IndexSpec] {
         &self.indexes
     }
 }
 
 /// Whether a member is one that the store writes itself.
 pub(crate) fn is_metadata(name: &str) -> bool {
-    matches!(name, VERSION | CREATED_AT | UPDATED_AT)
+    matches!(name, VERSION | CREATED_AT | UPDATED_AT | EXPIRES_AT)
 }

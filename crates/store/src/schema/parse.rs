@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::{CREATED_AT, Definition, EXPIRES_AT, Field, FieldType, Generator, UPDATED_AT, VERSION};
+use super::{
+    CREATED_AT, Definition, EXPIRES_AT, Field, FieldType, Generator, IndexSpec, Purpose, Rules, UPDATED_AT,
+    VERSION,
+};
 use crate::limits::{
     MAX_CONFIG_BYTES, MAX_ENUM_VALUES, MAX_FAULTS, MAX_FIELD_NAME_BYTES, MAX_FIELDS, MAX_INDEXES,
     MAX_VALUE_DEPTH,
@@ -47,10 +50,10 @@ impl Definition {
             config.get("schema").and_then(Value::as_object).is_some_and(|schema| schema.contains_key(name))
         };
         let key = key(config, &fields, schema_has, &mut faults).and_then(|name| slots.get(name).copied());
-        let mut indexes = indexes(config, schema_has, &slots, &mut faults);
+        let mut indexes = indexes(config, schema_has, &slots, &fields, &mut faults);
         for (slot, field) in fields.iter().enumerate() {
-            if field.unique && !indexes.contains(&slot) {
-                indexes.push(slot);
+            if field.unique && !indexes.iter().any(|index| *index.slots == [slot]) {
+                indexes.push(IndexSpec { slots: [slot].into(), unique: true, purpose: Purpose::Declared });
             }
         }
         if indexes.len() > MAX_INDEXES {
@@ -58,7 +61,17 @@ impl Definition {
             faults.add("indexes", "limit", message);
         }
         match key {
-            Some(key) if faults.0.is_empty() => Ok(Self { config: text.into(), key, fields, slots, indexes }),
+            Some(key) if faults.0.is_empty() => Ok(Self {
+                config: text.into(),
+                key,
+                fields,
+                slots,
+                indexes,
+                ttl: None,
+                max_size: None,
+                persistent: true,
+                ordered: false,
+            }),
             _ => Err(faults.refuse(bucket)),
         }
     }
@@ -132,9 +145,9 @@ fn key<'a>(
         return None;
     }
     let field = fields.iter().find(|field| &*field.name == name)?;
-    if !matches!(field.kind, FieldType::String | FieldType::Number | FieldType::Date) {
+    if !matches!(field.kind(), FieldType::String | FieldType::Number | FieldType::Date) {
         let message =
-            format!("A key is a string or a number; field \"{name}\" is of type {}", field.kind.as_str());
+            format!("A key is a string or a number; field \"{name}\" is of type {}", field.kind().as_str());
         faults.add("key", "type", message);
     }
     Some(name)
@@ -144,8 +157,9 @@ fn indexes(
     config: &Map<String, Value>,
     schema_has: impl Fn(&str) -> bool,
     slots: &HashMap<Arc<str>, usize>,
+    fields: &[Field],
     faults: &mut Faults,
-) -> Vec<usize> {
+) -> Vec<IndexSpec> {
     let mut found = Vec::new();
     let names = match config.get("indexes") {
         None | Some(Value::Null) => return found,
@@ -163,8 +177,10 @@ fn indexes(
                 faults.add(path, "unknown", format!("Index field \"{name}\" does not exist in schema"));
             }
             Some(name) => {
-                if let Some(slot) = slots.get(name).filter(|slot| !found.contains(*slot)) {
-                    found.push(*slot);
+                let Some(slot) = slots.get(name).copied() else { continue };
+                if !found.iter().any(|index: &IndexSpec| *index.slots == [slot]) {
+                    let unique = fields.get(slot).is_some_and(|field| field.unique);
+                    found.push(IndexSpec { slots: [slot].into(), unique, purpose: Purpose::Declared });
                 }
             }
         }
@@ -191,23 +207,25 @@ fn field(name: &str, options: &Value, faults: &mut Faults) -> Option<Field> {
     let mut reader = FieldReader { path: &path, options, faults };
     reader.unsupported();
     let kind = reader.kind()?;
-    let mut field = Field {
-        name: name.into(),
+    let generated = reader.generated(kind);
+    let rules = Rules {
         kind,
-        generated: reader.generated(kind),
         required: reader.flag("required"),
-        unique: reader.flag("unique"),
-        default: options.get("default").cloned(),
         options: reader.enumerated(kind),
         min: reader.number("min", kind),
         max: reader.number("max", kind),
         min_length: reader.length("minLength", kind),
         max_length: reader.length("maxLength", kind),
     };
-    if field.min.zip(field.max).is_some_and(|(min, max)| min > max) {
+    let unique = reader.flag("unique");
+    let default_value = options.get("default").cloned();
+    let mut field =
+        Field { name: name.into(), rules, generated, unique, default: default_value, reference: None };
+    let rules = &field.rules;
+    if rules.min.zip(rules.max).is_some_and(|(min, max)| min > max) {
         faults.add(format!("{path}.min"), "conflict", "\"min\" is greater than \"max\": no value would fit");
     }
-    if field.min_length.zip(field.max_length).is_some_and(|(min, max)| min > max) {
+    if rules.min_length.zip(rules.max_length).is_some_and(|(min, max)| min > max) {
         let message = "\"minLength\" is greater than \"maxLength\": no value would fit";
         faults.add(format!("{path}.minLength"), "conflict", message);
     }

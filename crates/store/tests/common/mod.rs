@@ -42,12 +42,9 @@ impl World {
 
     pub fn run(&mut self, intent: Intent) -> Result<Outcome, StoreError> {
         self.now += 1;
-        let prepared = self.state.prepare(intent, &mut Context { now: self.now, ids: &mut self.ids })?;
-        if let Some(commit) = prepared.commit {
-            self.state.apply(&commit).unwrap();
-            self.log.push(commit);
-        }
-        Ok(prepared.outcome)
+        let executed = self.state.execute(intent, &mut Context::new(self.now, &mut self.ids))?;
+        self.log.extend(executed.commit);
+        Ok(executed.outcome)
     }
 
     pub fn define(&mut self, name: &str, config: Value) -> Result<Outcome, StoreError> {

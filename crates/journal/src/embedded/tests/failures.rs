@@ -1,7 +1,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use dunlin_store::{BucketId, Change, Commit, Intent, RowId};
+use dunlin_store::{BucketId, Cause, Change, Commit, Intent, RowId};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -196,7 +196,7 @@ fn a_batch_is_stored_whole_or_not_at_all() {
     let bad = |change| Commit { position: good.position + 1, at: 1, changes: vec![change] };
     let named = || ("q".into(), r#"{"bucket":"a"}"#.into());
     let cases = [
-        (Change::Remove { bucket: missing, row: RowId(0) }, "bucket 9 does not exist"),
+        (Change::Remove { bucket: missing, row: RowId(0), cause: Cause::Deleted }, "bucket 9 does not exist"),
         (Change::Clear { bucket: missing }, "bucket 9 does not exist"),
         (Change::DropBucket { bucket: missing }, "bucket 9 does not exist"),
         (Change::UpdateBucket { bucket: missing, config: "{}".into() }, "bucket 9 does not exist"),

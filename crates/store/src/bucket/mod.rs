@@ -1,19 +1,20 @@
 //! One bucket: its rows in table order, and everything that finds them.
 
-use std::iter::Take;
+mod deadlines;
+mod read;
+
 use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::aggregate::Totals;
-use crate::index::{Index, IndexRows};
+use crate::index::Index;
 use crate::keys::KeyIndex;
 use crate::rows::{RowTable, Rows};
-use crate::value::Constant;
-use crate::{
-    Aggregate, BucketId, Counters, Definition, Field, FieldValue, Filter, Key, Matcher, Number, Record,
-    RowId, StoreError,
-};
+use crate::schema::{IndexSpec, Purpose};
+use crate::{BucketId, Counters, Definition, Field, Key, Record, RowId};
+
+use deadlines::Deadlines;
+pub use read::{Page, Scan};
 
 /// A bucket as it is in one [`Snapshot`](crate::Snapshot).
 ///
@@ -26,25 +27,17 @@ pub struct Bucket {
     rows: RowTable<Record>,
     keys: KeyIndex,
     indexes: Vec<Index>,
+    /// Kept while the definition has a `ttl`.
+    deadlines: Option<Deadlines>,
     counters: Counters,
-}
-
-/// One page of a bucket.
-#[derive(Debug, Clone)]
-pub struct Page<'a> {
-    /// The records, in table order.
-    pub records: Vec<&'a Record>,
-    /// Whether there are more behind them.
-    pub has_more: bool,
-    /// The key of the last record of the page, to be given as `after` for the next; `None` on an empty page.
-    pub next_cursor: Option<Value>,
 }
 
 impl Bucket {
     pub(crate) fn new(id: BucketId, name: Arc<str>, definition: Arc<Definition>) -> Self {
         let indexes = empty_indexes(&definition);
+        let deadlines = definition.ttl().map(|_| Deadlines::default());
         let (rows, keys) = (RowTable::new(), KeyIndex::new());
-        Self { id, name, definition, rows, keys, indexes, counters: Counters::default() }
+        Self { id, name, definition, rows, keys, indexes, deadlines, counters: Counters::default() }
     }
 
     /// Its id.
@@ -82,9 +75,23 @@ impl Bucket {
         self.rows.is_empty()
     }
 
-    /// How many fields are indexed, unique ones included.
+    /// How many indexes the definition asks for, unique ones included.
     pub fn index_count(&self) -> usize {
-        self.indexes.len()
+        self.indexes.iter().filter(|index| index.spec().purpose == Purpose::Declared).count()
+    }
+
+    /// The earliest time at which a record is due to be removed; only in buckets with a `ttl`.
+    pub fn next_deadline(&self) -> Option<u64> {
+        self.deadlines.as_ref()?.first()
+    }
+
+    /// The rows that are due at `now`, earliest first.
+    pub(crate) fn due(&self, now: u64) -> impl Iterator<Item = RowId> {
+        self.deadlines.iter().flat_map(move |deadlines| deadlines.until(now))
+    }
+
+    pub(crate) fn indexes(&self) -> &[Index] {
+        &self.indexes
     }
 
     /// The record with this primary key. What cannot be a key finds nothing.
@@ -120,73 +127,40 @@ impl Bucket {
         self.rows.iter().map(|(_, record)| record)
     }
 
-    /// The records that match, in table order.
-    pub fn scan<'a>(&'a self, filter: &'a Filter) -> Scan<'a> {
-        let candidates = self.candidates(filter);
-        Scan { bucket: self, matcher: filter.matcher(&self.definition), candidates }
-    }
-
-    /// How many records match.
-    pub fn count(&self, filter: &Filter) -> usize {
-        if filter.is_empty() { self.len() } else { self.scan(filter).count() }
-    }
-
-    /// The first `n` records.
-    pub fn first(&self, n: usize) -> Take<impl Iterator<Item = &Record>> {
-        self.iter().take(n)
-    }
-
-    /// The last `n` records, in ascending table order.
-    pub fn last(&self, n: usize) -> Vec<&Record> {
-        let mut records: Vec<&Record> = self.iter().rev().take(n).collect();
-        records.reverse();
-        records
-    }
-
-    /// At most `limit` records behind the one whose key is `after`; from the start if it is `None` or `null`.
-    ///
-    /// # Errors
-    /// [`StoreError::UnknownCursor`] if no record has that key (any more): where the iteration was cannot be told.
-    pub fn paginate(&self, after: Option<&Value>, limit: usize) -> Result<Page<'_>, StoreError> {
-        let from = match after {
-            None | Some(Value::Null) => Some(0),
-            Some(key) => match Key::of(key).and_then(|key| self.find(key)) {
-                Some((row, _)) => row.0.checked_add(1),
-                None => return Err(StoreError::UnknownCursor { bucket: (&*self.name).into() }),
-            },
-        };
-        let behind = from.map(|from| self.rows.range(from..=u64::MAX));
-        let mut behind = behind.into_iter().flatten().map(|(_, record)| record);
-        let records: Vec<&Record> = behind.by_ref().take(limit).collect();
-        let last = records.last().and_then(|record| self.key_of(record));
-        Ok(Page { has_more: behind.next().is_some(), next_cursor: last.map(Key::to_value), records })
-    }
-
-    /// Folds the numbers that the matching records have in `field`, any member name. `None` for the smallest or
-    /// largest of nothing. See [`Aggregate`].
-    pub fn aggregate(&self, function: Aggregate, field: &str, filter: &Filter) -> Option<Number> {
-        let member = self.definition.member(field);
-        let mut totals = Totals::default();
-        for record in self.scan(filter) {
-            totals.add(&record.get(&member));
-        }
-        totals.result(function)
-    }
-
-    /// The first unique field, in index order, whose value in `record` another row than `row` has.
-    pub(crate) fn unique_conflict(&self, record: &Record, row: Option<RowId>) -> Option<(&Field, Value)> {
-        self.indexes.iter().filter(|index| index.unique).find_map(|index| {
-            let field = self.definition.fields().get(index.slot)?;
-            let value = record.field(index.slot, field.name());
-            if value.is_nullish() {
-                return None;
-            }
-            let mut holders = index.candidates(&value).filter(|holder| Some(*holder) != row);
-            let taken = holders.any(|holder| {
-                self.row(holder).is_some_and(|other| other.field(index.slot, field.name()) == value)
-            });
-            taken.then(|| (field, value.to_value()))
+    /// The rows whose field at `slot`, a reference, holds this key.
+    pub(crate) fn referring<'a>(
+        &'a self,
+        slot: usize,
+        key: Key<'a>,
+    ) -> impl Iterator<Item = (RowId, &'a Record)> {
+        let name = self.definition.fields().get(slot).map_or("", Field::name);
+        let index = self.reference_index(slot);
+        let rows = index.into_iter().flat_map(move |index| index.candidates(&key.as_field()));
+        rows.filter_map(move |row| {
+            let record = self.row(row)?;
+            (Key::of_field(&record.field(slot, name)) == Some(key)).then_some((row, record))
         })
+    }
+
+    /// Whether any record's field at `slot`, a reference, holds a key.
+    pub(crate) fn refers_at_all(&self, slot: usize) -> bool {
+        self.reference_index(slot).is_some_and(Index::has_values)
+    }
+
+    /// Every field that is a reference has an index, if only for this.
+    fn reference_index(&self, slot: usize) -> Option<&Index> {
+        self.indexes.iter().find(|index| *index.spec().slots == [slot])
+    }
+
+    /// The first unique index whose values in `record` another row than `row` has too.
+    pub(crate) fn unique_conflict(&self, record: &Record, row: Option<RowId>) -> Option<&IndexSpec> {
+        let fields = self.definition.fields();
+        let taken = |index: &&Index| {
+            let mut holders = index.same_values(fields, record).filter(|holder| Some(*holder) != row);
+            holders
+                .any(|holder| self.row(holder).is_some_and(|other| index.holds_same(fields, record, other)))
+        };
+        self.indexes.iter().filter(|index| index.spec().unique).find(taken).map(Index::spec)
     }
 
     /// Adds a row, or replaces the one of this number. `false`, and nothing changed, if the record has no key or one
@@ -205,13 +179,10 @@ impl Bucket {
             self.keys.insert(key, row);
         }
         for index in &mut self.indexes {
-            let name = self.definition.fields().get(index.slot).map_or("", Field::name);
-            let new = record.field(index.slot, name);
-            let before = old.map_or(FieldValue::Absent, |old| old.field(index.slot, name));
-            if new != before {
-                index.remove(&before, row);
-                index.insert(&new, row);
-            }
+            index.replace(self.definition.fields(), row, old, Some(&record));
+        }
+        if let Some(deadlines) = &mut self.deadlines {
+            deadlines.replace(row, old, Some(&record));
         }
         self.rows.insert(row.0, record);
         self.counters.next_row = self.counters.next_row.max(row.0.saturating_add(1));
@@ -226,8 +197,10 @@ impl Bucket {
             self.keys.remove(key, row);
         }
         for index in &mut self.indexes {
-            let name = self.definition.fields().get(index.slot).map_or("", Field::name);
-            index.remove(&record.field(index.slot, name), row);
+            index.replace(self.definition.fields(), row, Some(&record), None);
+        }
+        if let Some(deadlines) = &mut self.deadlines {
+            deadlines.replace(row, Some(&record), None);
         }
         true
     }
@@ -236,33 +209,40 @@ impl Bucket {
         self.rows.clear();
         self.keys.clear();
         self.indexes.iter_mut().for_each(Index::clear);
+        self.deadlines = self.definition.ttl().map(|_| Deadlines::default());
     }
 
     pub(crate) fn set_counters(&mut self, counters: Counters) {
         self.counters = counters;
     }
 
-    /// Takes a new definition and builds the indexes it adds over the rows.
-    ///
-    /// # Errors
-    /// A unique field and two rows that have the same value in it. Nothing has changed then.
-    pub(crate) fn redefine(&mut self, definition: Arc<Definition>) -> Result<(), (Arc<str>, RowId, RowId)> {
+    /// Takes a new definition: lays the rows out anew if fields changed their places, and builds the indexes that are
+    /// new. Whether the rows keep the definition's rules is not looked at.
+    pub(crate) fn redefine(&mut self, definition: Arc<Definition>) {
+        let kept = self.definition.is_prefix_of(&definition);
+        if !kept {
+            let laid_out = |(row, record): (u64, &Record)| (row, record.laid_out(&definition));
+            self.rows = self.rows.iter().map(laid_out).collect();
+        }
         let mut indexes = empty_indexes(&definition);
         for index in &mut indexes {
-            let built =
-                self.indexes.iter().find(|built| built.slot == index.slot && built.unique == index.unique);
-            if let Some(built) = built {
-                *index = built.clone();
-                continue;
-            }
-            if let Some((first, second)) = fill(index, &definition, &self.rows) {
-                let field = definition.fields().get(index.slot).map_or_else(|| "".into(), Field::shared_name);
-                return Err((field, first, second));
+            match self.indexes.iter().find(|built| kept && built.spec() == index.spec()) {
+                Some(built) => *index = built.clone(),
+                None => index.load(definition.fields(), &self.rows),
             }
         }
+        self.deadlines = definition.ttl().map(|_| Deadlines::of(&self.rows));
         self.indexes = indexes;
         self.definition = definition;
-        Ok(())
+    }
+
+    /// Two rows that have the same values in a unique index, if there are any.
+    pub(crate) fn duplicates(&self) -> Option<(&IndexSpec, RowId, RowId)> {
+        let fields = self.definition.fields();
+        self.indexes.iter().filter(|index| index.spec().unique).find_map(|index| {
+            let (first, second) = index.duplicates(fields, &self.rows)?;
+            Some((index.spec(), first, second))
+        })
     }
 
     /// Fills an empty bucket with many rows at once.
@@ -286,40 +266,20 @@ impl Bucket {
             return Err((second, format!("it has the same key as row {}", first.0)));
         }
         for index in &mut self.indexes {
-            if let Some((first, second)) = fill(index, &self.definition, &map) {
-                let name = self.definition.fields().get(index.slot).map_or("", Field::name);
-                return Err((
-                    second,
-                    format!("unique field \"{name}\" has the same value as row {}", first.0),
-                ));
-            }
+            index.load(self.definition.fields(), &map);
         }
+        self.deadlines = self.definition.ttl().map(|_| Deadlines::of(&map));
         if let Some((last, _)) = map.iter().next_back() {
             self.counters.next_row = self.counters.next_row.max(last.saturating_add(1));
         }
         self.rows = map;
         self.keys = keys;
-        Ok(())
-    }
-
-    /// The rows that can match: an equality on the key or on an indexed field names them, else all are tried.
-    fn candidates(&self, filter: &Filter) -> Candidates<'_> {
-        let mut chosen: Option<(&Index, &Constant)> = None;
-        for (name, value) in filter.equalities() {
-            let Some(slot) = self.definition.slot(name) else { continue };
-            if slot == self.definition.key_slot() {
-                let row = Key::of_field(&value.as_field()).and_then(|key| self.find(key));
-                return Candidates::One(row.map(|(_, record)| record));
+        match self.duplicates() {
+            None => Ok(()),
+            Some((spec, first, second)) => {
+                let fields = self.definition.index_label(spec);
+                Err((second, format!("unique {fields} has the same value as in row {}", first.0)))
             }
-            if let Some(index) = self.indexes.iter().find(|index| index.slot == slot)
-                && chosen.is_none_or(|(best, _)| index.unique && !best.unique)
-            {
-                chosen = Some((index, value));
-            }
-        }
-        match chosen {
-            Some((index, value)) => Candidates::Indexed(index.candidates(&value.as_field())),
-            None => Candidates::All(self.rows.iter()),
         }
     }
 }
@@ -338,16 +298,7 @@ impl std::fmt::Debug for Bucket {
 }
 
 fn empty_indexes(definition: &Definition) -> Vec<Index> {
-    let unique = |slot: usize| definition.fields().get(slot).is_some_and(|field| field.unique);
-    definition.index_slots().iter().map(|slot| Index::new(*slot, unique(*slot))).collect()
-}
-
-fn fill(index: &mut Index, definition: &Definition, rows: &RowTable<Record>) -> Option<(RowId, RowId)> {
-    let slot = index.slot;
-    let name = definition.fields().get(slot).map_or("", Field::name);
-    index.load(rows.iter().map(|(row, _)| RowId(row)), |row| {
-        rows.get(row.0).map_or(FieldValue::Absent, |record| record.field(slot, name))
-    })
+    definition.indexes().iter().cloned().map(Index::new).collect()
 }
 
 /// All rows of a bucket in table order.
@@ -361,42 +312,10 @@ impl<'a> Iterator for Records<'a> {
     }
 }
 
-/// The records that match a filter, in table order.
-pub struct Scan<'a> {
-    bucket: &'a Bucket,
-    matcher: Matcher<'a>,
-    candidates: Candidates<'a>,
-}
-
-enum Candidates<'a> {
-    All(Rows<'a, Record>),
-    Indexed(IndexRows<'a>),
-    One(Option<&'a Record>),
-}
-
-impl<'a> Iterator for Scan<'a> {
-    type Item = &'a Record;
-
-    fn next(&mut self) -> Option<&'a Record> {
-        loop {
-            let record = match &mut self.candidates {
-                Candidates::All(rows) => rows.next()?.1,
-                Candidates::Indexed(rows) => match self.bucket.row(rows.next()?) {
-                    Some(record) => record,
-                    None => continue,
-                },
-                Candidates::One(record) => record.take()?,
-            };
-            if self.matcher.matches(record) {
-                return Some(record);
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Filter;
 
     const ONE: &str = "two long strings that begin alike, one";
     const OTHER: &str = "two long strings that begin alike, the other";
@@ -416,18 +335,18 @@ mod tests {
         let mut bucket = bucket().unwrap();
         let (one, other) = (record(&bucket, "a", ONE), record(&bucket, "b", OTHER));
         assert!(bucket.put(RowId(0), one.clone()));
-        assert_eq!(bucket.unique_conflict(&one, None).map(|(field, _)| field.name()), Some("s"));
+        assert_eq!(bucket.unique_conflict(&one, None).map(|spec| &*spec.slots), Some(&[1][..]));
         assert!(bucket.unique_conflict(&one, Some(RowId(0))).is_none(), "a row may keep its value");
         assert!(bucket.unique_conflict(&other, None).is_none());
 
         // As if both strings had one hash: row 0 stands under the other's entry too.
-        bucket.indexes[0].insert(&FieldValue::Str(OTHER.into()), RowId(0));
+        let fields = bucket.definition.clone();
+        bucket.indexes[0].replace(fields.fields(), RowId(0), None, Some(&other));
         assert!(bucket.unique_conflict(&other, None).is_none());
         assert!(bucket.put(RowId(1), other.clone()));
-        assert_eq!(bucket.unique_conflict(&other, None).map(|(_, value)| value), Some(OTHER.into()));
+        assert!(bucket.unique_conflict(&other, None).is_some());
         let filter = serde_json::json!({"s": OTHER});
         let filter = Filter::parse(filter.as_object().unwrap()).unwrap();
-        assert_eq!(bucket.candidates(&filter).count_rows(), 2);
         assert_eq!(bucket.scan(&filter).collect::<Vec<_>>(), [&other]);
     }
 
@@ -441,15 +360,5 @@ mod tests {
         };
         assert_eq!(load(&[ONE, OTHER]), Ok(()));
         assert_eq!(load(&[ONE, OTHER, ONE]), Err(RowId(2)));
-    }
-
-    impl Candidates<'_> {
-        fn count_rows(self) -> usize {
-            match self {
-                Self::All(rows) => rows.count(),
-                Self::Indexed(rows) => rows.count(),
-                Self::One(record) => record.into_iter().count(),
-            }
-        }
     }
 }

@@ -1,0 +1,223 @@
+//! A write in the making: what it has changed so far, how to undo it, and the checks that hold when it is complete.
+//!
+//! A write works on the state in place, so it sees its own effects and pays for nothing that it does not touch. The draft
+//! remembers what every touched row held before. If the write is refused, the rows get that back; if it succeeds, the
+//! difference is the commit: one change for each row, however often the write touched it. What must hold of the data as
+//! a whole (unique values, references) is checked once, on the state as the write leaves it; so two records may swap a
+//! unique value, and a parent may be inserted behind its child.
+
+use std::collections::HashMap;
+
+use crate::{Bucket, BucketId, Cause, Change, Commit, Counters, Record, RowId, Snapshot, StoreError};
+
+/// See the module.
+pub(crate) struct Draft<'s> {
+    state: &'s mut Snapshot,
+    rows: Vec<Touched>,
+    /// Where a row stands in `rows`; kept from the time there are many of them.
+    places: HashMap<(BucketId, RowId), usize>,
+    /// What the counters of touched buckets were.
+    counters: Vec<(BucketId, Counters)>,
+    /// The state before the first change of a definition; with it comes everything back.
+    saved: Option<Saved>,
+    definitions: Vec<Change>,
+    /// Place of the operation that is being carried out.
+    operation: Option<usize>,
+}
+
+/// Everything as it was, and how many rows had been touched until then.
+struct Saved {
+    state: Box<Snapshot>,
+    rows: usize,
+}
+
+/// A row that the write has changed.
+pub(crate) struct Touched {
+    pub(crate) bucket: BucketId,
+    pub(crate) row: RowId,
+    pub(crate) before: Option<Record>,
+    /// Why it was removed, if it was.
+    cause: Cause,
+    /// The last operation that changed it.
+    pub(crate) operation: Option<usize>,
+}
+
+/// Up to so many rows are looked for one by one: quicker than hashing.
+const FEW: usize = 8;
+
+impl<'s> Draft<'s> {
+    pub(crate) fn new(state: &'s mut Snapshot) -> Self {
+        Self {
+            state,
+            rows: Vec::new(),
+            places: HashMap::new(),
+            counters: Vec::new(),
+            saved: None,
+            definitions: Vec::new(),
+            operation: None,
+        }
+    }
+
+    /// The state with everything that the write has done so far.
+    pub(crate) fn state(&self) -> &Snapshot {
+        self.state
+    }
+
+    /// A bucket that is there.
+    pub(crate) fn bucket(&self, id: BucketId) -> Result<&Bucket, StoreError> {
+        // Ids come from the state itself; a bucket is dropped only by a write that does nothing after it.
+        self.state
+            .bucket_by_id(id)
+            .ok_or_else(|| StoreError::BucketNotDefined { bucket: id.0.to_string().into() })
+    }
+
+    /// What follows belongs to this operation of a transaction.
+    pub(crate) fn begin_operation(&mut self, index: usize) {
+        self.operation = Some(index);
+    }
+
+    /// The rows that were changed, in the order in which they were first.
+    pub(crate) fn touched(&self) -> &[Touched] {
+        &self.rows
+    }
+
+    /// Whether the write has changed this row.
+    pub(crate) fn has_touched(&self, bucket: BucketId, row: RowId) -> bool {
+        self.place(bucket, row).is_some()
+    }
+
+    /// Adds a row or replaces it. Its key must be free or its own.
+    pub(crate) fn put(&mut self, bucket: BucketId, row: RowId, record: &Record) -> Result<(), StoreError> {
+        let before = self.bucket(bucket)?.row(row).cloned();
+        if before.is_none() {
+            // The bucket counts a row when it is put.
+            self.note_counters(bucket)?;
+        }
+        if !self.state.put(bucket, row, record.clone()) {
+            let taken = self.bucket(bucket)?;
+            let key = taken.key_of(record).map_or(serde_json::Value::Null, crate::Key::to_value);
+            return Err(StoreError::KeyExists { bucket: (&**taken.name()).into(), key });
+        }
+        self.note(bucket, row, before, Cause::Deleted);
+        Ok(())
+    }
+
+    /// Removes a row, if it is there.
+    pub(crate) fn remove(&mut self, bucket: BucketId, row: RowId, cause: Cause) {
+        let before = self.state.bucket_by_id(bucket).and_then(|bucket| bucket.row(row)).cloned();
+        if before.is_some() && self.state.remove(bucket, row) {
+            self.note(bucket, row, before, cause);
+        }
+    }
+
+    pub(crate) fn set_counters(&mut self, bucket: BucketId, counters: Counters) -> Result<(), StoreError> {
+        self.note_counters(bucket)?;
+        self.state.set_counters(bucket, counters);
+        Ok(())
+    }
+
+    fn note_counters(&mut self, bucket: BucketId) -> Result<(), StoreError> {
+        if !self.counters.iter().any(|(known, _)| *known == bucket) {
+            self.counters.push((bucket, self.bucket(bucket)?.counters()));
+        }
+        Ok(())
+    }
+
+    /// Changes a definition, or clears a bucket at one blow.
+    pub(crate) fn change(&mut self, change: Change) -> Result<(), StoreError> {
+        if self.saved.is_none() {
+            self.saved = Some(Saved { state: Box::new(self.state.clone()), rows: self.rows.len() });
+        }
+        let position = self.state.position();
+        if let Err(error) = self.state.change(position, &change) {
+            return Err(StoreError::Contradiction { reason: error.to_string() });
+        }
+        if let Change::UpdateBucket { bucket, .. } = &change {
+            // Rows are put as they are in the end, so only the last definition counts.
+            self.definitions
+                .retain(|old| !matches!(old, Change::UpdateBucket { bucket: other, .. } if other == bucket));
+        }
+        self.definitions.push(change);
+        Ok(())
+    }
+
+    /// Undoes everything.
+    pub(crate) fn undo(mut self) {
+        if let Some(saved) = self.saved {
+            *self.state = *saved.state;
+            // What was touched later is back; what was touched before is in the saved state as it was by then.
+            self.rows.truncate(saved.rows);
+        }
+        for touched in self.rows.into_iter().rev() {
+            match touched.before {
+                Some(record) => drop(self.state.put(touched.bucket, touched.row, record)),
+                None => drop(self.state.remove(touched.bucket, touched.row)),
+            }
+        }
+        for (bucket, counters) in self.counters {
+            self.state.set_counters(bucket, counters);
+        }
+    }
+
+    /// The commit, if anything has changed; the state is then at its position.
+    pub(crate) fn finish(self, at: u64) -> Option<Commit> {
+        let mut changes = self.definitions;
+        // What a bucket held before it was cleared went with that.
+        let cleared: Vec<BucketId> = changes
+            .iter()
+            .filter_map(|change| match change {
+                Change::Clear { bucket } => Some(*bucket),
+                _ => None,
+            })
+            .collect();
+        for touched in self.rows {
+            let Touched { bucket, row, before, cause, .. } = touched;
+            match self.state.bucket_by_id(bucket).and_then(|bucket| bucket.row(row)) {
+                Some(record) => changes.push(Change::Put { bucket, row, record: record.clone() }),
+                // A bucket that is gone took its rows with it.
+                None if before.is_some()
+                    && self.state.bucket_by_id(bucket).is_some()
+                    && !cleared.contains(&bucket) =>
+                {
+                    changes.push(Change::Remove { bucket, row, cause });
+                }
+                None => {}
+            }
+        }
+        for (bucket, before) in self.counters {
+            let after = self.state.bucket_by_id(bucket).map(Bucket::counters);
+            if let Some(counters) = after.filter(|after| *after != before) {
+                changes.push(Change::Counters { bucket, counters });
+            }
+        }
+        if changes.is_empty() {
+            return None;
+        }
+        self.state.position += 1;
+        Some(Commit { position: self.state.position, at, changes })
+    }
+
+    fn note(&mut self, bucket: BucketId, row: RowId, before: Option<Record>, cause: Cause) {
+        if let Some(place) = self.place(bucket, row) {
+            if let Some(touched) = self.rows.get_mut(place) {
+                touched.cause = cause;
+                touched.operation = self.operation;
+            }
+            return;
+        }
+        if self.rows.len() == FEW {
+            self.places = self.rows.iter().enumerate().map(|(i, row)| ((row.bucket, row.row), i)).collect();
+        }
+        if self.rows.len() >= FEW {
+            self.places.insert((bucket, row), self.rows.len());
+        }
+        self.rows.push(Touched { bucket, row, before, cause, operation: self.operation });
+    }
+
+    fn place(&self, bucket: BucketId, row: RowId) -> Option<usize> {
+        if self.rows.len() <= FEW {
+            return self.rows.iter().position(|touched| touched.bucket == bucket && touched.row == row);
+        }
+        self.places.get(&(bucket, row)).copied()
+    }
+}

@@ -1,0 +1,94 @@
+//! What must hold of the data as a whole, checked on the state that a write leaves.
+
+use serde_json::Value;
+
+use crate::draft::{Draft, Touched};
+use crate::{Bucket, Key, OnDelete, Record, Referenced, StoreError};
+
+/// Unique values and references, as far as the write can have changed them. A fault is told with the last operation that
+/// changed its row, if the write is a transaction.
+pub(super) fn whole(draft: &Draft<'_>) -> Result<(), StoreError> {
+    for touched in draft.touched() {
+        // A bucket that is gone took its rows with it.
+        let Some(bucket) = draft.state().bucket_by_id(touched.bucket) else { continue };
+        let checked = match bucket.row(touched.row) {
+            Some(record) => {
+                unique(bucket, record, touched).and_then(|()| references(draft, bucket, record, touched))
+            }
+            None => not_referenced(draft, bucket, touched),
+        };
+        checked.map_err(|error| match touched.operation {
+            Some(index) => StoreError::Operation { index, error: error.into() },
+            None => error,
+        })?;
+    }
+    Ok(())
+}
+
+fn unique(bucket: &Bucket, record: &Record, touched: &Touched) -> Result<(), StoreError> {
+    let Some(spec) = bucket.unique_conflict(record, Some(touched.row)) else { return Ok(()) };
+    let fields = spec.slots.iter().filter_map(|slot| Some((*slot, bucket.definition().fields().get(*slot)?)));
+    let mut named: Vec<(String, Value)> = fields
+        .map(|(slot, field)| (field.name().to_owned(), record.field(slot, field.name()).to_value()))
+        .collect();
+    let name = (&**bucket.name()).into();
+    Err(match (named.pop(), named.is_empty()) {
+        (Some((field, value)), true) => StoreError::NotUnique { bucket: name, field: field.into(), value },
+        (last, _) => {
+            let (fields, values) = named.into_iter().chain(last).unzip();
+            StoreError::NotUniqueTogether { bucket: name, fields, values }
+        }
+    })
+}
+
+/// What a record newly refers to must be there.
+fn references(
+    draft: &Draft<'_>,
+    bucket: &Bucket,
+    record: &Record,
+    touched: &Touched,
+) -> Result<(), StoreError> {
+    for (slot, field) in bucket.definition().fields().iter().enumerate() {
+        let Some(reference) = field.reference() else { continue };
+        let value = record.field(slot, field.name());
+        let before = touched.before.as_ref().map(|record| record.field(slot, field.name()));
+        if value.is_nullish() || before.as_ref() == Some(&value) {
+            continue;
+        }
+        let target = draft.state().bucket(&reference.bucket)?;
+        if Key::of_field(&value).and_then(|key| target.find(key)).is_none() {
+            return Err(StoreError::ReferenceMissing {
+                bucket: (&**bucket.name()).into(),
+                field: field.name().into(),
+                target: (&*reference.bucket).into(),
+                key: value.to_value(),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Nobody who restricts it may refer to a record that is gone, unless another one has its key now.
+fn not_referenced(draft: &Draft<'_>, bucket: &Bucket, touched: &Touched) -> Result<(), StoreError> {
+    let Some(key) = touched.before.as_ref().and_then(|record| bucket.key_of(record)) else { return Ok(()) };
+    if bucket.find(key).is_some() {
+        return Ok(());
+    }
+    for referrer in draft.state().referrers(bucket.name()) {
+        if referrer.on_delete != OnDelete::Restrict {
+            continue;
+        }
+        let Some(source) = draft.state().bucket_by_id(referrer.bucket) else { continue };
+        if let Some((_, record)) = source.referring(referrer.slot, key).next() {
+            let field = source.definition().fields().get(referrer.slot).map_or("", |field| field.name());
+            return Err(StoreError::Referenced(Box::new(Referenced {
+                bucket: (&**bucket.name()).into(),
+                key: key.to_value(),
+                by: (&**source.name()).into(),
+                by_key: source.key_of(record).map_or(Value::Null, Key::to_value),
+                field: field.into(),
+            })));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,49 @@
+//! Carries writes out: decides everything that a commit says, and checks everything that must hold.
+
+mod admin;
+mod check;
+mod remove;
+mod transaction;
+mod write;
+
+use crate::draft::Draft;
+use crate::{Context, Executed, Intent, Outcome, Snapshot, StoreError};
+
+impl Snapshot {
+    /// Carries `intent` out on this state: generated values, defaults, times, keys, checks. Afterwards the state stands at
+    /// the commit, if there is one; other clones of it do not change.
+    ///
+    /// # Errors
+    /// [`StoreError`]; the state is then as before.
+    pub fn execute(&mut self, intent: Intent, ctx: &mut Context<'_>) -> Result<Executed, StoreError> {
+        let now = ctx.now;
+        let mut draft = Draft::new(self);
+        match carry_out(&mut draft, intent, ctx).and_then(|outcome| check::whole(&draft).map(|()| outcome)) {
+            Ok(outcome) => Ok(Executed { commit: draft.finish(now), outcome }),
+            Err(error) => {
+                draft.undo();
+                Err(error)
+            }
+        }
+    }
+}
+
+fn carry_out(draft: &mut Draft<'_>, intent: Intent, ctx: &mut Context<'_>) -> Result<Outcome, StoreError> {
+    match intent {
+        Intent::Transaction { operations } => transaction::run(draft, operations, ctx),
+        Intent::Import { bucket, records, replace } => {
+            let id = draft.state().bucket(&bucket)?.id();
+            if replace {
+                remove::clear(draft, id, ctx)?;
+            }
+            write::import(draft, id, &records, ctx)
+        }
+        Intent::Expire { bucket, row } => remove::expire(draft, bucket, row, ctx),
+        Intent::DefineBucket { name, config } => admin::define_bucket(draft, &name, &config),
+        Intent::UpdateBucket { name, updates } => admin::update_bucket(draft, &name, &updates, ctx),
+        Intent::DropBucket { name } => admin::drop_bucket(draft, &name),
+        Intent::DefineQuery { name, config } => admin::define_query(draft, &name, &config),
+        Intent::UndefineQuery { name } => admin::undefine_query(draft, &name),
+        records => transaction::write(draft, records, ctx),
+    }
+}
