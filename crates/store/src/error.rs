@@ -179,6 +179,13 @@ pub enum StoreError {
         /// Why.
         error: Box<StoreError>,
     },
+    /// A list of migrations, or a step of one, cannot be.
+    InvalidMigrations {
+        /// Why.
+        reason: String,
+    },
+    /// The code of a migration panicked.
+    MigrationPanicked,
     /// A migration was refused, and nothing of it has happened.
     Migration {
         /// Its version.
@@ -239,7 +246,7 @@ impl StoreError {
             | Self::NotUnique { .. }
             | Self::NotUniqueTogether { .. } => Code::AlreadyExists,
             Self::Conflict { .. } | Self::Referenced(_) | Self::BucketReferenced { .. } => Code::Conflict,
-            Self::Contradiction { .. } => Code::InternalError,
+            Self::Contradiction { .. } | Self::MigrationPanicked => Code::InternalError,
             Self::Operation { error, .. } | Self::Migration { error, .. } => error.code(),
             Self::RecordNotFound { .. } => Code::NotFound,
             Self::Validation { .. }
@@ -251,6 +258,7 @@ impl StoreError {
             | Self::ReferenceMissing { .. }
             | Self::BucketFull { .. }
             | Self::NotInTransaction
+            | Self::InvalidMigrations { .. }
             | Self::LimitReached { .. }
             | Self::CounterExhausted { .. } => Code::ValidationError,
         }
@@ -389,6 +397,8 @@ impl fmt::Display for StoreError {
             Self::NotInTransaction => f.write_str(
                 "A transaction holds reads and writes of records only; send this operation by itself",
             ),
+            Self::InvalidMigrations { reason } => f.write_str(reason),
+            Self::MigrationPanicked => f.write_str("its code panicked; the log has the details"),
             Self::Operation { index, error } => write!(f, "operations[{index}]: {error}"),
             Self::Migration { version, error } => write!(f, "Migration {version} was rolled back: {error}"),
             Self::RecordNotFound { bucket, key } => {

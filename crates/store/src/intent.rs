@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::{Aggregate, BucketId, Commit, Record, RowId, Validators};
+use crate::{Aggregate, BucketId, Commit, Migration, Record, RowId, Validators};
 
 /// A JSON object: a record, changes to one, a filter, a definition.
 pub type Object = Map<String, Value>;
@@ -82,6 +82,13 @@ pub enum Intent {
         records: Vec<Object>,
         /// Remove all records that the bucket has first.
         replace: bool,
+    },
+    /// Run the migrations that have not run yet, in one commit.
+    Migrate {
+        /// Some or all migrations, in any order.
+        migrations: Vec<Migration>,
+        /// Carry everything out, check it, and undo it.
+        dry_run: bool,
     },
     /// Remove a record that is due, as [`Snapshot::due`](crate::Snapshot::due) says. Nothing happens if it is not (any more).
     Expire {
@@ -246,6 +253,11 @@ pub enum Outcome {
     },
     /// One outcome for each operation, in order.
     Transaction(Vec<Self>),
+    /// The migrations are done.
+    Migrated {
+        /// The versions that ran now.
+        ran: Vec<u64>,
+    },
     /// The bucket is defined.
     BucketDefined,
     /// The bucket has its new definition.

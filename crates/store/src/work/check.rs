@@ -3,7 +3,8 @@
 use serde_json::Value;
 
 use crate::draft::{Draft, Touched};
-use crate::{Bucket, Key, OnDelete, Record, Referenced, StoreError};
+use crate::schema::IndexSpec;
+use crate::{Bucket, Key, Record, Referenced, StoreError};
 
 /// Unique values and references, as far as the write can have changed them. A fault is told with the last operation that
 /// changed its row, if the write is a transaction.
@@ -12,9 +13,9 @@ pub(super) fn whole(draft: &Draft<'_>) -> Result<(), StoreError> {
         // A bucket that is gone took its rows with it.
         let Some(bucket) = draft.state().bucket_by_id(touched.bucket) else { continue };
         let checked = match bucket.row(touched.row) {
-            Some(record) => {
-                unique(bucket, record, touched).and_then(|()| references(draft, bucket, record, touched))
-            }
+            Some(record) => unique(bucket, record, touched)
+                .and_then(|()| references(draft, bucket, record, touched.before.as_ref()))
+                .and_then(|()| not_referenced(draft, bucket, touched)),
             None => not_referenced(draft, bucket, touched),
         };
         checked.map_err(|error| match touched.operation {
@@ -26,19 +27,26 @@ pub(super) fn whole(draft: &Draft<'_>) -> Result<(), StoreError> {
 }
 
 fn unique(bucket: &Bucket, record: &Record, touched: &Touched) -> Result<(), StoreError> {
-    let Some(spec) = bucket.unique_conflict(record, Some(touched.row)) else { return Ok(()) };
+    match bucket.unique_conflict(record, Some(touched.row)) {
+        None => Ok(()),
+        Some(spec) => Err(not_unique(bucket, spec, record)),
+    }
+}
+
+/// Another record has what `record` has in the fields of a unique index.
+pub(super) fn not_unique(bucket: &Bucket, spec: &IndexSpec, record: &Record) -> StoreError {
     let fields = spec.slots.iter().filter_map(|slot| Some((*slot, bucket.definition().fields().get(*slot)?)));
     let mut named: Vec<(String, Value)> = fields
         .map(|(slot, field)| (field.name().to_owned(), record.field(slot, field.name()).to_value()))
         .collect();
     let name = (&**bucket.name()).into();
-    Err(match (named.pop(), named.is_empty()) {
+    match (named.pop(), named.is_empty()) {
         (Some((field, value)), true) => StoreError::NotUnique { bucket: name, field: field.into(), value },
         (last, _) => {
             let (fields, values) = named.into_iter().chain(last).unzip();
             StoreError::NotUniqueTogether { bucket: name, fields, values }
         }
-    })
+    }
 }
 
 /// What a record newly refers to must be there.
@@ -46,13 +54,13 @@ fn references(
     draft: &Draft<'_>,
     bucket: &Bucket,
     record: &Record,
-    touched: &Touched,
+    before: Option<&Record>,
 ) -> Result<(), StoreError> {
     for (slot, field) in bucket.definition().fields().iter().enumerate() {
         let Some(reference) = field.reference() else { continue };
         let value = record.field(slot, field.name());
-        let before = touched.before.as_ref().map(|record| record.field(slot, field.name()));
-        if value.is_nullish() || before.as_ref() == Some(&value) {
+        let old = before.map(|record| record.field(slot, field.name()));
+        if value.is_nullish() || old.as_ref() == Some(&value) {
             continue;
         }
         let target = draft.state().bucket(&reference.bucket)?;
@@ -68,16 +76,19 @@ fn references(
     Ok(())
 }
 
-/// Nobody who restricts it may refer to a record that is gone, unless another one has its key now.
+/// Everything that a record refers to must be there.
+pub(super) fn all_references(draft: &Draft<'_>, bucket: &Bucket, record: &Record) -> Result<(), StoreError> {
+    references(draft, bucket, record, None)
+}
+
+/// Nobody may refer to a key that its record no longer has, unless another one has it now. Where a record was removed, what
+/// cascades or clears its field has done so already.
 fn not_referenced(draft: &Draft<'_>, bucket: &Bucket, touched: &Touched) -> Result<(), StoreError> {
     let Some(key) = touched.before.as_ref().and_then(|record| bucket.key_of(record)) else { return Ok(()) };
     if bucket.find(key).is_some() {
         return Ok(());
     }
     for referrer in draft.state().referrers(bucket.name()) {
-        if referrer.on_delete != OnDelete::Restrict {
-            continue;
-        }
         let Some(source) = draft.state().bucket_by_id(referrer.bucket) else { continue };
         if let Some((_, record)) = source.referring(referrer.slot, key).next() {
             let field = source.definition().fields().get(referrer.slot).map_or("", |field| field.name());

@@ -2,9 +2,13 @@
 
 mod admin;
 mod check;
+mod conform;
+mod migrate;
 mod remove;
 mod transaction;
 mod write;
+
+pub use migrate::{Migrating, MigratingBucket};
 
 use crate::draft::Draft;
 use crate::{Context, Executed, Intent, Outcome, Snapshot, StoreError};
@@ -17,8 +21,13 @@ impl Snapshot {
     /// [`StoreError`]; the state is then as before.
     pub fn execute(&mut self, intent: Intent, ctx: &mut Context<'_>) -> Result<Executed, StoreError> {
         let now = ctx.now;
+        let dry_run = matches!(&intent, Intent::Migrate { dry_run: true, .. });
         let mut draft = Draft::new(self);
         match carry_out(&mut draft, intent, ctx).and_then(|outcome| check::whole(&draft).map(|()| outcome)) {
+            Ok(outcome) if dry_run => {
+                draft.undo();
+                Ok(Executed { commit: None, outcome })
+            }
             Ok(outcome) => Ok(Executed { commit: draft.finish(now), outcome }),
             Err(error) => {
                 draft.undo();
@@ -38,6 +47,7 @@ fn carry_out(draft: &mut Draft<'_>, intent: Intent, ctx: &mut Context<'_>) -> Re
             }
             write::import(draft, id, &records, ctx)
         }
+        Intent::Migrate { migrations, .. } => migrate::run(draft, migrations, ctx),
         Intent::Expire { bucket, row } => remove::expire(draft, bucket, row, ctx),
         Intent::DefineBucket { name, config } => admin::define_bucket(draft, &name, &config),
         Intent::UpdateBucket { name, updates } => admin::update_bucket(draft, &name, &updates, ctx),

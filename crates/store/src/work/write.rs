@@ -178,6 +178,15 @@ fn new_record(
     Ok((record, counters))
 }
 
+/// A record with other members and the metadata of `old`.
+pub(super) fn rewritten(bucket: &Bucket, members: &Object, old: &Record) -> Result<Record, StoreError> {
+    for (name, value) in members {
+        check_depth(bucket.name(), name, value)?;
+    }
+    let (version, created, updated) = (old.version(), old.created_at(), old.updated_at());
+    encode_new(bucket, members, &[], Metadata { version, created, updated, expires: old.expires() })
+}
+
 fn new_metadata(bucket: &Bucket, data: &Object, kept: Kept, now: u64) -> Result<Metadata, StoreError> {
     let given = |name: &str| data.get(name).filter(|_| kept == Kept::Metadata).and_then(Value::as_u64);
     let created = given(CREATED_AT).unwrap_or(now);

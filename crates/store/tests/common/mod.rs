@@ -112,6 +112,15 @@ pub fn image(state: &Snapshot) -> String {
     image
 }
 
+/// The state as another writer has it who follows the log.
+pub fn replayed(world: &World) -> Snapshot {
+    let mut state = Snapshot::new(world.state.epoch());
+    for commit in &world.log {
+        state.apply(commit).unwrap();
+    }
+    state
+}
+
 /// The state stored and restored, as a journal does it; rows arrive backwards.
 pub fn restored(state: &Snapshot) -> Snapshot {
     let mut restore = Restore::new(state.epoch());
