@@ -113,8 +113,8 @@ pub(super) fn make_room(
             return Ok(());
         }
         let oldest = bucket.rows().take(MAX_EVICTION_SKIPS);
-        let mut may_go =
-            oldest.filter(|(row, record)| !draft.has_touched(id, *row) && !is_restricted(draft, id, record));
+        let mut may_go = oldest
+            .filter(|(row, record)| !draft.has_touched(id, *row) && !is_restricted(draft, id, *row, record));
         let Some((row, _)) = may_go.next() else {
             return Err(StoreError::BucketFull { bucket: (&**bucket.name()).into(), max_size });
         };
@@ -123,13 +123,15 @@ pub(super) fn make_room(
 }
 
 /// Whether a record of this bucket cannot be removed because others refer to it.
-fn is_restricted(draft: &Draft<'_>, id: BucketId, record: &Record) -> bool {
+fn is_restricted(draft: &Draft<'_>, id: BucketId, own: RowId, record: &Record) -> bool {
     let Some(bucket) = draft.state().bucket_by_id(id) else { return false };
     let Some(key) = bucket.key_of(record) else { return false };
     let referrers = draft.state().referrers(bucket.name()).iter();
     referrers.filter(|referrer| referrer.on_delete == OnDelete::Restrict).any(|referrer| {
         let source = draft.state().bucket_by_id(referrer.bucket);
-        source.is_some_and(|source| source.referring(referrer.slot, key).next().is_some())
+        source.is_some_and(|source| {
+            source.referring(referrer.slot, key).any(|(row, _)| (referrer.bucket, row) != (id, own))
+        })
     })
 }
 

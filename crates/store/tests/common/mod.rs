@@ -74,6 +74,24 @@ impl World {
         }
     }
 
+    /// Removes what is due and can go, as the server does it.
+    pub fn expire(&mut self) {
+        loop {
+            let due: Vec<_> = self.state.due(self.now).collect();
+            let mut went = 0;
+            for (bucket, row) in due {
+                let mut context = Context::new(self.now, &mut self.ids);
+                if let Ok(executed) = self.state.execute(Intent::Expire { bucket, row }, &mut context) {
+                    went += usize::from(executed.commit.is_some());
+                    self.log.extend(executed.commit);
+                }
+            }
+            if went == 0 {
+                return;
+            }
+        }
+    }
+
     pub fn clear(&mut self, bucket: &str) -> usize {
         match self.run(Intent::Clear { bucket: bucket.into() }).unwrap() {
             Outcome::Cleared { removed } => removed,

@@ -1,0 +1,211 @@
+//! Random schemas and writes. Names, keys and values come from small pools, so that they meet.
+
+use dunlin_store::{Intent, OnDelete, Step};
+use proptest::prelude::*;
+use serde_json::{Map, Value, json};
+
+use crate::common::object;
+
+/// A bucket in the words of the model.
+#[derive(Debug, Clone)]
+pub struct BucketSpec {
+    pub fields: Vec<FieldSpec>,
+    /// Places of fields that are unique together.
+    pub together: Option<(usize, usize)>,
+    /// Places of indexed fields, alone and in pairs.
+    pub indexes: Vec<(usize, Option<usize>)>,
+    pub max_size: Option<usize>,
+    pub ttl: Option<u64>,
+}
+
+#[derive(Debug, Clone)]
+pub struct FieldSpec {
+    pub required: bool,
+    pub unique: bool,
+    pub default: Option<u64>,
+    /// The number of the bucket referred to.
+    pub reference: Option<(usize, OnDelete)>,
+}
+
+#[derive(Debug, Clone)]
+pub enum Op {
+    Insert(usize, Map<String, Value>),
+    InsertMany(usize, Vec<Map<String, Value>>),
+    Update(usize, String, Map<String, Value>),
+    UpdateMany(usize, Map<String, Value>, Map<String, Value>),
+    Upsert(usize, Map<String, Value>),
+    Delete(usize, String),
+    DeleteMany(usize, Map<String, Value>),
+    Clear(usize),
+    Transaction(Vec<Op>),
+    /// Time passes, milliseconds, and what is due expires.
+    Wait(u64),
+}
+
+pub fn bucket_name(number: usize) -> String {
+    format!("bucket-{number}")
+}
+
+pub fn field_name(place: usize) -> String {
+    format!("f{place}")
+}
+
+const KEYS: [&str; 5] = ["a", "b", "c", "d", "a key of more than fourteen bytes"];
+
+fn key() -> impl Strategy<Value = String> {
+    prop::sample::select(KEYS.to_vec()).prop_map(str::to_owned)
+}
+
+fn on_delete() -> impl Strategy<Value = OnDelete> {
+    prop::sample::select(vec![OnDelete::Restrict, OnDelete::Cascade, OnDelete::SetNull])
+}
+
+fn field(buckets: usize) -> impl Strategy<Value = FieldSpec> {
+    let plain = (prop::bool::weighted(0.1), prop::bool::weighted(0.2), prop::option::weighted(0.2, 0_u64..3))
+        .prop_map(|(required, unique, default)| FieldSpec { required, unique, default, reference: None });
+    let reference =
+        (0..buckets, on_delete(), prop::bool::weighted(0.1)).prop_map(|(bucket, on_delete, unique)| {
+            FieldSpec { required: false, unique, default: None, reference: Some((bucket, on_delete)) }
+        });
+    prop_oneof![2 => plain, 1 => reference]
+}
+
+fn spec(buckets: usize) -> impl Strategy<Value = BucketSpec> {
+    prop::collection::vec(field(buckets), 1..5).prop_flat_map(|fields| {
+        let places = 0..fields.len();
+        let pair = (places.clone(), places.clone());
+        (
+            Just(fields),
+            prop::option::weighted(0.2, pair.clone()),
+            prop::collection::vec((places.clone(), prop::option::of(places)), 0..3),
+            prop::option::weighted(0.2, 1_usize..4),
+            prop::option::weighted(0.2, 1_u64..20),
+        )
+            .prop_map(|(fields, together, indexes, max_size, ttl)| BucketSpec {
+                fields,
+                together: together.filter(|(a, b)| a != b),
+                indexes: indexes.into_iter().map(|(a, b)| (a, b.filter(|b| *b != a))).collect(),
+                max_size,
+                ttl,
+            })
+    })
+}
+
+pub fn specs() -> impl Strategy<Value = Vec<BucketSpec>> {
+    (1_usize..4).prop_flat_map(|buckets| prop::collection::vec(spec(buckets), buckets))
+}
+
+/// Members for any bucket: small numbers, keys, `null`; most often what fits no reference.
+fn members() -> impl Strategy<Value = Map<String, Value>> {
+    let value = prop_oneof![
+        3 => (0_u64..3).prop_map(Value::from),
+        3 => key().prop_map(Value::from),
+        1 => Just(Value::Null),
+    ];
+    let expires =
+        prop::option::weighted(0.1, prop_oneof![Just(Value::Null), (0_u64..2_000).prop_map(Value::from)]);
+    (prop::collection::vec(prop::option::of(value), 5), expires).prop_map(|(values, expires)| {
+        let named = values.into_iter().enumerate().filter_map(|(i, value)| Some((field_name(i), value?)));
+        named.chain(expires.map(|expires| ("_expiresAt".to_owned(), expires))).collect()
+    })
+}
+
+fn record() -> impl Strategy<Value = Map<String, Value>> {
+    (key(), members()).prop_map(|(key, mut members)| {
+        members.insert("id".into(), key.into());
+        members
+    })
+}
+
+fn filter() -> impl Strategy<Value = Map<String, Value>> {
+    let scalar =
+        prop_oneof![(0_u64..3).prop_map(Value::from), key().prop_map(Value::from), Just(Value::Null)];
+    prop_oneof![
+        1 => Just(Map::new()),
+        4 => (0_usize..4, scalar).prop_map(|(place, value)| Map::from_iter([(field_name(place), value)])),
+        1 => key().prop_map(|key| object(json!({"id": key}))),
+    ]
+}
+
+fn single(buckets: usize) -> impl Strategy<Value = Op> {
+    let bucket = move || 0..buckets;
+    prop_oneof![
+        8 => (bucket(), record()).prop_map(|(bucket, record)| Op::Insert(bucket, record)),
+        2 => (bucket(), prop::collection::vec(record(), 0..4)).prop_map(|(b, records)| Op::InsertMany(b, records)),
+        4 => (bucket(), key(), members()).prop_map(|(b, key, changes)| Op::Update(b, key, changes)),
+        2 => (bucket(), filter(), members()).prop_map(|(b, filter, changes)| Op::UpdateMany(b, filter, changes)),
+        3 => (bucket(), record()).prop_map(|(b, record)| Op::Upsert(b, record)),
+        3 => (bucket(), key()).prop_map(|(b, key)| Op::Delete(b, key)),
+        1 => (bucket(), filter()).prop_map(|(b, filter)| Op::DeleteMany(b, filter)),
+        1 => bucket().prop_map(Op::Clear),
+    ]
+}
+
+pub fn op(buckets: usize) -> impl Strategy<Value = Op> {
+    prop_oneof![
+        8 => single(buckets),
+        3 => prop::collection::vec(single(buckets), 1..6).prop_map(Op::Transaction),
+        1 => (0_u64..15).prop_map(Op::Wait),
+    ]
+}
+
+impl BucketSpec {
+    pub fn config(&self) -> Value {
+        let mut schema = Map::from_iter([("id".to_owned(), json!({"type": "string"}))]);
+        for (place, field) in self.fields.iter().enumerate() {
+            // `date` takes numbers and strings, so that one pool of values serves all.
+            let mut config = json!({"type": "date", "required": field.required, "unique": field.unique});
+            if let Some(default) = field.default {
+                config["default"] = default.into();
+            }
+            if let Some((bucket, on_delete)) = field.reference {
+                config["ref"] = bucket_name(bucket).into();
+                config["onDelete"] = match on_delete {
+                    OnDelete::Restrict => "restrict",
+                    OnDelete::Cascade => "cascade",
+                    OnDelete::SetNull => "set_null",
+                }
+                .into();
+            }
+            schema.insert(field_name(place), config);
+        }
+        let index = |(a, b): &(usize, Option<usize>)| match b {
+            None => Value::from(field_name(*a)),
+            Some(b) => json!([field_name(*a), field_name(*b)]),
+        };
+        let mut config = json!({"key": "id", "schema": schema, "indexes": self.indexes.iter().map(index).collect::<Vec<_>>()});
+        if let Some((a, b)) = self.together {
+            config["unique"] = json!([[field_name(a), field_name(b)]]);
+        }
+        if let Some(max_size) = self.max_size {
+            config["maxSize"] = max_size.into();
+        }
+        if let Some(ttl) = self.ttl {
+            config["ttl"] = ttl.into();
+        }
+        config
+    }
+}
+
+impl Op {
+    pub fn intent(&self) -> Intent {
+        match self.clone() {
+            Self::Insert(bucket, data) => Intent::Insert { bucket: bucket_name(bucket), data },
+            Self::InsertMany(bucket, data) => Intent::InsertMany { bucket: bucket_name(bucket), data },
+            Self::Update(bucket, key, changes) => {
+                Intent::Update { bucket: bucket_name(bucket), key: key.into(), changes }
+            }
+            Self::UpdateMany(bucket, filter, changes) => {
+                Intent::UpdateMany { bucket: bucket_name(bucket), filter, changes }
+            }
+            Self::Upsert(bucket, data) => Intent::Upsert { bucket: bucket_name(bucket), data },
+            Self::Delete(bucket, key) => Intent::Delete { bucket: bucket_name(bucket), key: key.into() },
+            Self::DeleteMany(bucket, filter) => Intent::DeleteMany { bucket: bucket_name(bucket), filter },
+            Self::Clear(bucket) => Intent::Clear { bucket: bucket_name(bucket) },
+            Self::Transaction(ops) => {
+                Intent::Transaction { operations: ops.iter().map(|op| Step::Write(op.intent())).collect() }
+            }
+            Self::Wait(_) => panic!("no write"),
+        }
+    }
+}
