@@ -23,10 +23,54 @@ pub(super) fn command() -> Command {
                 .about("Check the configuration without starting, and show every value with its origin")
                 .args(arguments()),
         )
+        .subcommand(
+            Command::new("export")
+                .about("Write buckets as JSON Lines into a directory; no server may be running on the data")
+                .arg(
+                    Arg::new("out")
+                        .long("out")
+                        .value_name("DIR")
+                        .required(true)
+                        .value_parser(value_parser!(PathBuf))
+                        .help("A new or empty directory, or - for standard output (with one --bucket)"),
+                )
+                .arg(
+                    Arg::new("bucket")
+                        .long("bucket")
+                        .value_name("NAME")
+                        .action(ArgAction::Append)
+                        .help("Only this bucket; may be given again"),
+                )
+                .args(arguments()),
+        )
+        .subcommand(
+            Command::new("import")
+                .about("Read what export has written; every bucket is read whole or not at all")
+                .arg(
+                    Arg::new("from")
+                        .value_name("PATH")
+                        .required(true)
+                        .value_parser(value_parser!(PathBuf))
+                        .help("A directory written by export, or with --bucket a file of JSON Lines (- for standard input)"),
+                )
+                .arg(
+                    Arg::new("bucket")
+                        .long("bucket")
+                        .value_name("NAME")
+                        .help("The bucket, which must be defined, that a single file is for"),
+                )
+                .arg(
+                    Arg::new("replace")
+                        .long("replace")
+                        .action(ArgAction::SetTrue)
+                        .help("Remove the records that a bucket has first"),
+                )
+                .args(arguments()),
+        )
         .after_help(
             "Flags stand over DUNLIN_* environment variables, those over the file, that over the defaults.\n\
              DUNLIN_CONFIG names a file, DUNLIN_LOG filters the log (for example dunlin=debug).\n\
-             Exit codes: 0 stopped as asked, 1 could not start, 2 wrong configuration or command line, 3 had to stop by itself.",
+             Exit codes: 0 done or stopped as asked, 1 could not start or not do it, 2 wrong configuration or command line, 3 had to stop by itself.",
         )
 }
 

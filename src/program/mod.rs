@@ -4,6 +4,7 @@ mod banner;
 mod command;
 mod logs;
 mod serve;
+mod transfer;
 
 use std::fmt::Display;
 use std::path::PathBuf;
@@ -17,7 +18,8 @@ use dunlin::config::{Config, ConfigError, Flags, Loaded, environment};
 enum Exit {
     /// Stopped as asked.
     Done = 0,
-    /// It could not start: the address is taken, the data cannot be opened.
+    /// It could not start, or could not do what it was asked to: the address is taken, the data cannot be opened, a record
+    /// cannot be imported.
     NotStarted = 1,
     /// The configuration (file, environment or flags) is wrong.
     Configuration = 2,
@@ -43,6 +45,16 @@ pub(crate) fn run() -> ExitCode {
             print!("{}", banner::settings(&loaded));
             Exit::Done.into()
         }
+        "export" => {
+            let names: Vec<String> = matches.get_many("bucket").into_iter().flatten().cloned().collect();
+            let out = matches.get_one::<PathBuf>("out").cloned().unwrap_or_default();
+            done(transfer::export(&loaded.config, &out, &names))
+        }
+        "import" => {
+            let from = matches.get_one::<PathBuf>("from").cloned().unwrap_or_default();
+            let bucket = matches.get_one::<String>("bucket").map(String::as_str);
+            done(transfer::import(&loaded.config, &from, bucket, matches.get_flag("replace")))
+        }
         _ => serve::serve(&loaded.config),
     }
 }
@@ -63,6 +75,14 @@ fn load(matches: &ArgMatches) -> Result<Loaded, ConfigError> {
     });
     let flags: Flags = given.collect();
     Config::load(file.as_deref(), environment(), &flags)
+}
+
+/// The end of a command that does one thing.
+fn done(result: Result<(), String>) -> ExitCode {
+    match result {
+        Ok(()) => Exit::Done.into(),
+        Err(error) => fail(Exit::NotStarted, &error),
+    }
 }
 
 fn fail(exit: Exit, error: &dyn Display) -> ExitCode {

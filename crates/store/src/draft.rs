@@ -86,6 +86,11 @@ impl<'s> Draft<'s> {
         self.place(bucket, row).is_some()
     }
 
+    /// The operation that changed this row last, if one did.
+    pub(crate) fn operation_of(&self, bucket: BucketId, row: RowId) -> Option<usize> {
+        self.rows.get(self.place(bucket, row)?)?.operation
+    }
+
     /// Adds a row or replaces it. Its key must be free or its own.
     pub(crate) fn put(&mut self, bucket: BucketId, row: RowId, record: &Record) -> Result<(), StoreError> {
         let before = self.bucket(bucket)?.row(row).cloned();

@@ -179,6 +179,15 @@ pub enum StoreError {
         /// Why.
         error: Box<StoreError>,
     },
+    /// A record of an import was refused, and with it the whole import.
+    Import {
+        /// The bucket.
+        bucket: Box<str>,
+        /// Its place among the records for that bucket, from 1.
+        record: usize,
+        /// Why.
+        error: Box<StoreError>,
+    },
     /// A list of migrations, or a step of one, cannot be.
     InvalidMigrations {
         /// Why.
@@ -247,7 +256,9 @@ impl StoreError {
             | Self::NotUniqueTogether { .. } => Code::AlreadyExists,
             Self::Conflict { .. } | Self::Referenced(_) | Self::BucketReferenced { .. } => Code::Conflict,
             Self::Contradiction { .. } | Self::MigrationPanicked => Code::InternalError,
-            Self::Operation { error, .. } | Self::Migration { error, .. } => error.code(),
+            Self::Operation { error, .. } | Self::Migration { error, .. } | Self::Import { error, .. } => {
+                error.code()
+            }
             Self::RecordNotFound { .. } => Code::NotFound,
             Self::Validation { .. }
             | Self::InvalidDefinition { .. }
@@ -308,7 +319,7 @@ impl StoreError {
                 // A list of issues has no place for it; the message tells it.
                 Some(issues) => issues,
             }),
-            Self::Migration { error, .. } => error.details(),
+            Self::Migration { error, .. } | Self::Import { error, .. } => error.details(),
             _ => None,
         }
     }
@@ -397,6 +408,12 @@ impl fmt::Display for StoreError {
             Self::NotInTransaction => f.write_str(
                 "A transaction holds reads and writes of records only; send this operation by itself",
             ),
+            Self::Import { bucket, record, error } => {
+                write!(
+                    f,
+                    "Record {record} for bucket \"{bucket}\" was refused, and nothing was imported: {error}"
+                )
+            }
             Self::InvalidMigrations { reason } => f.write_str(reason),
             Self::MigrationPanicked => f.write_str("its code panicked; the log has the details"),
             Self::Operation { index, error } => write!(f, "operations[{index}]: {error}"),

@@ -74,15 +74,6 @@ pub enum Intent {
         /// The operations, in order.
         operations: Vec<Step>,
     },
-    /// Add records that were exported, with their metadata as it was.
-    Import {
-        /// Name of the bucket.
-        bucket: String,
-        /// The records.
-        records: Vec<Object>,
-        /// Remove all records that the bucket has first.
-        replace: bool,
-    },
     /// Run the migrations that have not run yet, in one commit.
     Migrate {
         /// Some or all migrations, in any order.

@@ -79,4 +79,4 @@ pub use schema::{Definition, Field, FieldType, Generator, Member, OnDelete, Refe
 pub use snapshot::{BucketStats, CountStats, QueryStats, Snapshot, Stats};
 pub use validators::Validators;
 pub use value::FieldValue;
-pub use work::{Migrating, MigratingBucket};
+pub use work::{Import, Migrating, MigratingBucket};

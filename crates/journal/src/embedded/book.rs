@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use serde::Deserialize;
+
 /// Names and keys in use. As large as the definitions, never as the data.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Book {
@@ -20,4 +22,20 @@ pub(super) struct Book {
 pub(super) struct Bucket {
     pub(super) name: Arc<str>,
     pub(super) generation: u32,
+    /// `persistent: false`: only the definition is stored.
+    pub(super) volatile: bool,
+}
+
+impl Bucket {
+    /// A bucket with this definition, JSON text.
+    pub(super) fn new(name: Arc<str>, generation: u32, config: &str) -> Self {
+        #[derive(Deserialize)]
+        struct Persistence {
+            persistent: Option<bool>,
+        }
+        // Definitions come from the store, which has read them; one that cannot be read is refused when it is restored.
+        let persistence = serde_json::from_str(config).ok();
+        let volatile = persistence.is_some_and(|Persistence { persistent }| persistent == Some(false));
+        Self { name, generation, volatile }
+    }
 }

@@ -191,8 +191,8 @@ impl Found {
             }
             // A bucket that never had a row has none yet.
             let counters = self.counters.remove(&id).unwrap_or_default();
+            self.book.buckets.insert(id, Bucket::new(name.into(), generation, &config));
             definitions.insert(id, Definition { config, counters });
-            self.book.buckets.insert(id, Bucket { name: name.into(), generation });
         }
         if let Some(id) = self.generations.keys().chain(self.counters.keys()).next() {
             return Err(missing(&super::layout::bucket_key(*id)));

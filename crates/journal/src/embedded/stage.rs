@@ -115,6 +115,11 @@ impl<'a> Stage<'a> {
                 let order = removed.ok_or_else(|| format!("query \"{name}\" does not exist"))?;
                 self.meta.insert(query_key(order), None);
             }
+            Change::Put { bucket, .. }
+            | Change::Remove { bucket, .. }
+            | Change::Clear { bucket }
+            | Change::Counters { bucket, .. }
+                if self.bucket(*bucket)?.volatile => {}
             Change::Put { bucket, row, record } => {
                 let generation = self.bucket(*bucket)?.generation;
                 self.rows.insert(RowKey { bucket: bucket.0, generation, row: row.0 }, Some(record.json()));
@@ -149,7 +154,7 @@ impl<'a> Stage<'a> {
         let next = bucket.0.checked_add(1).ok_or("there are no bucket ids left")?;
         let book = self.book.to_mut();
         book.next_bucket = next;
-        book.buckets.insert(bucket.0, Bucket { name: Arc::clone(name), generation: 0 });
+        book.buckets.insert(bucket.0, Bucket::new(Arc::clone(name), 0, config));
         self.put(NEXT_BUCKET_KEY.to_owned(), next.to_be_bytes());
         self.put(generation_key(bucket.0), 0_u32.to_be_bytes());
         self.put(bucket_key(bucket.0), named(name, config)?);

@@ -152,15 +152,16 @@ impl Bucket {
         self.indexes.iter().find(|index| *index.spec().slots == [slot])
     }
 
-    /// The first unique index whose values in `record` another row than `row` has too.
-    pub(crate) fn unique_conflict(&self, record: &Record, row: Option<RowId>) -> Option<&IndexSpec> {
+    /// The first unique index whose values in `record` another row than `row` has too, and that row.
+    pub(crate) fn unique_conflict(&self, record: &Record, row: Option<RowId>) -> Option<(&IndexSpec, RowId)> {
         let fields = self.definition.fields();
-        let taken = |index: &&Index| {
+        self.indexes.iter().filter(|index| index.spec().unique).find_map(|index| {
             let mut holders = index.same_values(fields, record).filter(|holder| Some(*holder) != row);
-            holders
-                .any(|holder| self.row(holder).is_some_and(|other| index.holds_same(fields, record, other)))
-        };
-        self.indexes.iter().filter(|index| index.spec().unique).find(taken).map(Index::spec)
+            let holder = holders.find(|holder| {
+                self.row(*holder).is_some_and(|other| index.holds_same(fields, record, other))
+            })?;
+            Some((index.spec(), holder))
+        })
     }
 
     /// Adds a row, or replaces the one of this number. `false`, and nothing changed, if the record has no key or one
@@ -335,7 +336,7 @@ mod tests {
         let mut bucket = bucket().unwrap();
         let (one, other) = (record(&bucket, "a", ONE), record(&bucket, "b", OTHER));
         assert!(bucket.put(RowId(0), one.clone()));
-        assert_eq!(bucket.unique_conflict(&one, None).map(|spec| &*spec.slots), Some(&[1][..]));
+        assert_eq!(bucket.unique_conflict(&one, None).map(|(spec, _)| &*spec.slots), Some(&[1][..]));
         assert!(bucket.unique_conflict(&one, Some(RowId(0))).is_none(), "a row may keep its value");
         assert!(bucket.unique_conflict(&other, None).is_none());
 

@@ -13,7 +13,7 @@ pub(super) fn whole(draft: &Draft<'_>) -> Result<(), StoreError> {
         // A bucket that is gone took its rows with it.
         let Some(bucket) = draft.state().bucket_by_id(touched.bucket) else { continue };
         let checked = match bucket.row(touched.row) {
-            Some(record) => unique(bucket, record, touched)
+            Some(record) => unique(draft, bucket, record, touched)
                 .and_then(|()| references(draft, bucket, record, touched.before.as_ref()))
                 .and_then(|()| not_referenced(draft, bucket, touched)),
             None => not_referenced(draft, bucket, touched),
@@ -26,10 +26,12 @@ pub(super) fn whole(draft: &Draft<'_>) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn unique(bucket: &Bucket, record: &Record, touched: &Touched) -> Result<(), StoreError> {
+fn unique(draft: &Draft<'_>, bucket: &Bucket, record: &Record, touched: &Touched) -> Result<(), StoreError> {
     match bucket.unique_conflict(record, Some(touched.row)) {
         None => Ok(()),
-        Some(spec) => Err(not_unique(bucket, spec, record)),
+        // Of two that the write has changed the later one is to blame, and meets this one in its turn.
+        Some((_, holder)) if draft.operation_of(bucket.id(), holder) > touched.operation => Ok(()),
+        Some((spec, _)) => Err(not_unique(bucket, spec, record)),
     }
 }
 

@@ -3,11 +3,13 @@
 mod admin;
 mod check;
 mod conform;
+mod import;
 mod migrate;
 mod remove;
 mod transaction;
 mod write;
 
+pub use import::Import;
 pub use migrate::{Migrating, MigratingBucket};
 
 use crate::draft::Draft;
@@ -40,13 +42,6 @@ impl Snapshot {
 fn carry_out(draft: &mut Draft<'_>, intent: Intent, ctx: &mut Context<'_>) -> Result<Outcome, StoreError> {
     match intent {
         Intent::Transaction { operations } => transaction::run(draft, operations, ctx),
-        Intent::Import { bucket, records, replace } => {
-            let id = draft.state().bucket(&bucket)?.id();
-            if replace {
-                remove::clear(draft, id, ctx)?;
-            }
-            write::import(draft, id, &records, ctx)
-        }
         Intent::Migrate { migrations, .. } => migrate::run(draft, migrations, ctx),
         Intent::Expire { bucket, row } => remove::expire(draft, bucket, row, ctx),
         Intent::DefineBucket { name, config } => admin::define_bucket(draft, &name, &config),

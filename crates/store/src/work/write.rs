@@ -13,7 +13,7 @@ use crate::schema::{CREATED_AT, EXPIRES_AT, UPDATED_AT, VERSION, is_metadata};
 use crate::validate::{check_depth, check_length, check_record};
 use crate::{
     Bucket, BucketId, Context, Counters, Definition, FieldValue, Generator, Issue, Key, Number, Object,
-    Outcome, Record, RowId, StoreError,
+    Record, RowId, StoreError,
 };
 
 /// Bytes that a record's text needs beyond its given members: generated ids, metadata, punctuation.
@@ -30,19 +30,15 @@ pub(super) fn insert(
     add(draft, id, record, counters, ctx)
 }
 
-/// Adds records that were exported: `_version`, `_createdAt` and `_updatedAt` stay as given.
+/// Adds a record that was exported: `_version`, `_createdAt` and `_updatedAt` stay as given.
 pub(super) fn import(
     draft: &mut Draft<'_>,
     id: BucketId,
-    records: &[Object],
+    data: &Object,
     ctx: &mut Context<'_>,
-) -> Result<Outcome, StoreError> {
-    for (index, data) in records.iter().enumerate() {
-        let added = new_record(draft.bucket(id)?, data, Kept::Metadata, ctx)
-            .and_then(|(record, counters)| add(draft, id, record, counters, ctx));
-        added.map_err(|error| StoreError::Operation { index, error: error.into() })?;
-    }
-    Ok(Outcome::Count(records.len()))
+) -> Result<(), StoreError> {
+    let (record, counters) = new_record(draft.bucket(id)?, data, Kept::Metadata, ctx)?;
+    add(draft, id, record, counters, ctx).map(drop)
 }
 
 /// Updates the record whose key `data` has; inserts it if there is none.

@@ -3,6 +3,7 @@
 //! alike and hold the same records, and the log and the stored state give the same world again.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its helpers too")]
 #![allow(clippy::needless_pass_by_value, reason = "`json!` makes values; taking them keeps the calls short")]
+#![allow(unreachable_pub, reason = "modules of one test")]
 
 #[path = "../common/mod.rs"]
 mod common;
