@@ -1,5 +1,6 @@
 //! The store in process: `cargo bench --bench store`. One bucket of 180-byte records with one secondary index; while writing,
-//! a snapshot is held every 64 writes, as readers and subscribers hold them.
+//! a snapshot is held every 64 writes, as readers and subscribers hold them. Every measurement leaves the bucket as large as
+//! it was.
 
 #![allow(
     clippy::panic,
@@ -10,12 +11,15 @@
 
 use std::hint::black_box;
 
-use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use dunlin::store::{Context, Filter, IdSource, Intent, Snapshot};
+use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group, criterion_main};
+use dunlin::store::{Context, Filter, IdSource, Intent, Snapshot, Step};
 use serde_json::{Map, Value, json};
 
 /// Records in the bucket.
-const SIZES: [usize; 2] = [10_000, 100_000];
+const SIZES: [usize; 2] = [10_000, 1_000_000];
+
+/// Records that share one value of the indexed field.
+const SHARED: usize = 10;
 
 /// Writes between two snapshots that are held.
 const HELD_EVERY: usize = 64;
@@ -48,7 +52,7 @@ impl Writer {
         let config = object(json!({"key": "id", "schema": schema, "indexes": ["city"]}));
         writer.write(Intent::DefineBucket { name: "users".into(), config });
         for n in 0..records {
-            writer.write(insert(n));
+            writer.write(insert(n, records.max(SHARED)));
         }
         writer
     }
@@ -70,12 +74,31 @@ fn object(value: Value) -> Map<String, Value> {
     }
 }
 
-fn insert(n: usize) -> Intent {
-    let data = json!({
+fn record(n: usize, records: usize) -> Map<String, Value> {
+    object(json!({
         "id": format!("user-{n}"), "name": format!("Name of {n}"), "email": format!("person{n}@example.com"),
-        "city": format!("city-{}", n % 1000), "age": n % 90,
-    });
-    Intent::Insert { bucket: "users".into(), data: object(data) }
+        "city": city(n, records), "age": n % 90,
+    }))
+}
+
+fn city(n: usize, records: usize) -> String {
+    format!("city-{}", n % (records / SHARED))
+}
+
+fn key(n: usize) -> Value {
+    json!(format!("user-{n}"))
+}
+
+fn insert(n: usize, records: usize) -> Intent {
+    Intent::Insert { bucket: "users".into(), data: record(n, records) }
+}
+
+fn update(n: usize, changes: Value) -> Intent {
+    Intent::Update { bucket: "users".into(), key: key(n), changes: object(changes) }
+}
+
+fn delete(n: usize) -> Intent {
+    Intent::Delete { bucket: "users".into(), key: key(n) }
 }
 
 /// A permutation of the keys, so that neighbours in time are none in memory.
@@ -87,45 +110,99 @@ fn store(criterion: &mut Criterion) {
     for records in SIZES {
         let mut step = 0;
         let mut writer = Writer::with(records);
-        let bucket = writer.state.bucket("users").expect("sound input").clone();
-        criterion.bench_with_input(BenchmarkId::new("get", records), &bucket, |bencher, bucket| {
-            let keys: Vec<Value> = (0..records).map(|n| json!(format!("user-{n}"))).collect();
-            bencher.iter(|| {
-                step += 1;
-                black_box(bucket.get(&keys[scattered(step, records)]).map(|record| record.json().len()))
-            });
-        });
-        criterion.bench_with_input(
-            BenchmarkId::new("where, indexed, 10 or 100 hits", records),
-            &bucket,
-            |bencher, bucket| {
-                bencher.iter(|| {
-                    step += 1;
-                    let filter = object(json!({"city": format!("city-{}", step % 1000)}));
-                    let filter = Filter::parse(&filter).expect("sound input");
-                    black_box(bucket.scan(&filter).count())
-                });
-            },
-        );
-        // With its delete, so that the bucket keeps its size.
+        reads(criterion, &writer.state, records);
         let mut next = records;
-        criterion.bench_function(&format!("insert and delete/{records}"), |bencher| {
-            bencher.iter(|| {
-                next += 1;
-                writer.write(insert(next));
-                let key = json!(format!("user-{next}"));
-                writer.write(Intent::Delete { bucket: "users".into(), key });
+        let mut measure = |name: &str, mut write: Box<dyn FnMut(usize) -> Vec<Intent>>| {
+            criterion.bench_function(&format!("{name}/{records}"), |bencher| {
+                bencher.iter_batched(
+                    || {
+                        step += 1;
+                        write(step)
+                    },
+                    |intents| intents.into_iter().for_each(|intent| writer.write(intent)),
+                    BatchSize::SmallInput,
+                );
             });
+        };
+        measure(
+            "update",
+            Box::new(move |step| vec![update(scattered(step, records), json!({"age": step % 90}))]),
+        );
+        measure(
+            "update of the indexed field",
+            Box::new(move |step| {
+                vec![update(scattered(step, records), json!({"city": city(step, records)}))]
+            }),
+        );
+        measure(
+            "insert and delete",
+            Box::new(move |_| {
+                next += 1;
+                vec![insert(next, records), delete(next)]
+            }),
+        );
+        measure(
+            "transaction of insert, update, delete",
+            Box::new(move |step| {
+                let new = 2 * records + step;
+                let operations = [
+                    insert(new, records),
+                    update(scattered(step, records), json!({"age": step % 90})),
+                    delete(new),
+                ];
+                vec![Intent::Transaction { operations: operations.map(Step::Write).into() }]
+            }),
+        );
+        measure(
+            "transaction of 3 updates",
+            Box::new(move |step| {
+                let one = |i: usize| {
+                    Step::Write(update(scattered(3 * step + i, records), json!({"age": step % 90})))
+                };
+                vec![Intent::Transaction { operations: vec![one(0), one(1), one(2)] }]
+            }),
+        );
+    }
+    refused(criterion);
+}
+
+fn reads(criterion: &mut Criterion, state: &Snapshot, records: usize) {
+    let bucket = state.bucket("users").expect("sound input");
+    let mut step = 0;
+    criterion.bench_with_input(BenchmarkId::new("get", records), bucket, |bencher, bucket| {
+        let keys: Vec<Value> = (0..records).map(key).collect();
+        bencher.iter(|| {
+            step += 1;
+            black_box(bucket.get(&keys[scattered(step, records)]).map(|record| record.json().len()))
         });
-        criterion.bench_function(&format!("update/{records}"), |bencher| {
+    });
+    criterion.bench_with_input(
+        BenchmarkId::new("where, indexed, 10 hits", records),
+        bucket,
+        |bencher, bucket| {
             bencher.iter(|| {
                 step += 1;
-                let key = json!(format!("user-{}", scattered(step, records)));
-                let changes = object(json!({"age": step % 90}));
-                writer.write(Intent::Update { bucket: "users".into(), key, changes });
+                let filter = object(json!({"city": city(step, records)}));
+                let filter = Filter::parse(&filter).expect("sound input");
+                black_box(bucket.scan(&filter).map(|record| record.json().len()).sum::<usize>())
             });
-        });
-    }
+        },
+    );
+}
+
+/// Inserts of a key that is taken: validation and encoding, one look-up, and nothing else.
+fn refused(criterion: &mut Criterion) {
+    let mut writer = Writer::with(16);
+    criterion.bench_function("validation and encoding of a record", |bencher| {
+        bencher.iter_batched(
+            || insert(3, 100),
+            |intent| {
+                let mut context = Context::new(1_700_000_000_000, &mut writer.ids);
+                black_box(writer.state.execute(intent, &mut context).is_err())
+            },
+            BatchSize::SmallInput,
+        );
+    });
 }
 
 criterion_group!(benches, store);
