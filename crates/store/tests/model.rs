@@ -218,9 +218,11 @@ impl Model {
                 true
             }
             Step::AddField => {
-                let first = !self.later;
-                self.later = true;
-                first
+                let text = |value: &Value| value.is_null() || value.is_string();
+                let fits = self.records.iter().all(|record| record.get("later").is_none_or(text));
+                let accepted = !self.later && fits;
+                self.later |= accepted;
+                accepted
             }
         }
     }

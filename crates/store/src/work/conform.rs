@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::check;
 use crate::draft::Draft;
-use crate::validate::check_record;
+use crate::validate::{Checked, check_record};
 use crate::{BucketId, Context, StoreError};
 
 /// Checks every record: its schema, the embedder's rules, uniqueness, references. Costs a look at every record.
@@ -12,7 +12,9 @@ pub(super) fn whole_bucket(draft: &Draft<'_>, id: BucketId, ctx: &Context<'_>) -
     // A bucket that the migration has dropped again has nothing to keep.
     let Some(bucket) = draft.state().bucket_by_id(id) else { return Ok(()) };
     for record in bucket.iter() {
-        check_record(bucket.name(), bucket.definition(), |slot, field| record.field(slot, field.name()))?;
+        check_record(bucket.name(), bucket.definition(), |slot, field| {
+            Checked::Stored(record.field(slot, field.name()))
+        })?;
         let issues = ctx.validators.check(bucket.name(), record);
         if !issues.is_empty() {
             return Err(StoreError::Validation { bucket: (&**bucket.name()).into(), issues });
