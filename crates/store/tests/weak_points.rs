@@ -255,7 +255,7 @@ fn w20_an_unknown_bucket_in_a_transaction_has_its_own_code() {
 #[test]
 fn w30_a_pattern_cannot_backtrack() {
     let mut world = bucket(json!({"s": {"type": "string", "pattern": "^(a+)+$"}}), json!({}));
-    let hostile = format!("{}b", "a".repeat(100_000));
+    let hostile = format!("{}b", "a".repeat(10_000));
     let error = world.insert("b", json!({"id": "a", "s": hostile})).unwrap_err();
     assert_eq!(error.details().unwrap()[0]["code"], "pattern");
 }
