@@ -62,8 +62,8 @@ impl<'a> FieldValue<'a> {
         }
     }
 
-    /// Looks at a value that is about to be written. Objects and arrays are seen as empty ones: enough for every
-    /// check, as none looks inside.
+    /// Looks at a value that is about to be written. Objects and arrays are seen as empty ones: enough to tell their
+    /// type, and whoever looks inside has the value itself.
     pub(crate) fn of_value(value: &'a Value) -> Self {
         match value {
             Value::Null => Self::Null,

@@ -218,9 +218,12 @@ impl Model {
                 true
             }
             Step::AddField => {
-                let first = !self.later;
-                self.later = true;
-                first
+                let fits = |record: &Map<String, Value>| {
+                    record.get("later").is_none_or(|value| value.is_null() || value.is_string())
+                };
+                let accepted = !self.later && self.records.iter().all(fits);
+                self.later |= accepted;
+                accepted
             }
         }
     }

@@ -1,6 +1,11 @@
 //! What a bucket's records look like: its checked definition.
 
+mod fault;
+mod field;
+mod indexes;
+mod options;
 mod parse;
+mod rules;
 mod update;
 
 use std::collections::HashMap;
@@ -9,6 +14,8 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::Number;
+use crate::format::Format;
+use crate::pattern::Pattern;
 use crate::value::Constant;
 
 pub(crate) const VERSION: &str = "_version";
@@ -16,7 +23,15 @@ pub(crate) const CREATED_AT: &str = "_createdAt";
 pub(crate) const UPDATED_AT: &str = "_updatedAt";
 pub(crate) const EXPIRES_AT: &str = "_expiresAt";
 
-/// A bucket's definition, checked whole: `{key, schema, indexes?}`.
+/// A bucket's definition, checked whole: `{key, schema, indexes?, unique?, ttl?, maxSize?, persistent?, etsType?}`.
+///
+/// - `schema`: field name to `{type, required?, default?, generated?, enum?, min?, max?, minLength?, maxLength?, pattern?,
+///   format?, unique?, ref?, onDelete?, properties?, items?}`. `properties` holds the definitions of an object's members,
+///   `items` that of an array's elements, to [`MAX_SCHEMA_DEPTH`](crate::limits::MAX_SCHEMA_DEPTH) levels.
+/// - `indexes`: field names, and arrays of 2 to 4 of them. `unique`: such arrays; no two records may have the same values.
+/// - `ttl`: milliseconds, or a text such as `"30s"`, `"1.5h"`, `"7d"`. `maxSize`: how many records there are at most.
+/// - `etsType`: `ordered_set` keeps `first`, `last` and `paginate` in key order; `set` is what a bucket is anyway, and
+///   `bag` and `duplicate_bag` mean the same.
 ///
 /// ```
 /// use dunlin_store::Definition;
@@ -73,7 +88,7 @@ pub(crate) enum Purpose {
 }
 
 /// One field of a schema.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Field {
     name: Arc<str>,
     pub(crate) rules: Rules,
@@ -84,7 +99,7 @@ pub struct Field {
 }
 
 /// What a value must be like: of a field, of a member of an object, of an element of an array.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Rules {
     pub(crate) kind: FieldType,
     pub(crate) required: bool,
@@ -93,6 +108,23 @@ pub(crate) struct Rules {
     pub(crate) max: Option<Number>,
     pub(crate) min_length: Option<u64>,
     pub(crate) max_length: Option<u64>,
+    pub(crate) pattern: Option<Pattern>,
+    pub(crate) format: Option<Format>,
+    pub(crate) inner: Inner,
+}
+
+/// The definitions of an object's members, by name.
+pub(crate) type Members = Box<[(Box<str>, Rules)]>;
+
+/// What the members of an object or the elements of an array must be like.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Inner {
+    /// Anything.
+    Free,
+    /// The members of these names, in this order; others are free.
+    Members(Members),
+    /// Every element.
+    Elements(Box<Rules>),
 }
 
 /// A field that holds the primary key of a record of another bucket, or of the same.
@@ -113,6 +145,17 @@ pub enum OnDelete {
     Cascade,
     /// Its field becomes `null`.
     SetNull,
+}
+
+impl OnDelete {
+    /// The name in a definition.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Restrict => "restrict",
+            Self::Cascade => "cascade",
+            Self::SetNull => "set_null",
+        }
+    }
 }
 
 impl Field {
@@ -146,11 +189,11 @@ pub enum FieldType {
     Number,
     /// `true` or `false`.
     Boolean,
-    /// An object with any members.
+    /// An object; `properties` says what its members are like.
     Object,
-    /// An array with any elements.
+    /// An array; `items` says what its elements are like.
     Array,
-    /// A number (Unix milliseconds) or any string.
+    /// A number (Unix milliseconds) or any string; `format` narrows the strings.
     Date,
 }
 
@@ -273,6 +316,14 @@ impl Definition {
     /// The primary key's place in the schema.
     pub(crate) fn key_slot(&self) -> usize {
         self.key
+    }
+
+    /// The fields, by place, that are new or whose rules are others than in `old`, whose places they share.
+    pub(crate) fn stricter_than<'a>(&'a self, old: &'a Self) -> impl Iterator<Item = (usize, &'a Field)> {
+        let differs = |(slot, field): &(usize, &Field)| {
+            old.fields.get(*slot).is_none_or(|before| before.rules != field.rules)
+        };
+        self.fields.iter().enumerate().filter(differs)
     }
 
     /// Whether `other` has all fields of this one in the same places.

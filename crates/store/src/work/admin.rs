@@ -2,13 +2,9 @@
 
 use serde_json::Value;
 
-use super::write::counted;
 use crate::draft::Draft;
 use crate::limits::{MAX_BUCKETS, MAX_NAME_BYTES, MAX_QUERIES};
-use crate::{
-    Bucket, BucketId, Change, Context, Counters, Definition, Generator, Issue, Object, Outcome, Query,
-    StoreError,
-};
+use crate::{BucketId, Change, Definition, Issue, Object, Outcome, Query, StoreError};
 
 pub(super) fn define_bucket(
     draft: &mut Draft<'_>,
@@ -29,45 +25,6 @@ pub(super) fn define_bucket(
     let bucket = BucketId(state.next_bucket);
     draft.change(Change::DefineBucket { bucket, name: name.into(), config: definition.config().clone() })?;
     Ok(Outcome::BucketDefined)
-}
-
-/// Changes a definition. What the records say about it shows when it is in force; if they do not keep it, all is undone.
-pub(super) fn update_bucket(
-    draft: &mut Draft<'_>,
-    name: &str,
-    updates: &Object,
-    _ctx: &mut Context<'_>,
-) -> Result<Outcome, StoreError> {
-    let bucket = draft.state().bucket(name).map_err(StoreError::administrative)?;
-    let (id, fields_before) = (bucket.id(), bucket.definition().fields().len());
-    let definition = bucket.definition().updated(name, updates)?;
-    draft.change(Change::UpdateBucket { bucket: id, config: definition.config().clone() })?;
-    let bucket = draft.bucket(id)?;
-    if let Some((spec, row, _)) = bucket.duplicates() {
-        let fields = spec.slots.iter().filter_map(|slot| bucket.definition().fields().get(*slot));
-        let field: Vec<&str> = fields.map(crate::Field::name).collect();
-        let value = bucket.row(row).map_or(Value::Null, |record| {
-            record.get(&bucket.definition().member(field.first().copied().unwrap_or_default())).to_value()
-        });
-        return Err(StoreError::NotUnique { bucket: name.into(), field: field.join(", ").into(), value });
-    }
-    if let Some(counters) = raised_counters(bucket, fields_before) {
-        draft.set_counters(id, counters)?;
-    }
-    Ok(Outcome::BucketUpdated)
-}
-
-/// The counters, if the records have larger numbers in `autoincrement` fields from place `added` on.
-fn raised_counters(bucket: &Bucket, added: usize) -> Option<Counters> {
-    let fields = bucket.definition().fields().iter().enumerate().skip(added);
-    let counting = fields.filter(|(_, field)| field.generated() == Some(Generator::Autoincrement));
-    let largest = counting
-        .flat_map(|(slot, field)| {
-            bucket.iter().filter_map(move |record| counted(&record.field(slot, field.name())))
-        })
-        .max()?;
-    let counters = bucket.counters();
-    (largest > counters.autoincrement).then_some(Counters { autoincrement: largest, ..counters })
 }
 
 /// Removes a bucket, unless records of others refer to its records.

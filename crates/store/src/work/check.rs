@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::draft::{Draft, Touched};
+use crate::schema::IndexSpec;
 use crate::{Bucket, Key, OnDelete, Record, Referenced, StoreError};
 
 /// Unique values and references, as far as the write can have changed them. A fault is told with the last operation that
@@ -26,19 +27,26 @@ pub(super) fn whole(draft: &Draft<'_>) -> Result<(), StoreError> {
 }
 
 fn unique(bucket: &Bucket, record: &Record, touched: &Touched) -> Result<(), StoreError> {
-    let Some(spec) = bucket.unique_conflict(record, Some(touched.row)) else { return Ok(()) };
+    match bucket.unique_conflict(record, Some(touched.row)) {
+        Some(spec) => Err(not_unique(bucket, spec, record)),
+        None => Ok(()),
+    }
+}
+
+/// The error for a record that has the values of another one in a unique index.
+pub(super) fn not_unique(bucket: &Bucket, spec: &IndexSpec, record: &Record) -> StoreError {
     let fields = spec.slots.iter().filter_map(|slot| Some((*slot, bucket.definition().fields().get(*slot)?)));
     let mut named: Vec<(String, Value)> = fields
         .map(|(slot, field)| (field.name().to_owned(), record.field(slot, field.name()).to_value()))
         .collect();
     let name = (&**bucket.name()).into();
-    Err(match (named.pop(), named.is_empty()) {
+    match (named.pop(), named.is_empty()) {
         (Some((field, value)), true) => StoreError::NotUnique { bucket: name, field: field.into(), value },
         (last, _) => {
             let (fields, values) = named.into_iter().chain(last).unzip();
             StoreError::NotUniqueTogether { bucket: name, fields, values }
         }
-    })
+    }
 }
 
 /// What a record newly refers to must be there.

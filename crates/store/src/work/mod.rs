@@ -1,6 +1,7 @@
 //! Carries writes out: decides everything that a commit says, and checks everything that must hold.
 
 mod admin;
+mod alter;
 mod check;
 mod remove;
 mod transaction;
@@ -40,7 +41,7 @@ fn carry_out(draft: &mut Draft<'_>, intent: Intent, ctx: &mut Context<'_>) -> Re
         }
         Intent::Expire { bucket, row } => remove::expire(draft, bucket, row, ctx),
         Intent::DefineBucket { name, config } => admin::define_bucket(draft, &name, &config),
-        Intent::UpdateBucket { name, updates } => admin::update_bucket(draft, &name, &updates, ctx),
+        Intent::UpdateBucket { name, updates } => alter::update_bucket(draft, &name, &updates, ctx),
         Intent::DropBucket { name } => admin::drop_bucket(draft, &name),
         Intent::DefineQuery { name, config } => admin::define_query(draft, &name, &config),
         Intent::UndefineQuery { name } => admin::undefine_query(draft, &name),

@@ -99,17 +99,18 @@ pub(super) fn clear(draft: &mut Draft<'_>, id: BucketId, ctx: &mut Context<'_>) 
     Ok(removed)
 }
 
-/// Makes room for one more record in a bucket that has a `maxSize`: the oldest go, but neither those that this write has
+/// Makes room for `more` records in a bucket that has a `maxSize`: the oldest go, but neither those that this write has
 /// made nor those that others restrict.
 pub(super) fn make_room(
     draft: &mut Draft<'_>,
     id: BucketId,
+    more: usize,
     ctx: &mut Context<'_>,
 ) -> Result<(), StoreError> {
     loop {
         let bucket = draft.bucket(id)?;
         let Some(max_size) = bucket.definition().max_size() else { return Ok(()) };
-        if bucket.len() < max_size {
+        if bucket.len() + more <= max_size {
             return Ok(());
         }
         let oldest = bucket.rows().take(MAX_EVICTION_SKIPS);

@@ -10,7 +10,7 @@ use crate::limits::{MAX_AUTOINCREMENT, MAX_FAULTS};
 use crate::members::each_member;
 use crate::record::{Expiry, Metadata};
 use crate::schema::{CREATED_AT, EXPIRES_AT, UPDATED_AT, VERSION, is_metadata};
-use crate::validate::{check_depth, check_length, check_record};
+use crate::validate::{Checked, check_depth, check_length, check_record};
 use crate::{
     Bucket, BucketId, Context, Counters, Definition, FieldValue, Generator, Issue, Key, Number, Object,
     Outcome, Record, RowId, StoreError,
@@ -108,7 +108,7 @@ fn add(
         return Err(StoreError::KeyExists { bucket: (&**bucket.name()).into(), key: key.to_value() });
     }
     let row = RowId(bucket.counters().next_row);
-    make_room(draft, id, ctx)?;
+    make_room(draft, id, 1, ctx)?;
     draft.put(id, row, &record)?;
     draft.set_counters(id, counters)?;
     Ok(record)
@@ -167,7 +167,7 @@ fn new_record(
     let added = |slot: usize| filled.iter().find(|(other, _)| *other == slot).map(|(_, value)| value);
     check_record(bucket.name(), definition, |slot, _| {
         let value = given.get(slot).copied().flatten().or_else(|| added(slot));
-        value.map_or(FieldValue::Absent, FieldValue::of_value)
+        value.map_or(Checked::Stored(FieldValue::Absent), Checked::New)
     })?;
     let metadata = new_metadata(bucket, data, kept, ctx.now)?;
     let record = encode_new(bucket, data, &filled, metadata)?;
@@ -253,8 +253,8 @@ fn changed_record(bucket: &Bucket, old: &Record, changes: &Object, now: u64) -> 
     }
     check_record(bucket.name(), definition, |slot, field| {
         match settings.iter().find(|change| change.slot == Some(slot)) {
-            Some(change) => FieldValue::of_value(change.value),
-            None => old.field(slot, field.name()),
+            Some(change) => Checked::New(change.value),
+            None => Checked::Stored(old.field(slot, field.name())),
         }
     })?;
     let expires = match given_expiry(bucket, changes)? {
