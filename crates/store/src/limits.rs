@@ -26,12 +26,12 @@ pub const MAX_PATTERNS: usize = 100;
 pub const MAX_PATTERN_BYTES: usize = 4096;
 /// Bytes of a compiled `pattern`, and again as much while it matches. The time for one string is at worst in proportion
 /// to this and to the string's length.
-pub const MAX_PATTERN_SIZE: usize = 256 * 1024;
+pub const MAX_PATTERN_SIZE: usize = 512 * 1024;
 /// Levels of groups in a `pattern`. Compiling it recurses.
 pub const MAX_PATTERN_DEPTH: u32 = 50;
-/// Bytes (UTF-8) of a string that a `pattern` is looked for in; a longer one is refused. With the longest string and the
-/// slowest pattern this is about a second, with usual patterns a tenth of a millisecond.
-pub const MAX_PATTERN_TEXT_BYTES: usize = 64 * 1024;
+/// Bytes (UTF-8) of a string that a `pattern` is looked for in; a longer one is refused. The longest string and the
+/// slowest pattern there can be take about a second, usual patterns a tenth of a millisecond.
+pub const MAX_PATTERN_TEXT_BYTES: usize = 32 * 1024;
 /// Largest `ttl`, milliseconds: what a JavaScript date can hold. A record with a later deadline would never go.
 pub const MAX_TTL_MS: u64 = 8_640_000_000_000_000;
 /// Bytes of a bucket definition or query config as JSON text. It is kept, logged and listed whole.

@@ -218,9 +218,10 @@ impl Model {
                 true
             }
             Step::AddField => {
-                let text = |value: &Value| value.is_null() || value.is_string();
-                let fits = self.records.iter().all(|record| record.get("later").is_none_or(text));
-                let accepted = !self.later && fits;
+                let fits = |record: &Map<String, Value>| {
+                    record.get("later").is_none_or(|value| value.is_null() || value.is_string())
+                };
+                let accepted = !self.later && self.records.iter().all(fits);
                 self.later |= accepted;
                 accepted
             }

@@ -65,10 +65,11 @@ impl Source {
         value
     }
 
-    /// Reads `{n}`, `{n,}` or `{n,m}`, behind the brace; nothing if it is none of these.
-    fn counts(&mut self) -> Option<(u32, Option<Option<u32>>)> {
+    /// Reads `{n}`, `{n,}` or `{n,m}`, behind the brace: the smallest and the largest number, if there is one. Nothing if
+    /// it is none of these.
+    fn counts(&mut self) -> Option<(u32, Option<u32>)> {
         let start = self.at;
-        let counts = self.decimal().map(|min| (min, self.take(",").then(|| self.decimal())));
+        let counts = self.decimal().map(|min| (min, if self.take(",") { self.decimal() } else { Some(min) }));
         if counts.is_none() || !self.take("}") {
             self.at = start;
             return None;
@@ -192,12 +193,9 @@ fn quantifier(source: &mut Source, first: char) -> Result<Option<String>, String
     if first == '{' {
         let Some((min, max)) = source.counts() else { return Ok(None) };
         text = match max {
-            None => format!("{{{min}}}"),
-            Some(None) => format!("{{{min},}}"),
-            Some(Some(max)) if max < min => {
-                return Err(format!("{{{min},{max}}} has its numbers out of order"));
-            }
-            Some(Some(max)) => format!("{{{min},{max}}}"),
+            None => format!("{{{min},}}"),
+            Some(max) if max < min => return Err(format!("{{{min},{max}}} has its numbers out of order")),
+            Some(max) => format!("{{{min},{max}}}"),
         };
     }
     // A lazy quantifier finds something exactly where its greedy one does.

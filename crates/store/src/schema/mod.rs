@@ -113,13 +113,16 @@ pub(crate) struct Rules {
     pub(crate) inner: Inner,
 }
 
+/// The definitions of an object's members, by name.
+pub(crate) type Members = Box<[(Box<str>, Rules)]>;
+
 /// What the members of an object or the elements of an array must be like.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Inner {
     /// Anything.
     Free,
     /// The members of these names, in this order; others are free.
-    Members(Box<[(Box<str>, Rules)]>),
+    Members(Members),
     /// Every element.
     Elements(Box<Rules>),
 }
@@ -186,11 +189,11 @@ pub enum FieldType {
     Number,
     /// `true` or `false`.
     Boolean,
-    /// An object with any members.
+    /// An object; `properties` says what its members are like.
     Object,
-    /// An array with any elements.
+    /// An array; `items` says what its elements are like.
     Array,
-    /// A number (Unix milliseconds) or any string.
+    /// A number (Unix milliseconds) or any string; `format` narrows the strings.
     Date,
 }
 

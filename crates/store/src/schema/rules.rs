@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::fault::Faults;
 use super::options::NO_VALIDATE;
-use super::{FieldType, Inner, Rules};
+use super::{FieldType, Inner, Members, Rules};
 use crate::Number;
 use crate::format::Format;
 use crate::limits::{MAX_ENUM_VALUES, MAX_FIELD_NAME_BYTES, MAX_PATTERNS, MAX_SCHEMA_DEPTH};
@@ -193,14 +193,11 @@ impl RulesReader<'_, '_> {
         }
     }
 
-    fn members(&mut self, depth: usize) -> Option<Box<[(Box<str>, Rules)]>> {
+    fn members(&mut self, depth: usize) -> Option<Members> {
         let options = self.options;
-        let members = match options.get("properties").filter(|value| !value.is_null())? {
-            Value::Object(members) => members,
-            _ => {
-                self.fault("properties", "type", "Expected an object of definitions, one for each member");
-                return None;
-            }
+        let Value::Object(members) = options.get("properties").filter(|value| !value.is_null())? else {
+            self.fault("properties", "type", "Expected an object of definitions, one for each member");
+            return None;
         };
         if self.is_too_deep("properties", depth) {
             return None;

@@ -58,6 +58,11 @@ impl Definition {
         update.drop_listed("dropIndexes", given("dropIndexes"), "indexes");
         update.add_listed("addIndexes", given("addIndexes"), "indexes");
         update.add_listed("addUnique", given("addUnique"), "unique");
+        for (dropped, option) in [("dropIndexes", "indexes"), ("dropUnique", "unique")] {
+            if given(dropped).is_some() && update.listed(option).is_empty() {
+                update.config.shift_remove(option);
+            }
+        }
         for option in ["ttl", "maxSize"] {
             match updates.get(option) {
                 None => {}
@@ -174,12 +179,7 @@ impl Update<'_> {
                 self.faults.add(format!("{member}[{i}]"), "unknown", message);
             }
         }
-        if listed.is_empty() {
-            // The other members keep their places.
-            self.config.shift_remove(option);
-        } else {
-            self.config.insert(option.to_owned(), listed.into());
-        }
+        self.config.insert(option.to_owned(), listed.into());
     }
 
     /// Whether the new definition keeps an index of these fields for uniqueness.

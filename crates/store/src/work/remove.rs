@@ -99,7 +99,7 @@ pub(super) fn clear(draft: &mut Draft<'_>, id: BucketId, ctx: &mut Context<'_>) 
     Ok(removed)
 }
 
-/// Makes room for so many more records in a bucket that has a `maxSize`: the oldest go, but neither those that this write has
+/// Makes room for `more` records in a bucket that has a `maxSize`: the oldest go, but neither those that this write has
 /// made nor those that others restrict.
 pub(super) fn make_room(
     draft: &mut Draft<'_>,
