@@ -70,7 +70,6 @@ fn what_this_version_cannot_do_is_refused_not_ignored() {
         ("ttl", json!("30s")),
         ("maxSize", json!(5)),
         ("persistent", json!(false)),
-        ("etsType", json!("ordered_set")),
         ("validate", json!(true)),
     ];
     for (option, value) in bucket_options {
@@ -81,8 +80,6 @@ fn what_this_version_cannot_do_is_refused_not_ignored() {
     let field_options = [
         ("pattern", json!("^a")),
         ("format", json!("email")),
-        ("ref", json!("users")),
-        ("onDelete", json!("cascade")),
         ("properties", json!({})),
         ("items", json!({"type": "string"})),
         ("validate", json!(true)),

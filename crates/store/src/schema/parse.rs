@@ -6,8 +6,8 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::{
-    CREATED_AT, Definition, EXPIRES_AT, Field, FieldType, Generator, IndexSpec, Purpose, Rules, UPDATED_AT,
-    VERSION,
+    CREATED_AT, Definition, EXPIRES_AT, Field, FieldType, Generator, IndexSpec, OnDelete, Purpose, Reference,
+    Rules, UPDATED_AT, VERSION,
 };
 use crate::limits::{
     MAX_CONFIG_BYTES, MAX_ENUM_VALUES, MAX_FAULTS, MAX_FIELD_NAME_BYTES, MAX_FIELDS, MAX_INDEXES,
@@ -19,8 +19,7 @@ use crate::{Issue, Number, StoreError};
 
 /// Options of a field that protocol 1.0.0 knows and this version does not carry out yet. Accepting them would promise
 /// what is not kept.
-const UNSUPPORTED_FIELD_OPTIONS: [&str; 7] =
-    ["pattern", "format", "ref", "onDelete", "properties", "items", "validate"];
+const UNSUPPORTED_FIELD_OPTIONS: [&str; 5] = ["pattern", "format", "properties", "items", "validate"];
 /// The same for a bucket.
 const UNSUPPORTED_BUCKET_OPTIONS: [&str; 3] = ["ttl", "maxSize", "validate"];
 
@@ -56,6 +55,20 @@ impl Definition {
                 indexes.push(IndexSpec { slots: [slot].into(), unique: true, purpose: Purpose::Declared });
             }
         }
+        for names in config.get("unique").and_then(Value::as_array).into_iter().flatten() {
+            let names = names.as_array().into_iter().flatten();
+            let places: Box<[usize]> = names.filter_map(|name| slots.get(name.as_str()?).copied()).collect();
+            indexes.push(IndexSpec { slots: places, unique: true, purpose: Purpose::Declared });
+        }
+        for (slot, field) in fields.iter().enumerate() {
+            if field.reference.is_some() && !indexes.iter().any(|index| *index.slots == [slot]) {
+                indexes.push(IndexSpec { slots: [slot].into(), unique: false, purpose: Purpose::Reference });
+            }
+        }
+        let ordered = config.get("etsType").and_then(Value::as_str) == Some("ordered_set");
+        if let Some(slot) = key.filter(|_| ordered) {
+            indexes.push(IndexSpec { slots: [slot].into(), unique: false, purpose: Purpose::KeyOrder });
+        }
         if indexes.len() > MAX_INDEXES {
             let message = format!("At most {MAX_INDEXES} indexed and unique fields are possible");
             faults.add("indexes", "limit", message);
@@ -70,7 +83,7 @@ impl Definition {
                 ttl: None,
                 max_size: None,
                 persistent: true,
-                ordered: false,
+                ordered,
             }),
             _ => Err(faults.refuse(bucket)),
         }
@@ -112,7 +125,7 @@ fn bucket_options(config: &Map<String, Value>, faults: &mut Faults) {
     }
     match config.get("etsType") {
         None | Some(Value::Null) => {}
-        Some(Value::String(kind)) if kind == "set" => {}
+        Some(Value::String(kind)) if kind == "set" || kind == "ordered_set" => {}
         Some(_) => faults.add("etsType", "unsupported", "This version supports only \"set\"; leave it out"),
     }
 }
@@ -171,6 +184,11 @@ fn indexes(
     };
     for (i, name) in names.iter().enumerate() {
         let path = format!("indexes[{i}]");
+        if let Some(names) = name.as_array() {
+            let places = names.iter().filter_map(|name| slots.get(name.as_str()?).copied()).collect();
+            found.push(IndexSpec { slots: places, unique: false, purpose: Purpose::Declared });
+            continue;
+        }
         match name.as_str() {
             None => faults.add(path, "type", "Expected a field name"),
             Some(name) if !schema_has(name) => {
@@ -219,8 +237,10 @@ fn field(name: &str, options: &Value, faults: &mut Faults) -> Option<Field> {
     };
     let unique = reader.flag("unique");
     let default_value = options.get("default").cloned();
-    let mut field =
-        Field { name: name.into(), rules, generated, unique, default: default_value, reference: None };
+    let reference = options.get("ref").and_then(Value::as_str);
+    let reference =
+        reference.map(|bucket| Reference { bucket: bucket.into(), on_delete: OnDelete::Restrict });
+    let mut field = Field { name: name.into(), rules, generated, unique, default: default_value, reference };
     let rules = &field.rules;
     if rules.min.zip(rules.max).is_some_and(|(min, max)| min > max) {
         faults.add(format!("{path}.min"), "conflict", "\"min\" is greater than \"max\": no value would fit");
