@@ -22,7 +22,7 @@ pub const MAX_RECORD_BYTES: usize = 16 * 1024 * 1024;
 /// Levels of objects and arrays in a record or a default, the record itself being the first. Readers of the JSON
 /// text recurse (`serde_json` stops at 128).
 pub const MAX_VALUE_DEPTH: usize = 100;
-/// Levels of `$or` and `$and` in a filter. Evaluation recurses once for each.
+/// Levels of `$or`, `$and` and `$not` in a filter. Evaluation recurses once for each.
 pub const MAX_FILTER_DEPTH: usize = 16;
 /// Tests in a filter, every element of `$in` and `$nin` counting as one. A scan makes all of them on every record.
 pub const MAX_FILTER_TESTS: usize = 10_000;

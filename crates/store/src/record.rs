@@ -159,6 +159,10 @@ impl Record {
             Member::ExpiresAt => self.expires().as_field(),
             Member::Extra(name) if self.shape().2 => self.extra(name),
             Member::Extra(_) => FieldValue::Absent,
+            Member::Path(path) => {
+                let literal = if self.shape().2 { self.extra(&path.whole) } else { FieldValue::Absent };
+                if literal == FieldValue::Absent { path.follow(self.get(&path.base)) } else { literal }
+            }
         }
     }
 

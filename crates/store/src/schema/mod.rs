@@ -9,6 +9,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::Number;
+use crate::path::MemberPath;
 use crate::value::Constant;
 
 pub(crate) const VERSION: &str = "_version";
@@ -209,6 +210,8 @@ pub enum Member {
     ExpiresAt,
     /// A member outside the schema.
     Extra(Arc<str>),
+    /// A dotted name: something inside a nested value, unless a member has exactly this name.
+    Path(Box<MemberPath>),
 }
 
 impl Definition {
@@ -247,7 +250,8 @@ impl Definition {
         self.ordered
     }
 
-    /// Resolves a member name. Any name resolves: fields, metadata, and names outside the schema.
+    /// Resolves a member name. Any name resolves: fields, metadata, and names outside the schema. A name with dots that
+    /// is none of these goes into nested values: `address.city`, `tags.0`.
     pub fn member(&self, name: &str) -> Member {
         match name {
             VERSION => Member::Version,
@@ -256,7 +260,10 @@ impl Definition {
             EXPIRES_AT => Member::ExpiresAt,
             name => match self.slots.get_key_value(name) {
                 Some((name, slot)) => Member::Field(*slot, name.clone()),
-                None => Member::Extra(name.into()),
+                None => match MemberPath::of(name, |first| self.member(first)) {
+                    Some(path) => Member::Path(Box::new(path)),
+                    None => Member::Extra(name.into()),
+                },
             },
         }
     }
