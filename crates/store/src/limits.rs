@@ -26,6 +26,13 @@ pub const MAX_VALUE_DEPTH: usize = 100;
 pub const MAX_FILTER_DEPTH: usize = 16;
 /// Tests in a filter, every element of `$in` and `$nin` counting as one. A scan makes all of them on every record.
 pub const MAX_FILTER_TESTS: usize = 10_000;
+/// The part of a bucket, one in so many, that is gathered from indexes before all records are tried instead: to go
+/// from row to row through memory costs several times what to walk along them costs.
+pub const INDEX_SHARE: usize = 4;
+/// Rows that are always gathered from indexes, however small the bucket.
+pub const INDEX_ROWS_FLOOR: usize = 64;
+/// Records that `findOne` tries from the start before it gathers rows from indexes: cheaper than to sort those.
+pub const FIND_ONE_TRIES: usize = 128;
 /// Fields in `sort`, in `fields` and in `groupBy` of a query.
 pub const MAX_QUERY_FIELDS: usize = 256;
 /// Operations of one transaction. The store does nothing else while it carries them out.

@@ -6,9 +6,9 @@ use serde_json::Value;
 
 use super::Bucket;
 use crate::aggregate::Totals;
-use crate::index::{Index, IndexRows};
+use crate::limits::FIND_ONE_TRIES;
+use crate::plan::{Access, Candidates, Last, Lookup, choose};
 use crate::rows::Rows;
-use crate::value::Constant;
 use crate::{Aggregate, Filter, Key, Matcher, Number, Record, RowId, StoreError};
 
 /// One page of a bucket.
@@ -25,13 +25,49 @@ pub struct Page<'a> {
 impl Bucket {
     /// The records that match, in table order.
     pub fn scan<'a>(&'a self, filter: &'a Filter) -> Scan<'a> {
-        let candidates = self.candidates(filter);
-        Scan { bucket: self, matcher: filter.matcher(self.definition()), candidates }
+        let matcher = filter.matcher(self.definition());
+        let candidates = choose(self, &matcher).candidates(self);
+        Scan { bucket: self, matcher, candidates }
+    }
+
+    /// The first record that matches, in table order.
+    pub fn find_one(&self, filter: &Filter) -> Option<&Record> {
+        let matcher = filter.matcher(self.definition());
+        let mut access = choose(self, &matcher);
+        if matches!(
+            access,
+            Access::Keys(_)
+                | Access::Union(_)
+                | Access::Index(Lookup { last: Last::In(_) | Last::Within(_), .. })
+        ) {
+            // Gathering rows to sort them is waste if one of the first records matches.
+            let mut first = self.iter().take(FIND_ONE_TRIES);
+            if let Some(record) = first.find(|record| matcher.matches(record)) {
+                return Some(record);
+            }
+        }
+        let mut candidates = access.candidates(self);
+        let mut records = std::iter::from_fn(|| candidates.next(self)).map(|(_, record)| record);
+        records.find(|record| matcher.matches(record))
     }
 
     /// How many records match.
     pub fn count(&self, filter: &Filter) -> usize {
-        if filter.is_empty() { self.len() } else { self.scan(filter).count() }
+        if filter.is_empty() {
+            return self.len();
+        }
+        let matcher = filter.matcher(self.definition());
+        let mut access = choose(self, &matcher);
+        if let Some(count) = access.exact_count(&matcher) {
+            return count;
+        }
+        let candidates = access.candidates(self);
+        Scan { bucket: self, matcher, candidates }.count()
+    }
+
+    /// All rows from this one on, in table order.
+    pub(crate) fn rows_from(&self, row: u64) -> Rows<'_, Record> {
+        self.rows.range(row..=u64::MAX)
     }
 
     /// The first `n` records.
@@ -75,27 +111,6 @@ impl Bucket {
         }
         totals.result(function)
     }
-
-    /// The rows that can match: an equality on the key or on an indexed field names them, else all are tried.
-    fn candidates(&self, filter: &Filter) -> Candidates<'_> {
-        let mut chosen: Option<(&Index, &Constant)> = None;
-        for (name, value) in filter.equalities() {
-            let Some(slot) = self.definition().slot(name) else { continue };
-            if slot == self.definition().key_slot() {
-                let row = Key::of_field(&value.as_field()).and_then(|key| self.find(key));
-                return Candidates::One(row);
-            }
-            if let Some(index) = self.indexes().iter().find(|index| *index.spec().slots == [slot])
-                && chosen.is_none_or(|(best, _)| index.spec().unique && !best.spec().unique)
-            {
-                chosen = Some((index, value));
-            }
-        }
-        match chosen {
-            Some((index, value)) => Candidates::Indexed(index.candidates(&value.as_field())),
-            None => Candidates::All(self.rows.iter()),
-        }
-    }
 }
 
 /// The records that match a filter, in table order.
@@ -105,12 +120,6 @@ pub struct Scan<'a> {
     candidates: Candidates<'a>,
 }
 
-enum Candidates<'a> {
-    All(Rows<'a, Record>),
-    Indexed(IndexRows<'a>),
-    One(Option<(RowId, &'a Record)>),
-}
-
 impl<'a> Scan<'a> {
     /// The rows of the matching records instead of the records.
     pub(crate) fn rows(mut self) -> impl Iterator<Item = RowId> {
@@ -118,23 +127,12 @@ impl<'a> Scan<'a> {
     }
 
     fn next_row(&mut self) -> Option<(RowId, &'a Record)> {
-        loop {
-            let (row, record) = match &mut self.candidates {
-                Candidates::All(rows) => {
-                    let (row, record) = rows.next()?;
-                    (RowId(row), record)
-                }
-                Candidates::Indexed(rows) => {
-                    let row = rows.next()?;
-                    let Some(record) = self.bucket.row(row) else { continue };
-                    (row, record)
-                }
-                Candidates::One(found) => found.take()?,
-            };
+        while let Some((row, record)) = self.candidates.next(self.bucket) {
             if self.matcher.matches(record) {
                 return Some((row, record));
             }
         }
+        None
     }
 }
 

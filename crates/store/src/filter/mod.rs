@@ -41,7 +41,7 @@ pub struct Filter {
 }
 
 #[derive(Debug, Clone)]
-enum Node {
+pub(crate) enum Node {
     All(Vec<Node>),
     Any(Vec<Node>),
     Not(Box<Node>),
@@ -56,7 +56,7 @@ impl Default for Node {
 
 /// One test of one member. Where an operand may be an object or array, `None` stands for it: it equals nothing.
 #[derive(Debug, Clone)]
-enum Test {
+pub(crate) enum Test {
     Equals(Option<Constant>),
     Differs(Option<Constant>),
     Related(Relation, Constant),
@@ -74,7 +74,7 @@ enum Test {
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Relation {
+pub(crate) enum Relation {
     Greater,
     GreaterOrEqual,
     Less,
@@ -92,18 +92,6 @@ impl Filter {
         let members = self.names.iter().map(|name| definition.member(name)).collect();
         Matcher { root: &self.root, members }
     }
-
-    /// The `member = value` tests that every matching record must pass.
-    pub(crate) fn equalities(&self) -> impl Iterator<Item = (&str, &Constant)> {
-        let nodes = match &self.root {
-            Node::All(nodes) => nodes.as_slice(),
-            other => std::slice::from_ref(other),
-        };
-        nodes.iter().filter_map(|node| match node {
-            Node::Test { name, test: Test::Equals(Some(value)) } => Some((&**self.names.get(*name)?, value)),
-            _ => None,
-        })
-    }
 }
 
 /// A filter with its member names resolved against one bucket's definition.
@@ -113,7 +101,16 @@ pub struct Matcher<'a> {
     members: Vec<Member>,
 }
 
-impl Matcher<'_> {
+impl<'a> Matcher<'a> {
+    pub(crate) fn root(&self) -> &'a Node {
+        self.root
+    }
+
+    /// The member that each test looks at, by its number.
+    pub(crate) fn members(&self) -> &[Member] {
+        &self.members
+    }
+
     /// Whether the record matches.
     pub fn matches(&self, record: &Record) -> bool {
         self.node(self.root, record)
