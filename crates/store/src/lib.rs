@@ -73,7 +73,7 @@ pub use intent::{Context, Executed, IdSource, Intent, Object, Outcome, Step};
 pub use key::Key;
 pub use number::Number;
 pub use path::MemberPath;
-pub use plan::{Explain, Plan};
+pub use plan::{Direction, Explain, Plan};
 pub use query::{BoundQuery, Query};
 pub use record::Record;
 pub use restore::Restore;

@@ -33,8 +33,12 @@ pub const INDEX_SHARE: usize = 4;
 pub const INDEX_ROWS_FLOOR: usize = 64;
 /// Records that `findOne` tries from the start before it gathers rows from indexes: cheaper than to sort those.
 pub const FIND_ONE_TRIES: usize = 128;
+/// Rows that are rather gathered and sorted than found along an index that has the order.
+pub const NARROW_ROWS: usize = 1_000;
 /// Fields in `sort`, in `fields` and in `groupBy` of a query.
 pub const MAX_QUERY_FIELDS: usize = 256;
+/// Members of `include` of a query. Each is a look-up for every row of the result, and adds a record to it.
+pub const MAX_INCLUDES: usize = 8;
 /// Operations of one transaction. The store does nothing else while it carries them out.
 pub const MAX_OPERATIONS: usize = 10_000;
 /// Records that one write changes, what it takes with it by reference included: `updateMany`, `deleteMany`, a cascade.

@@ -185,6 +185,11 @@ impl Record {
         }
     }
 
+    /// Whether there is a member of this name outside the schema.
+    pub(crate) fn has_extra(&self, name: &str) -> bool {
+        self.shape().2 && member(self.json(), name).is_some()
+    }
+
     /// The same record for a bucket with another definition, whose fields stand in other places.
     pub(crate) fn laid_out(&self, definition: &Definition) -> Self {
         // A record's text was made or checked by this crate, so it always reads.

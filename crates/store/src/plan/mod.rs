@@ -5,7 +5,9 @@
 
 mod explain;
 mod facts;
+mod order;
 mod rows;
+mod window;
 
 use crate::filter::{Matcher, Node};
 use crate::index::{Index, Lead};
@@ -15,7 +17,10 @@ use crate::{Bucket, Member};
 
 pub use explain::{Explain, Plan};
 use facts::Facts;
+pub use order::Direction;
+pub(crate) use order::{Order, Position};
 pub(crate) use rows::Candidates;
+pub(crate) use window::window;
 
 /// Where the matching rows are looked for.
 pub(crate) enum Access<'f, 'b> {
@@ -118,9 +123,4 @@ fn union<'f, 'b>(bucket: &'b Bucket, facts: &Facts<'f>, members: &[Member]) -> O
         (!matches!(access, Access::Scan)).then_some(access)
     };
     facts.alternatives.iter().find_map(|branches| branches.iter().map(narrow).collect())
-}
-
-/// The value that a filter wants a field to equal, whatever else it wants.
-pub(crate) fn wanted<'f>(matcher: &Matcher<'f>, slot: usize) -> Option<&'f Constant> {
-    Facts::of(matcher.root(), matcher.members()).equal(slot)
 }

@@ -2,17 +2,19 @@
 
 mod bind;
 mod evaluate;
+mod include;
 mod parse;
 
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use crate::Aggregate;
+use crate::{Aggregate, Direction};
 
 pub use bind::BoundQuery;
+use include::Include;
 
-/// A declarative query: `{bucket, filter?, sort?, offset?, limit?, fields?, aggregate?}`.
+/// A declarative query: `{bucket, filter?, sort?, offset?, limit?, fields?, include?, aggregate?}`.
 ///
 /// ```
 /// use dunlin_store::Query;
@@ -49,13 +51,8 @@ struct Shape {
     offset: usize,
     limit: Option<usize>,
     fields: Vec<String>,
+    includes: Vec<Include>,
     fold: Option<Fold>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Direction {
-    Ascending,
-    Descending,
 }
 
 /// An aggregate, alone or for each group.
