@@ -65,7 +65,7 @@ mod value;
 mod work;
 
 pub use aggregate::Aggregate;
-pub use bucket::{Bucket, Page, Records, Scan};
+pub use bucket::{Bucket, Page, PageRequest, Paged, Records, Scan};
 pub use commit::{BucketId, Cause, Change, Commit, Counters, RowId};
 pub use error::{ApplyError, Issue, Referenced, RestoreError, StoreError};
 pub use filter::{Filter, Matcher};

@@ -39,6 +39,9 @@ pub const NARROW_ROWS: usize = 1_000;
 pub const MAX_QUERY_FIELDS: usize = 256;
 /// Members of `include` of a query. Each is a look-up for every row of the result, and adds a record to it.
 pub const MAX_INCLUDES: usize = 8;
+/// Removed keys of a bucket whose places are remembered, so that a page can be asked for behind one. A client that has
+/// the last record of its page deleted before it asks for the next is seldom further behind.
+pub const MAX_DEPARTED: u64 = 256;
 /// Operations of one transaction. The store does nothing else while it carries them out.
 pub const MAX_OPERATIONS: usize = 10_000;
 /// Records that one write changes, what it takes with it by reference included: `updateMany`, `deleteMany`, a cascade.

@@ -1,26 +1,11 @@
-//! Reading a bucket: by filter, by window, folded.
-
-use std::iter::Take;
-
-use serde_json::Value;
+//! Reading a bucket: by filter, counted, folded.
 
 use super::Bucket;
 use crate::aggregate::Totals;
 use crate::limits::FIND_ONE_TRIES;
 use crate::plan::{Access, Candidates, Last, Lookup, choose};
 use crate::rows::Rows;
-use crate::{Aggregate, Filter, Key, Matcher, Number, Record, RowId, StoreError};
-
-/// One page of a bucket.
-#[derive(Debug, Clone)]
-pub struct Page<'a> {
-    /// The records, in table order.
-    pub records: Vec<&'a Record>,
-    /// Whether there are more behind them.
-    pub has_more: bool,
-    /// The key of the last record of the page, to be given as `after` for the next; `None` on an empty page.
-    pub next_cursor: Option<Value>,
-}
+use crate::{Aggregate, Filter, Matcher, Number, Record, RowId};
 
 impl Bucket {
     /// The records that match, in table order.
@@ -68,37 +53,6 @@ impl Bucket {
     /// All rows from this one on, in table order.
     pub(crate) fn rows_from(&self, row: u64) -> Rows<'_, Record> {
         self.rows.range(row..=u64::MAX)
-    }
-
-    /// The first `n` records.
-    pub fn first(&self, n: usize) -> Take<impl Iterator<Item = &Record>> {
-        self.iter().take(n)
-    }
-
-    /// The last `n` records, in ascending table order.
-    pub fn last(&self, n: usize) -> Vec<&Record> {
-        let mut records: Vec<&Record> = self.iter().rev().take(n).collect();
-        records.reverse();
-        records
-    }
-
-    /// At most `limit` records behind the one whose key is `after`; from the start if it is `None` or `null`.
-    ///
-    /// # Errors
-    /// [`StoreError::UnknownCursor`] if no record has that key (any more): where the iteration was cannot be told.
-    pub fn paginate(&self, after: Option<&Value>, limit: usize) -> Result<Page<'_>, StoreError> {
-        let from = match after {
-            None | Some(Value::Null) => Some(0),
-            Some(key) => match Key::of(key).and_then(|key| self.find(key)) {
-                Some((row, _)) => row.0.checked_add(1),
-                None => return Err(StoreError::UnknownCursor { bucket: (&**self.name()).into() }),
-            },
-        };
-        let behind = from.map(|from| self.rows.range(from..=u64::MAX));
-        let mut behind = behind.into_iter().flatten().map(|(_, record)| record);
-        let records: Vec<&Record> = behind.by_ref().take(limit).collect();
-        let last = records.last().and_then(|record| self.key_of(record));
-        Ok(Page { has_more: behind.next().is_some(), next_cursor: last.map(Key::to_value), records })
     }
 
     /// Folds the numbers that the matching records have in `field`, any member name. `None` for the smallest or

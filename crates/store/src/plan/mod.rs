@@ -18,7 +18,7 @@ use crate::{Bucket, Member};
 pub use explain::{Explain, Plan};
 use facts::Facts;
 pub use order::Direction;
-pub(crate) use order::{Order, Position};
+pub(crate) use order::{Order, Position, Row};
 pub(crate) use rows::Candidates;
 pub(crate) use window::window;
 

@@ -8,7 +8,7 @@ use crate::encode::write_string;
 use crate::limits::MAX_FAULTS;
 use crate::members::each_member;
 use crate::schema::is_metadata;
-use crate::{Bucket, Issue, Key, Member, Record, Snapshot, StoreError};
+use crate::{Bucket, FieldValue, Issue, Key, Member, Record, Snapshot, StoreError};
 
 /// One member of `include`.
 #[derive(Debug)]
@@ -139,7 +139,10 @@ impl<'a> Included<'a> {
     fn record(&self, record: &Record) -> Option<&'a Record> {
         let (slot, name, target) = self.source?;
         let value = record.field(slot, name);
-        // A long string with escapes stands unescaped in the record, so it is borrowed like any other.
-        target.find(Key::of_field(&value)?).map(|(_, record)| record)
+        let key = match &value {
+            FieldValue::Number(number) => Key::Number(*number),
+            other => Key::Str(other.as_str()?),
+        };
+        target.find(key).map(|(_, record)| record)
     }
 }
