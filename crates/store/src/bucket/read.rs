@@ -15,6 +15,14 @@ impl Bucket {
         Scan { bucket: self, matcher, candidates }
     }
 
+    /// The records that match, in table order, apart from the filter's lifetime.
+    pub(crate) fn matching(&self, filter: &Filter) -> Vec<&Record> {
+        let matcher = filter.matcher(self.definition());
+        let mut candidates = choose(self, &matcher).candidates(self);
+        let records = std::iter::from_fn(|| candidates.next(self)).map(|(_, record)| record);
+        records.filter(|record| matcher.matches(record)).collect()
+    }
+
     /// The first record that matches, in table order.
     pub fn find_one(&self, filter: &Filter) -> Option<&Record> {
         let matcher = filter.matcher(self.definition());

@@ -1,9 +1,11 @@
 //! Declarative queries: defined as data, checked once, bound to parameters, evaluated on a snapshot.
 
 mod bind;
+mod closure;
 mod evaluate;
 mod include;
 mod parse;
+mod reads;
 
 use std::sync::Arc;
 
@@ -12,7 +14,9 @@ use serde_json::{Map, Value};
 use crate::{Aggregate, Direction};
 
 pub use bind::BoundQuery;
+pub use closure::{ClosureQuery, ReadContext, Reader};
 use include::Include;
+pub use reads::Reads;
 
 /// A declarative query: `{bucket, filter?, sort?, offset?, limit?, fields?, include?, aggregate?}`.
 ///
