@@ -214,6 +214,13 @@ pub enum StoreError {
         /// The bucket.
         bucket: Box<str>,
     },
+    /// The cursor of a page cannot be used.
+    InvalidCursor {
+        /// The bucket.
+        bucket: Box<str>,
+        /// Why.
+        reason: &'static str,
+    },
     /// A bound of [`crate::limits`] would be exceeded.
     LimitReached {
         /// What there would be too much of, in the plural.
@@ -266,6 +273,7 @@ impl StoreError {
             | Self::InvalidQuery { .. }
             | Self::InvalidParams { .. }
             | Self::UnknownCursor { .. }
+            | Self::InvalidCursor { .. }
             | Self::ReferenceMissing { .. }
             | Self::BucketFull { .. }
             | Self::NotInTransaction
@@ -425,6 +433,10 @@ impl fmt::Display for StoreError {
                 f,
                 "Invalid \"after\": bucket \"{bucket}\" has no record with this key (any more); restart from the \
                  beginning, without \"after\""
+            ),
+            Self::InvalidCursor { bucket, reason } => write!(
+                f,
+                "Invalid \"cursor\" for bucket \"{bucket}\": {reason}; restart from the beginning, without \"cursor\""
             ),
             Self::LimitReached { what, limit } => {
                 write!(f, "Too many {what}: at most {limit} are possible; remove one first, or use fewer")

@@ -41,12 +41,26 @@ pub const MAX_RECORD_BYTES: usize = 16 * 1024 * 1024;
 /// Levels of objects and arrays in a record or a default, the record itself being the first. Readers of the JSON
 /// text recurse (`serde_json` stops at 128).
 pub const MAX_VALUE_DEPTH: usize = 100;
-/// Levels of `$or` and `$and` in a filter. Evaluation recurses once for each.
+/// Levels of `$or`, `$and` and `$not` in a filter. Evaluation recurses once for each.
 pub const MAX_FILTER_DEPTH: usize = 16;
 /// Tests in a filter, every element of `$in` and `$nin` counting as one. A scan makes all of them on every record.
 pub const MAX_FILTER_TESTS: usize = 10_000;
+/// The part of a bucket, one in so many, that is gathered from indexes before all records are tried instead: to go
+/// from row to row through memory costs several times what to walk along them costs.
+pub const INDEX_SHARE: usize = 4;
+/// Rows that are always gathered from indexes, however small the bucket.
+pub const INDEX_ROWS_FLOOR: usize = 64;
+/// Records that `findOne` tries from the start before it gathers rows from indexes: cheaper than to sort those.
+pub const FIND_ONE_TRIES: usize = 128;
+/// Rows that are rather gathered and sorted than found along an index that has the order.
+pub const NARROW_ROWS: usize = 1_000;
 /// Fields in `sort`, in `fields` and in `groupBy` of a query.
 pub const MAX_QUERY_FIELDS: usize = 256;
+/// Members of `include` of a query. Each is a look-up for every row of the result, and adds a record to it.
+pub const MAX_INCLUDES: usize = 8;
+/// Removed keys of a bucket whose places are remembered, so that a page can be asked for behind one. A client that has
+/// the last record of its page deleted before it asks for the next is seldom further behind.
+pub const MAX_DEPARTED: u64 = 256;
 /// Operations of one transaction. The store does nothing else while it carries them out.
 pub const MAX_OPERATIONS: usize = 10_000;
 /// Records that one write changes, what it takes with it by reference included: `updateMany`, `deleteMany`, a cascade.

@@ -8,7 +8,7 @@ use crate::{FieldValue, Number};
 ///
 /// The highest byte tells the type. A number is the nearest double, its bits made to sort, then how far an integer lies
 /// from it; a string is its first bytes, padded with zeros, then its length.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct OrderKey(u128);
 
 /// Bytes of a string that stand in a key.
@@ -31,6 +31,59 @@ impl OrderKey {
     /// Whether only equal values have this key; otherwise it is that of a long string's beginning.
     pub(crate) fn is_whole(self) -> bool {
         self.0 >> 120 != 4 || self.0 & 0xFF != LONG.into()
+    }
+}
+
+/// A stretch of keys, both ends in it. Every value that is meant lies in it; a value whose key is not whole may lie in it
+/// without being meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct KeyRange {
+    pub(crate) low: OrderKey,
+    pub(crate) high: OrderKey,
+}
+
+impl KeyRange {
+    /// All scalars but `null`.
+    pub(crate) const NOT_NULL: Self = Self { low: OrderKey(2 << 120), high: OrderKey(u128::MAX) };
+
+    /// What lies behind a key of it.
+    pub(crate) fn behind(self, key: OrderKey) -> Self {
+        Self { low: OrderKey(key.0.saturating_add(1)), ..self }
+    }
+
+    /// What lies before a key of it.
+    pub(crate) fn before(self, key: OrderKey) -> Self {
+        Self { high: OrderKey(key.0.saturating_sub(1)), ..self }
+    }
+
+    /// Values of the same type above, or `inclusive` at, a number or string.
+    pub(crate) fn above(value: &FieldValue<'_>, inclusive: bool) -> Option<Self> {
+        let key = OrderKey::of(value)?;
+        let low = if inclusive || !key.is_whole() { key } else { OrderKey(key.0 + 1) };
+        Some(Self { low, high: OrderKey(key.0 | u128::MAX >> 8) })
+    }
+
+    /// Values of the same type below, or `inclusive` at, a number or string.
+    pub(crate) fn below(value: &FieldValue<'_>, inclusive: bool) -> Option<Self> {
+        let key = OrderKey::of(value)?;
+        let high = if inclusive || !key.is_whole() { key } else { OrderKey(key.0 - 1) };
+        Some(Self { low: OrderKey(key.0 >> 120 << 120), high })
+    }
+
+    /// Strings that begin so.
+    pub(crate) fn prefix(text: &str) -> Self {
+        let bits = string_bits(text.as_bytes()) & !0xFF;
+        let open = 8 * (PREFIX - text.len().min(PREFIX)) + 8;
+        Self { low: typed(4, bits), high: typed(4, bits | ((1 << open) - 1)) }
+    }
+
+    /// What lies in both.
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self { low: self.low.max(other.low), high: self.high.min(other.high) }
+    }
+
+    pub(crate) fn is_empty(self) -> bool {
+        self.low > self.high
     }
 }
 
@@ -96,6 +149,33 @@ mod tests {
             if x != y || x.is_whole() {
                 prop_assert_eq!(x.cmp(&y), value_order(&a, &b), "{:?} {:?}", a, b);
             }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn ranges_hold_what_they_mean(a in value(), b in value(), prefix in "[a\u{0}\u{10000}]{0,16}") {
+            let key = OrderKey::of(&b).unwrap();
+            let holds = |range: KeyRange| range.low <= key && key <= range.high;
+            if let (FieldValue::Number(_), FieldValue::Number(_)) | (FieldValue::Str(_), FieldValue::Str(_)) = (&a, &b) {
+                let order = value_order(&b, &a);
+                let ranges = [
+                    (order.is_gt(), KeyRange::above(&a, false)),
+                    (order.is_ge(), KeyRange::above(&a, true)),
+                    (order.is_lt(), KeyRange::below(&a, false)),
+                    (order.is_le(), KeyRange::below(&a, true)),
+                ];
+                for (meant, range) in ranges {
+                    prop_assert!(!meant || holds(range.unwrap()), "{:?} {:?}", a, b);
+                    if OrderKey::of(&a).unwrap().is_whole() {
+                        prop_assert_eq!(meant, holds(range.unwrap()), "{:?} {:?}", a, b);
+                    }
+                }
+            }
+            if let Some(text) = b.as_str() {
+                prop_assert!(!text.starts_with(&prefix) || holds(KeyRange::prefix(&prefix)), "{:?} {:?}", prefix, b);
+            }
+            prop_assert_eq!(holds(KeyRange::NOT_NULL), b != FieldValue::Null);
         }
     }
 

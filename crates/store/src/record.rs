@@ -159,6 +159,10 @@ impl Record {
             Member::ExpiresAt => self.expires().as_field(),
             Member::Extra(name) if self.shape().2 => self.extra(name),
             Member::Extra(_) => FieldValue::Absent,
+            Member::Path(path) => {
+                let literal = if self.shape().2 { self.extra(&path.whole) } else { FieldValue::Absent };
+                if literal == FieldValue::Absent { path.follow(self.get(&path.base)) } else { literal }
+            }
         }
     }
 
@@ -179,6 +183,11 @@ impl Record {
             Slot::Str(part) => FieldValue::Str(Cow::Borrowed(self.part(fields, part))),
             Slot::Json(part) => FieldValue::Json(self.part(fields, part)),
         }
+    }
+
+    /// Whether there is a member of this name outside the schema.
+    pub(crate) fn has_extra(&self, name: &str) -> bool {
+        self.shape().2 && member(self.json(), name).is_some()
     }
 
     /// The same record for a bucket with another definition, whose fields stand in other places.

@@ -103,7 +103,7 @@ impl<'a> FieldValue<'a> {
 /// A scalar that outlives the record it came from: an operand of a filter, a value of an `enum`.
 ///
 /// The order is that of the indexes: `null`, booleans, numbers by value, strings by UTF-16 code units.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Constant {
     Null,
     Bool(bool),

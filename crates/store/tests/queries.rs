@@ -4,9 +4,9 @@
 
 mod common;
 
-use common::{World, image, restored};
+use common::{World, image, object, restored};
 use dunlin_protocol::Code;
-use dunlin_store::Intent;
+use dunlin_store::{Intent, Query};
 use serde_json::{Value, json};
 
 fn world() -> World {
@@ -216,5 +216,121 @@ fn a_query_outlives_its_bucket() {
     assert_eq!(
         (error.code(), error.to_string()),
         (Code::QueryNotDefined, "Query \"q\" is not defined".into())
+    );
+}
+
+/// People, and posts that refer to them; a post with an escaped key, one of nobody.
+fn posts() -> World {
+    let text = json!({"type": "string"});
+    let mut world = World::with_bucket("people", json!({"key": "name", "schema": {"name": text}}));
+    for name in ["ada", "bo\"b"] {
+        world.insert("people", json!({"name": name})).unwrap();
+    }
+    let schema = json!({"id": {"type": "number"}, "by": {"type": "string", "ref": "people"}, "title": text});
+    world.define("posts", json!({"key": "id", "schema": schema})).unwrap();
+    for (id, by) in [json!("ada"), json!("bo\"b"), json!(null)].into_iter().enumerate() {
+        world.insert("posts", json!({"id": id, "by": by, "title": "t", "author": "nobody", "z": 1})).unwrap();
+    }
+    world.insert("posts", json!({"id": 3})).unwrap();
+    world
+}
+
+#[test]
+fn a_row_gains_the_record_that_it_refers_to() {
+    let mut world = posts();
+    let run = |world: &World, config: Value| -> Value {
+        let query = Query::parse("q", &object(config)).unwrap();
+        query.check_against(&world.state).unwrap();
+        let bound = query.bind(&Value::Null).unwrap();
+        assert_eq!(bound.buckets(&world.state), ["posts".into(), "people".into()]);
+        serde_json::from_str(&bound.evaluate(&world.state).unwrap().unwrap()).unwrap()
+    };
+    let include = json!({"author": {"ref": "by"}});
+    let whole = json!({"bucket": "posts", "include": include, "limit": 1});
+    let text = Query::parse("q", &object(whole.clone())).unwrap().bind(&Value::Null).unwrap();
+    assert_eq!(
+        text.evaluate(&world.state).unwrap().unwrap(),
+        r#"[{"id":0,"by":"ada","title":"t","z":1,"_version":1,"_createdAt":1005,"_updatedAt":1005,"author":{"name":"ada","_version":1,"_createdAt":1002,"_updatedAt":1002}}]"#
+    );
+    assert_eq!(run(&world, whole)[0]["author"]["name"], "ada");
+    let fields = json!({"bucket": "posts", "include": include, "fields": ["id"], "sort": {"id": "desc"}});
+    let names = |result: Value| -> Vec<Value> {
+        result
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|row| row["author"].get("name").cloned().unwrap_or_default())
+            .collect()
+    };
+    let rows = run(&world, fields.clone());
+    assert_eq!(rows[0].to_string(), r#"{"id":3,"author":null}"#);
+    assert_eq!(names(rows), [json!(null), json!(null), json!("bo\"b"), json!("ada")]);
+    let nothing = run(&world, json!({"bucket": "posts", "include": include, "fields": ["nope"]}));
+    assert_eq!(nothing[3].to_string(), r#"{"author":null}"#);
+    // A query outlives the fields it refers to.
+    world.define_query("q", fields).unwrap();
+    world.run(Intent::DropBucket { name: "posts".into() }).unwrap();
+    world.define("posts", json!({"key": "id", "schema": {"id": {"type": "number"}}})).unwrap();
+    world.insert("posts", json!({"id": 1, "by": "ada"})).unwrap();
+    assert_eq!(world.query("q", Value::Null).unwrap(), json!([{"id": 1, "author": null}]));
+}
+
+#[test]
+fn every_fault_of_include() {
+    let world = posts();
+    let faults = |config: Value| -> Vec<String> {
+        let parsed = Query::parse("q", &object(config));
+        let error = parsed.and_then(|query| query.check_against(&world.state)).unwrap_err();
+        let details = error.details().unwrap();
+        details.as_array().unwrap().iter().map(|fault| fault["field"].as_str().unwrap().to_owned()).collect()
+    };
+    let include = |include: Value| json!({"bucket": "posts", "include": include, "fields": ["a"]});
+    assert_eq!(faults(include(json!([]))), ["include"]);
+    assert_eq!(
+        faults(include(json!({"a": {"ref": "by"}, "b": {"ref": 1, "as": 2}, "c": "by"}))),
+        ["include.a", "include.b.as", "include.b.ref", "include.c.ref"]
+    );
+    assert_eq!(
+        faults(include(json!({"title": {"ref": "by"}, "_version": {"ref": "nope"}, "c": {"ref": "title"}}))),
+        ["include.title", "include._version", "include._version.ref", "include.c.ref"]
+    );
+    let many: serde_json::Map<String, Value> =
+        (0..9).map(|n| (format!("m{n}"), json!({"ref": "by"}))).collect();
+    assert_eq!(faults(include(many.into())), ["include"]);
+    let both =
+        json!({"bucket": "posts", "include": {"x": {"ref": "by"}}, "aggregate": {"function": "count"}});
+    assert_eq!(faults(both), ["include"]);
+    let missing = Query::parse("q", &object(json!({"bucket": "nowhere"}))).unwrap();
+    assert_eq!(missing.check_against(&world.state).unwrap_err().code(), Code::BucketNotDefined);
+}
+
+#[test]
+fn paths_lead_into_nested_values_everywhere() {
+    let mut world = World::with_bucket(
+        "p",
+        json!({"key": "id", "schema": {"id": {"type": "number"}, "at": {"type": "object"}, "tags": {"type": "array"}}}),
+    );
+    let places = [
+        json!({"id": 1, "at": {"city": "Brno", "x": {"n": 3}}, "tags": ["b", 1]}),
+        json!({"id": 2, "at": {"city": "Aš", "x": {"n": 1}}, "tags": []}),
+        json!({"id": 3, "at": {"city": "Brno", "x": {"n": 2}}, "at.city": "Cheb"}),
+        json!({"id": 4, "at": {"city": null}}),
+        json!({"id": 5, "at": {"city": "Aš", "x": {"n": 5}}, "other": {"tags": ["c"]}}),
+    ];
+    for place in places {
+        world.insert("p", place).unwrap();
+    }
+    let mut ask = |config: Value| ask(&mut world, config, Value::Null);
+    assert_eq!(ids(&ask(json!({"bucket": "p", "sort": {"at.city": "asc", "at.x.n": "desc"}}))), "52134");
+    assert_eq!(ids(&ask(json!({"bucket": "p", "filter": {"other.tags": {"$has": "c"}}}))), "5");
+    assert_eq!(
+        ask(json!({"bucket": "p", "filter": {"id": 1}, "fields": ["at.city", "tags.1", "tags.9", "at.x"]}))
+            .to_string(),
+        r#"[{"at.city":"Brno","tags.1":1,"at.x":{"n":3}}]"#
+    );
+    let fold = json!({"function": "sum", "field": "at.x.n", "groupBy": ["at.city"]});
+    assert_eq!(
+        ask(json!({"bucket": "p", "aggregate": fold})).to_string(),
+        r#"[{"key":{"at.city":"Brno"},"value":3},{"key":{"at.city":"Aš"},"value":6},{"key":{"at.city":"Cheb"},"value":2},{"key":{"at.city":null},"value":0}]"#
     );
 }

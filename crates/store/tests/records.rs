@@ -219,7 +219,7 @@ fn table_order_survives_updates_and_ends_with_deletes() {
         records.iter().map(|record| record.to_value()["id"].as_str().unwrap().to_owned()).collect::<String>()
     };
     assert_eq!(ids(bucket.iter().collect()), "abdc");
-    assert_eq!(ids(bucket.first(2).collect()), "ab");
+    assert_eq!(ids(bucket.first(2)), "ab");
     assert_eq!(ids(bucket.last(2)), "dc");
     assert_eq!((ids(bucket.last(0)), ids(bucket.last(9))), (String::new(), "abdc".into()));
 

@@ -338,8 +338,11 @@ fn w35_keys_have_one_order_everywhere() {
         world.insert("b", json!({"id": id})).unwrap();
     }
     let first = world.state.bucket("b").unwrap();
-    let keys: Vec<String> =
-        first.first(7).map(|record| record.to_value()["id"].as_str().unwrap().to_owned()).collect();
+    let keys: Vec<String> = first
+        .first(7)
+        .into_iter()
+        .map(|record| record.to_value()["id"].as_str().unwrap().to_owned())
+        .collect();
     assert_eq!(keys, ["10", "9", "B", "_", "a", "b", "é"]);
 }
 

@@ -1,6 +1,9 @@
 //! One bucket: its rows in table order, and everything that finds them.
 
+mod cursor;
 mod deadlines;
+mod departed;
+mod page;
 mod read;
 
 use std::sync::Arc;
@@ -14,7 +17,9 @@ use crate::schema::{IndexSpec, Purpose};
 use crate::{BucketId, Counters, Definition, Field, Key, Record, RowId};
 
 use deadlines::Deadlines;
-pub use read::{Page, Scan};
+use departed::Departed;
+pub use page::{Page, PageRequest, Paged};
+pub use read::Scan;
 
 /// A bucket as it is in one [`Snapshot`](crate::Snapshot).
 ///
@@ -29,6 +34,8 @@ pub struct Bucket {
     indexes: Vec<Index>,
     /// Kept while the definition has a `ttl`.
     deadlines: Option<Deadlines>,
+    /// Where the keys that were removed last had been.
+    departed: Departed,
     counters: Counters,
 }
 
@@ -37,7 +44,8 @@ impl Bucket {
         let indexes = empty_indexes(&definition);
         let deadlines = definition.ttl().map(|_| Deadlines::default());
         let (rows, keys) = (RowTable::new(), KeyIndex::new());
-        Self { id, name, definition, rows, keys, indexes, deadlines, counters: Counters::default() }
+        let (departed, counters) = (Departed::default(), Counters::default());
+        Self { id, name, definition, rows, keys, indexes, deadlines, departed, counters }
     }
 
     /// Its id.
@@ -176,6 +184,7 @@ impl Bucket {
         if !same_key {
             if let Some(old_key) = old.and_then(|old| self.key_of(old)) {
                 self.keys.remove(old_key, row);
+                self.departed.note(old_key, row);
             }
             self.keys.insert(key, row);
         }
@@ -196,6 +205,7 @@ impl Bucket {
         let slot = self.definition.key_slot();
         if let Some(key) = Key::of_field(&record.field(slot, self.definition.key().name())) {
             self.keys.remove(key, row);
+            self.departed.note(key, row);
         }
         for index in &mut self.indexes {
             index.replace(self.definition.fields(), row, Some(&record), None);
@@ -214,6 +224,9 @@ impl Bucket {
     }
 
     pub(crate) fn set_counters(&mut self, counters: Counters) {
+        if counters.next_row < self.counters.next_row {
+            self.departed.forget_from(counters.next_row);
+        }
         self.counters = counters;
     }
 

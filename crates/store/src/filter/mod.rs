@@ -5,7 +5,8 @@ mod parse;
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use crate::value::{Constant, utf16_order};
+use crate::path::each_element;
+use crate::value::{Constant, utf16_order, value_order};
 use crate::{Definition, FieldValue, Member, Record};
 
 pub(crate) use parse::Parameters;
@@ -24,10 +25,14 @@ pub(crate) use parse::Parameters;
 /// assert_eq!(error.details().unwrap()[0]["field"], "age.$atleast");
 /// ```
 ///
+/// A member name with dots goes into nested values (`address.city`, `tags.0`), unless a member has that very name.
+///
 /// Semantics: values are equal if type and value are (numbers by value, `1` equals `1.0`). `null` equals only `null`,
 /// never an absent member. An object or array equals nothing. `$gt $gte $lt $lte $between` relate numbers to numbers
 /// and strings to strings (by UTF-16 code units) and are false otherwise. `$neq` and `$nin` are the negations of
-/// equality, so they match absent members. Nothing depends on whether a field is indexed.
+/// equality, so they match absent members. `$not` matches exactly what its filter, or its operators, do not match, absent
+/// members included. `$has` finds a plain value among the elements of an array. Nothing depends on whether a field is
+/// indexed.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
     /// The member each test looks at, by the test's number.
@@ -36,9 +41,10 @@ pub struct Filter {
 }
 
 #[derive(Debug, Clone)]
-enum Node {
+pub(crate) enum Node {
     All(Vec<Node>),
     Any(Vec<Node>),
+    Not(Box<Node>),
     Test { name: usize, test: Test },
 }
 
@@ -50,11 +56,12 @@ impl Default for Node {
 
 /// One test of one member. Where an operand may be an object or array, `None` stands for it: it equals nothing.
 #[derive(Debug, Clone)]
-enum Test {
+pub(crate) enum Test {
     Equals(Option<Constant>),
     Differs(Option<Constant>),
     Related(Relation, Constant),
     Between(Constant, Constant),
+    /// Ascending, each once.
     In(Vec<Constant>),
     NotIn(Vec<Constant>),
     /// The operand in lower case.
@@ -62,10 +69,12 @@ enum Test {
     StartsWith(Box<str>),
     EndsWith(Box<str>),
     Exists(bool),
+    /// An array has this element.
+    Has(Constant),
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Relation {
+pub(crate) enum Relation {
     Greater,
     GreaterOrEqual,
     Less,
@@ -83,18 +92,6 @@ impl Filter {
         let members = self.names.iter().map(|name| definition.member(name)).collect();
         Matcher { root: &self.root, members }
     }
-
-    /// The `member = value` tests that every matching record must pass.
-    pub(crate) fn equalities(&self) -> impl Iterator<Item = (&str, &Constant)> {
-        let nodes = match &self.root {
-            Node::All(nodes) => nodes.as_slice(),
-            other => std::slice::from_ref(other),
-        };
-        nodes.iter().filter_map(|node| match node {
-            Node::Test { name, test: Test::Equals(Some(value)) } => Some((&**self.names.get(*name)?, value)),
-            _ => None,
-        })
-    }
 }
 
 /// A filter with its member names resolved against one bucket's definition.
@@ -104,7 +101,16 @@ pub struct Matcher<'a> {
     members: Vec<Member>,
 }
 
-impl Matcher<'_> {
+impl<'a> Matcher<'a> {
+    pub(crate) fn root(&self) -> &'a Node {
+        self.root
+    }
+
+    /// The member that each test looks at, by its number.
+    pub(crate) fn members(&self) -> &[Member] {
+        &self.members
+    }
+
     /// Whether the record matches.
     pub fn matches(&self, record: &Record) -> bool {
         self.node(self.root, record)
@@ -114,6 +120,7 @@ impl Matcher<'_> {
         match node {
             Node::All(nodes) => nodes.iter().all(|node| self.node(node, record)),
             Node::Any(nodes) => nodes.iter().any(|node| self.node(node, record)),
+            Node::Not(node) => !self.node(node, record),
             Node::Test { name, test } => {
                 self.members.get(*name).is_some_and(|member| test.holds(&record.get(member)))
             }
@@ -133,14 +140,15 @@ impl Test {
                 compare(value, low).is_some_and(Ordering::is_ge)
                     && compare(value, high).is_some_and(Ordering::is_le)
             }
-            Self::In(operands) => operands.iter().any(|operand| operand.equals(value)),
-            Self::NotIn(operands) => !operands.iter().any(|operand| operand.equals(value)),
+            Self::In(operands) => listed(operands, value),
+            Self::NotIn(operands) => !listed(operands, value),
             Self::Contains(operand) => {
                 value.as_str().is_some_and(|text| text.to_lowercase().contains(&**operand))
             }
             Self::StartsWith(operand) => value.as_str().is_some_and(|text| text.starts_with(&**operand)),
             Self::EndsWith(operand) => value.as_str().is_some_and(|text| text.ends_with(&**operand)),
             Self::Exists(exists) => *exists != value.is_nullish(),
+            Self::Has(operand) => has(value, operand),
         }
     }
 }
@@ -158,6 +166,24 @@ impl Relation {
 
 fn equal(operand: Option<&Constant>, value: &FieldValue<'_>) -> bool {
     operand.is_some_and(|operand| operand.equals(value))
+}
+
+/// Whether a value is one of these; they ascend.
+fn listed(operands: &[Constant], value: &FieldValue<'_>) -> bool {
+    operands.binary_search_by(|operand| value_order(&operand.as_field(), value)).is_ok()
+}
+
+/// Whether a value is an array that has this element.
+fn has(value: &FieldValue<'_>, operand: &Constant) -> bool {
+    let FieldValue::Json(json) = value else { return false };
+    let mut found = false;
+    if json.starts_with('[') {
+        each_element(json, |_, element| {
+            found = operand.equals(&FieldValue::of_json(element));
+            !found
+        });
+    }
+    found
 }
 
 /// How a value stands to an operand, if they are comparable.

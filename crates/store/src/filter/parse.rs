@@ -24,7 +24,7 @@ pub(crate) enum Parameters<'a> {
 pub(crate) type Used = BTreeMap<String, String>;
 
 impl Filter {
-    /// Reads a filter of the grammar of protocol 1.0.0: `{field: value | {$op: operand, …}, $or: […], $and: […]}`.
+    /// Reads a filter: `{field: value | {$op: operand, …}, $or: […], $and: […], $not: {…}}`.
     ///
     /// # Errors
     /// [`StoreError::InvalidFilter`] with every fault and its path: an unknown operator or `$name`, an operand of the
@@ -94,10 +94,17 @@ impl<'a> Reader<'a> {
             match name.as_str() {
                 "$or" => nodes.push(Node::Any(self.alternatives(condition, &path, depth))),
                 "$and" => nodes.extend(self.alternatives(condition, &path, depth)),
-                _ if name.starts_with('$') => {
-                    self.fault(&path, "unknown", "Expected a field name, $or or $and");
+                "$not" => {
+                    self.size += 1;
+                    match condition.as_object() {
+                        Some(filter) => nodes.push(Node::Not(Box::new(self.group(filter, &path, depth + 1)))),
+                        None => self.fault(&path, "type", "Expected a filter object"),
+                    }
                 }
-                _ => self.condition(name, condition, &path, &mut nodes),
+                _ if name.starts_with('$') => {
+                    self.fault(&path, "unknown", "Expected a field name, $or, $and or $not");
+                }
+                _ => self.condition(name, condition, &path, depth, &mut nodes),
             }
         }
         Node::All(nodes)
@@ -123,23 +130,51 @@ impl<'a> Reader<'a> {
         nodes
     }
 
-    fn condition(&mut self, field: &str, condition: &Value, path: &str, nodes: &mut Vec<Node>) {
+    fn condition(&mut self, field: &str, condition: &Value, path: &str, depth: usize, nodes: &mut Vec<Node>) {
         let name = self.filter.names.len();
         self.filter.names.push(field.into());
-        let is_set =
-            |set: &&Map<String, Value>| !set.is_empty() && set.keys().all(|name| name.starts_with('$'));
-        if let Some(operators) = condition.as_object().filter(is_set) {
-            for (operator, operand) in operators {
-                self.size += 1;
-                if let Some(test) = self.operator(operator, operand, &join(path, operator)) {
-                    nodes.push(Node::Test { name, test });
-                }
-            }
+        if let Some(operators) = operators_of(condition) {
+            self.operators(name, operators, path, depth, nodes);
         } else {
             self.size += 1;
             let test = Test::Equals(self.scalar(condition, path));
             nodes.push(Node::Test { name, test });
         }
+    }
+
+    /// A set of operators on the member of number `name`.
+    fn operators(
+        &mut self,
+        name: usize,
+        operators: &Map<String, Value>,
+        path: &str,
+        depth: usize,
+        nodes: &mut Vec<Node>,
+    ) {
+        for (operator, operand) in operators {
+            self.size += 1;
+            let path = join(path, operator);
+            if operator == "$not" {
+                nodes.extend(self.negated(name, operand, &path, depth + 1));
+            } else if let Some(test) = self.operator(operator, operand, &path) {
+                nodes.push(Node::Test { name, test });
+            }
+        }
+    }
+
+    /// `$not` among the operators of a member.
+    fn negated(&mut self, name: usize, operand: &Value, path: &str, depth: usize) -> Option<Node> {
+        if depth > MAX_FILTER_DEPTH {
+            self.fault(path, "limit", format!("Nested deeper than {MAX_FILTER_DEPTH} levels"));
+            return None;
+        }
+        let Some(operators) = operators_of(operand) else {
+            self.fault(path, "type", "Expected an object of operators, such as {\"$gt\":5}");
+            return None;
+        };
+        let mut nodes = Vec::with_capacity(operators.len());
+        self.operators(name, operators, path, depth, &mut nodes);
+        Some(Node::Not(Box::new(Node::All(nodes))))
     }
 
     /// One operator; `None` if it is wrong, or stands on a parameter that is not known yet.
@@ -153,14 +188,15 @@ impl<'a> Reader<'a> {
             "$lte" => Test::Related(Relation::LessOrEqual, self.ordered(operand, path)?),
             "$in" => Test::In(self.list(operand, path)?),
             "$nin" => Test::NotIn(self.list(operand, path)?),
+            "$has" => Test::Has(self.element(operand, path)?),
             "$contains" => Test::Contains(self.text(operand, path)?.to_lowercase().into()),
             "$startsWith" => Test::StartsWith(self.text(operand, path)?.into()),
             "$endsWith" => Test::EndsWith(self.text(operand, path)?.into()),
             "$exists" => Test::Exists(self.flag(operand, path)?),
             "$between" => return self.between(operand, path),
             _ => {
-                let message = "Expected one of: $eq, $neq, $gt, $gte, $lt, $lte, $in, $nin, $contains, $startsWith, \
-                               $endsWith, $exists, $between";
+                let message = "Expected one of: $eq, $neq, $gt, $gte, $lt, $lte, $in, $nin, $has, $contains, \
+                               $startsWith, $endsWith, $exists, $between, $not";
                 self.fault(path, "unknown", message);
                 return None;
             }
@@ -172,6 +208,18 @@ impl<'a> Reader<'a> {
             Operand::Written(value) | Operand::Bound(value) => Constant::of_value(value),
             Operand::Open => None,
         }
+    }
+
+    /// The operand of `$has`.
+    fn element(&mut self, operand: &Value, path: &str) -> Option<Constant> {
+        let (Operand::Written(value) | Operand::Bound(value)) = self.resolve(operand, path, false) else {
+            return None;
+        };
+        let constant = Constant::of_value(value);
+        if constant.is_none() {
+            self.fault(path, "type", "Expected a string, number, boolean or null");
+        }
+        constant
     }
 
     /// An operand of an order relation: a number or a string.
@@ -211,13 +259,16 @@ impl<'a> Reader<'a> {
 
     /// The values of `$in` and `$nin`. Objects and arrays among them equal nothing and are left out.
     fn list(&mut self, operand: &Value, path: &str) -> Option<Vec<Constant>> {
-        match self.elements(operand, path)? {
-            (elements, true) => Some(elements.iter().filter_map(Constant::of_value).collect()),
+        let mut list: Vec<Constant> = match self.elements(operand, path)? {
+            (elements, true) => elements.iter().filter_map(Constant::of_value).collect(),
             (elements, false) => {
                 let scalar = |(i, element): (usize, &Value)| self.scalar(element, &format!("{path}[{i}]"));
-                Some(elements.iter().enumerate().filter_map(scalar).collect())
+                elements.iter().enumerate().filter_map(scalar).collect()
             }
-        }
+        };
+        list.sort_unstable();
+        list.dedup();
+        Some(list)
     }
 
     fn between(&mut self, operand: &Value, path: &str) -> Option<Test> {
@@ -300,6 +351,12 @@ impl<'a> Reader<'a> {
         self.used.insert(name.to_owned(), canonical(value));
         Operand::Bound(value)
     }
+}
+
+/// The operators that a condition consists of; `None` if it is a plain value.
+fn operators_of(condition: &Value) -> Option<&Map<String, Value>> {
+    let set = condition.as_object()?;
+    (!set.is_empty() && set.keys().all(|name| name.starts_with('$'))).then_some(set)
 }
 
 fn join(path: &str, name: &str) -> String {

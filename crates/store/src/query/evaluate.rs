@@ -1,13 +1,14 @@
 //! Runs a bound query on a snapshot and writes its result as JSON text.
 
-use std::cmp::Ordering;
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use super::{BoundQuery, Direction, Fold, Shape};
+use super::include::RowWriter;
+use super::{BoundQuery, Fold};
 use crate::aggregate::Totals;
 use crate::encode::write_string;
-use crate::value::value_order;
-use crate::{Aggregate, Bucket, FieldValue, Filter, Member, Number, Record, Snapshot, StoreError};
+use crate::plan::{Order, window};
+use crate::{Aggregate, Bucket, Filter, Member, Number, Record, Snapshot, StoreError};
 
 impl BoundQuery {
     /// The result as JSON text: an array of records, of projections or of groups, or a number. `None` if it is
@@ -17,21 +18,46 @@ impl BoundQuery {
     /// [`StoreError::BucketNotDefined`] if the bucket has been dropped.
     pub fn evaluate(&self, snapshot: &Snapshot) -> Result<Option<String>, StoreError> {
         let bucket = snapshot.bucket(self.bucket())?;
-        let shape = &*self.0.shape;
-        let matching = bucket.scan(&self.0.filter);
+        let (filter, shape) = (self.filter(), &*self.0.shape);
         Ok(match &shape.fold {
-            Some(Fold { function, field, group_by: Some(fields) }) => {
-                Some(groups(bucket, matching, *function, field, fields))
+            Some(Fold { function, field, group_by: Some(by) }) => {
+                Some(bucket.group_by(by, *function, field, filter))
+            }
+            Some(Fold { function: Aggregate::Count, group_by: None, .. }) => {
+                Some(bucket.count(filter).to_string())
             }
             Some(Fold { function, field, group_by: None }) => {
-                let member = bucket.definition().member(field);
-                let mut totals = Totals::default();
-                matching.for_each(|record| totals.add(&record.get(&member)));
-                totals.result(*function).map(|number| number.to_string())
+                bucket.aggregate(*function, field, filter).map(|number| number.to_string())
             }
-            None if shape.sort.is_empty() => Some(rows(bucket, shape, matching)),
-            None => Some(rows(bucket, shape, sorted(bucket, shape, matching.collect()).into_iter())),
+            None => {
+                let row = RowWriter::new(snapshot, bucket, shape);
+                let limit = shape.limit.unwrap_or(usize::MAX);
+                Some(if shape.sort.is_empty() {
+                    rows(&row, bucket.scan(filter).skip(shape.offset).take(limit))
+                } else {
+                    let order = Order::new(bucket.definition(), &shape.sort);
+                    let matcher = filter.matcher(bucket.definition());
+                    let count = shape.offset.saturating_add(limit);
+                    let sorted = window(bucket, &matcher, &order, None, count).into_iter();
+                    rows(&row, sorted.skip(shape.offset).map(|(_, record)| record))
+                })
+            }
         })
+    }
+
+    /// The buckets whose records the result is made of: its own, and those that `include` looks into.
+    pub fn buckets(&self, snapshot: &Snapshot) -> Vec<Arc<str>> {
+        let mut names = vec![self.0.bucket.clone()];
+        if let Ok(bucket) = snapshot.bucket(self.bucket()) {
+            for include in &self.0.shape.includes {
+                if let Some((_, target)) = include.resolve(bucket)
+                    && !names.contains(target)
+                {
+                    names.push(target.clone());
+                }
+            }
+        }
+        names
     }
 }
 
@@ -43,27 +69,21 @@ impl Bucket {
     }
 }
 
-/// The window of the records, as an array of whole records or of projections.
-fn rows<'a>(bucket: &Bucket, shape: &Shape, records: impl Iterator<Item = &'a Record>) -> String {
-    let fields: Vec<(&str, Member)> =
-        shape.fields.iter().map(|name| (name.as_str(), bucket.definition().member(name))).collect();
+/// The records as an array.
+fn rows<'a>(writer: &RowWriter<'_>, records: impl Iterator<Item = &'a Record>) -> String {
     let mut json = String::from("[");
-    for record in records.skip(shape.offset).take(shape.limit.unwrap_or(usize::MAX)) {
+    for record in records {
         if json.len() > 1 {
             json.push(',');
         }
-        if fields.is_empty() {
-            json.push_str(record.json());
-        } else {
-            project(&mut json, record, &fields);
-        }
+        writer.write(&mut json, record);
     }
     json.push(']');
     json
 }
 
 /// Writes the named members, in the order of the names; those that the record lacks are left out.
-fn project(json: &mut String, record: &Record, fields: &[(&str, Member)]) {
+pub(super) fn project(json: &mut String, record: &Record, fields: &[(&str, Member)]) {
     json.push('{');
     let start = json.len();
     for (name, member) in fields {
@@ -77,31 +97,6 @@ fn project(json: &mut String, record: &Record, fields: &[(&str, Member)]) {
         }
     }
     json.push('}');
-}
-
-/// Sorts stably: `null` and absent last in both directions and equal to one another, different types in the fixed
-/// order booleans, numbers, strings, objects and arrays.
-fn sorted<'a>(bucket: &Bucket, shape: &Shape, mut records: Vec<&'a Record>) -> Vec<&'a Record> {
-    let keys: Vec<(Member, Direction)> =
-        shape.sort.iter().map(|(name, direction)| (bucket.definition().member(name), *direction)).collect();
-    records.sort_by(|a, b| {
-        let mut orders =
-            keys.iter().map(|(member, direction)| by(&a.get(member), &b.get(member), *direction));
-        orders.find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
-    });
-    records
-}
-
-fn by(a: &FieldValue<'_>, b: &FieldValue<'_>, direction: Direction) -> Ordering {
-    match (a.is_nullish(), b.is_nullish()) {
-        (true, true) => Ordering::Equal,
-        (true, false) => Ordering::Greater,
-        (false, true) => Ordering::Less,
-        (false, false) => match direction {
-            Direction::Ascending => value_order(a, b),
-            Direction::Descending => value_order(b, a),
-        },
-    }
 }
 
 /// `[{"key":{…},"value":…}]` in order of first appearance. Values of different type are different groups; `null` and

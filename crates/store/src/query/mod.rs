@@ -1,18 +1,24 @@
 //! Declarative queries: defined as data, checked once, bound to parameters, evaluated on a snapshot.
 
 mod bind;
+mod closure;
 mod evaluate;
+mod include;
 mod parse;
+mod reads;
 
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use crate::Aggregate;
+use crate::{Aggregate, Direction};
 
 pub use bind::BoundQuery;
+pub use closure::{ClosureQuery, ReadContext, Reader};
+use include::Include;
+pub use reads::Reads;
 
-/// A declarative query: `{bucket, filter?, sort?, offset?, limit?, fields?, aggregate?}`.
+/// A declarative query: `{bucket, filter?, sort?, offset?, limit?, fields?, include?, aggregate?}`.
 ///
 /// ```
 /// use dunlin_store::Query;
@@ -49,13 +55,8 @@ struct Shape {
     offset: usize,
     limit: Option<usize>,
     fields: Vec<String>,
+    includes: Vec<Include>,
     fold: Option<Fold>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Direction {
-    Ascending,
-    Descending,
 }
 
 /// An aggregate, alone or for each group.

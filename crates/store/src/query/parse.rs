@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::{Direction, Fold, Query, Shape};
+use super::{Fold, Include, Query, Shape};
 use crate::filter::Parameters;
-use crate::limits::{MAX_CONFIG_BYTES, MAX_FAULTS, MAX_QUERY_FIELDS, MAX_VALUE_DEPTH};
+use crate::limits::{MAX_CONFIG_BYTES, MAX_FAULTS, MAX_INCLUDES, MAX_QUERY_FIELDS, MAX_VALUE_DEPTH};
 use crate::validate::deeper_than;
 use crate::value::FieldValue;
-use crate::{Aggregate, Filter, Issue, Number, StoreError};
+use crate::{Aggregate, Direction, Filter, Issue, Number, StoreError};
 
 impl Query {
     /// Reads the config of the query `name`. Whether its bucket exists is not looked at here.
@@ -27,7 +27,8 @@ impl Query {
             reader.fault("config", "limit", format!("Nested deeper than {MAX_VALUE_DEPTH} levels"));
         }
         for member in config.keys() {
-            const MEMBERS: [&str; 7] = ["bucket", "filter", "sort", "offset", "limit", "fields", "aggregate"];
+            const MEMBERS: [&str; 8] =
+                ["bucket", "filter", "sort", "offset", "limit", "fields", "include", "aggregate"];
             if !MEMBERS.contains(&member.as_str()) {
                 reader.fault(member, "unknown", format!("Expected only {}", MEMBERS.join(", ")));
             }
@@ -39,11 +40,16 @@ impl Query {
             "".into()
         };
         let filter = reader.filter(config.get("filter"));
+        let sort = reader.sort(config.get("sort"));
+        let offset = reader.whole("offset", config.get("offset")).unwrap_or(0);
+        let limit = reader.whole("limit", config.get("limit"));
+        let fields = config.get("fields").map(|names| reader.names("fields", names)).unwrap_or_default();
         let shape = Shape {
-            sort: reader.sort(config.get("sort")),
-            offset: reader.whole("offset", config.get("offset")).unwrap_or(0),
-            limit: reader.whole("limit", config.get("limit")),
-            fields: config.get("fields").map(|names| reader.names("fields", names)).unwrap_or_default(),
+            sort,
+            offset,
+            limit,
+            includes: reader.includes(config, &fields),
+            fields,
             fold: config.get("aggregate").and_then(|aggregate| reader.aggregate(aggregate)),
         };
         if !reader.0.is_empty() {
@@ -96,10 +102,9 @@ impl Reader {
         };
         let mut sort = Vec::with_capacity(keys.len());
         for (field, direction) in keys {
-            match direction.as_str() {
-                Some("asc") => sort.push((field.clone(), Direction::Ascending)),
-                Some("desc") => sort.push((field.clone(), Direction::Descending)),
-                _ => self.fault(format!("sort.{field}"), "enum", "Expected \"asc\" or \"desc\""),
+            match direction.as_str().and_then(Direction::parse) {
+                Some(direction) => sort.push((field.clone(), direction)),
+                None => self.fault(format!("sort.{field}"), "enum", "Expected \"asc\" or \"desc\""),
             }
         }
         sort
@@ -129,6 +134,43 @@ impl Reader {
             }
         }
         fields
+    }
+
+    fn includes(&mut self, config: &Map<String, Value>, fields: &[String]) -> Vec<Include> {
+        let includes = match config.get("include") {
+            None => return Vec::new(),
+            Some(Value::Object(includes)) if includes.len() <= MAX_INCLUDES => includes,
+            Some(_) => {
+                self.fault(
+                    "include",
+                    "type",
+                    format!("Expected an object of at most {MAX_INCLUDES} members"),
+                );
+                return Vec::new();
+            }
+        };
+        if config.contains_key("aggregate") {
+            self.fault("include", "conflict", "An aggregate has no records to add to; leave one of both out");
+        }
+        let mut found = Vec::with_capacity(includes.len());
+        for (name, options) in includes {
+            let path = format!("include.{name}");
+            if fields.contains(name) {
+                self.fault(&path, "conflict", "\"fields\" names this member too; choose another name");
+            }
+            for option in options.as_object().into_iter().flat_map(Map::keys).filter(|name| *name != "ref") {
+                self.fault(format!("{path}.{option}"), "unknown", "Expected only ref");
+            }
+            match options.get("ref").and_then(Value::as_str) {
+                Some(field) => found.push(Include { name: name.clone(), field: field.to_owned() }),
+                None => self.fault(
+                    format!("{path}.ref"),
+                    "type",
+                    "Expected the name of a field that is a reference",
+                ),
+            }
+        }
+        found
     }
 
     fn aggregate(&mut self, aggregate: &Value) -> Option<Fold> {

@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use crate::Number;
 use crate::format::Format;
+use crate::path::MemberPath;
 use crate::pattern::Pattern;
 use crate::value::Constant;
 
@@ -252,6 +253,8 @@ pub enum Member {
     ExpiresAt,
     /// A member outside the schema.
     Extra(Arc<str>),
+    /// A dotted name: something inside a nested value, unless a member has exactly this name.
+    Path(Box<MemberPath>),
 }
 
 impl Definition {
@@ -290,7 +293,8 @@ impl Definition {
         self.ordered
     }
 
-    /// Resolves a member name. Any name resolves: fields, metadata, and names outside the schema.
+    /// Resolves a member name. Any name resolves: fields, metadata, and names outside the schema. A name with dots that
+    /// is none of these goes into nested values: `address.city`, `tags.0`.
     pub fn member(&self, name: &str) -> Member {
         match name {
             VERSION => Member::Version,
@@ -299,7 +303,10 @@ impl Definition {
             EXPIRES_AT => Member::ExpiresAt,
             name => match self.slots.get_key_value(name) {
                 Some((name, slot)) => Member::Field(*slot, name.clone()),
-                None => Member::Extra(name.into()),
+                None => match MemberPath::of(name, |first| self.member(first)) {
+                    Some(path) => Member::Path(Box::new(path)),
+                    None => Member::Extra(name.into()),
+                },
             },
         }
     }

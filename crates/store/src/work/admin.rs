@@ -62,6 +62,7 @@ pub(super) fn define_query(
         return Err(StoreError::LimitReached { what: "queries", limit: MAX_QUERIES });
     }
     let query = Query::parse(name, config)?;
+    query.check_against(state)?;
     draft.change(Change::DefineQuery { name: query.name().clone(), config: query.config().clone() })?;
     Ok(Outcome::QueryDefined)
 }

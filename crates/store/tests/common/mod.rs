@@ -1,6 +1,8 @@
 //! A small writer around a snapshot, as the server has one: prepare, apply, keep the log.
 #![allow(dead_code, unreachable_pub, reason = "every test binary uses a part of it")]
 
+pub mod naive;
+
 use std::fmt::Write;
 
 use dunlin_store::{Commit, Context, IdSource, Intent, Outcome, Record, Restore, Snapshot, StoreError};
