@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Instant;
 
 use dunlin_journal::{FjallJournal, Journal, JournalError, MemoryJournal, Options};
+use dunlin_store::Validators;
 use ractor::{Actor, ActorRef};
 use serde_json::Value;
 use tokio::net::TcpListener;
@@ -16,6 +17,7 @@ use tokio::sync::watch;
 use crate::auth::{Authentication, Authenticator, Login, Permissions, RoleTiers};
 use crate::config::{Config, ConfigError, Durability, SeedRequest, StorageKind};
 use crate::crew::Crew;
+use crate::events::EventBus;
 use crate::feed::ChangeFeed;
 use crate::http::{self, Http};
 use crate::listener;
@@ -82,6 +84,7 @@ pub struct ServerBuilder {
     journal: Option<Arc<dyn Journal>>,
     authenticator: Option<Box<dyn Authenticator>>,
     permissions: Option<Box<dyn Permissions>>,
+    validators: Validators,
 }
 
 impl ServerBuilder {
@@ -157,6 +160,12 @@ impl ServerBuilder {
         self
     }
 
+    /// Holds every record that is written to these rules, whoever writes it: beyond what a schema can say.
+    pub fn validators(mut self, validators: Validators) -> Self {
+        self.validators = validators;
+        self
+    }
+
     /// Opens the data, starts the actors and listens.
     pub async fn bind(self) -> Result<Server, StartError> {
         self.config.check()?;
@@ -180,11 +189,12 @@ impl ServerBuilder {
     }
 
     async fn start(self, local: Option<SocketAddr>) -> Result<Server, StartError> {
-        let Self { config, journal, authenticator, permissions } = self;
+        let Self { config, journal, authenticator, permissions, validators } = self;
         let (journal, recovered) = open(&config, journal).await?;
         let metrics = Arc::new(Metrics::new());
         let published = Arc::new(Published::new(recovered));
         let feed = Arc::new(ChangeFeed::default());
+        let events = Arc::new(EventBus::default());
         let registry = Arc::new(Registry::default());
         let (store_actor, running_store) = watch::channel(None);
         let (broken, is_broken) = watch::channel(None);
@@ -193,6 +203,8 @@ impl ServerBuilder {
                 journal: Arc::clone(&journal),
                 published: Arc::clone(&published),
                 feed: Arc::clone(&feed),
+                events: Arc::clone(&events),
+                validators: Arc::new(validators),
                 metrics: Arc::clone(&metrics),
                 recover: false,
             },
@@ -209,7 +221,7 @@ impl ServerBuilder {
             .await
             .map_err(|error| StartError::Actors(error.to_string()))?;
         tokio::spawn(upkeep(Arc::downgrade(&metrics)));
-        let store = StoreHandle::new(Arc::clone(&published), running_store.clone());
+        let store = StoreHandle::new(Arc::clone(&published), Arc::clone(&events), running_store.clone());
         let server = Server {
             inner: Inner::new(
                 Arc::new(Shared {
@@ -222,6 +234,7 @@ impl ServerBuilder {
                     config,
                     published,
                     feed,
+                    events,
                     store,
                     registry,
                     metrics,

@@ -7,6 +7,7 @@ use std::time::Instant;
 use crate::auth::{Authenticator, Permissions};
 use crate::config::Config;
 use crate::crew::Crew;
+use crate::events::EventBus;
 use crate::feed::ChangeFeed;
 use crate::metrics::Metrics;
 use crate::published::Published;
@@ -18,6 +19,7 @@ pub(crate) struct Shared {
     pub(crate) config: Config,
     pub(crate) published: Arc<Published>,
     pub(crate) feed: Arc<ChangeFeed>,
+    pub(crate) events: Arc<EventBus>,
     pub(crate) store: StoreHandle,
     pub(crate) registry: Arc<Registry>,
     pub(crate) metrics: Arc<Metrics>,
