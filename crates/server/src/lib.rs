@@ -34,6 +34,7 @@ mod store_actor;
 mod store_handle;
 mod supervisor;
 mod time;
+mod token_table;
 mod typed;
 
 /// The client of the integration tests, for the tests that need this crate's inside.
