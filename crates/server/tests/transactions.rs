@@ -23,7 +23,9 @@ async fn with_accounts() -> Server {
 }
 
 fn transaction(operations: Value) -> Value {
-    json!({"type": "store.transaction", "operations": operations})
+    let mut request = json!({"type": "store.transaction"});
+    request["operations"] = operations;
+    request
 }
 
 /// The `data` of each operation, checking that their places are told.
