@@ -163,7 +163,7 @@ fn a_transaction_too_large_or_too_deep_is_a_clear_error() {
     let error =
         parse(&format!(r#"{{"id":1,"type":"store.transaction","operations":[{operations}]}}"#)).unwrap_err();
     assert!(error.message.contains("10001") && error.message.contains("10000"), "{}", error.message);
-    let deep = format!(r#"{}1{}"#, "[".repeat(100_000), "]".repeat(100_000));
+    let deep = format!("{}1{}", "[".repeat(100_000), "]".repeat(100_000));
     for operation in [deep.clone(), format!(r#"{{"op":"insert","bucket":"b","data":{{"a":{deep}}}}}"#)] {
         let text = format!(r#"{{"id":1,"type":"store.transaction","operations":[{operation}]}}"#);
         let error = parse(&text).unwrap_err();

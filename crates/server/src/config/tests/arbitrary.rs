@@ -36,7 +36,7 @@ fn tree() -> impl Strategy<Value = Value> {
 fn plausible() -> impl Strategy<Value = Value> {
     let value = |path: &'static str| match path {
         "port" => (0u64..65_536).prop_map(Value::from).boxed(),
-        "exposeErrorDetails" => any::<bool>().prop_map(Value::from).boxed(),
+        "exposeErrorDetails" | "auth.required" => any::<bool>().prop_map(Value::from).boxed(),
         "backpressure.highWaterMark" => (0.0001f64..1.0).prop_map(Value::from).boxed(),
         "allowedOrigins" => {
             prop::collection::vec("https?://[a-z.]{1,9}(:[0-9]{1,4})?", 0..4).prop_map(Value::from).boxed()
@@ -56,7 +56,6 @@ fn plausible() -> impl Strategy<Value = Value> {
         )
         .prop_map(|table| table.into_iter().collect())
         .boxed(),
-        "auth.required" => any::<bool>().prop_map(Value::from).boxed(),
         "auth.anonymous" => Just(json!("reader")).boxed(),
         "name" | "host" | "storage.dir" => "[a-z]{1,9}".prop_map(Value::from).boxed(),
         "path" => "/[a-z]{0,9}".prop_map(Value::from).boxed(),
