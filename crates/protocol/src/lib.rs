@@ -3,6 +3,7 @@
 //! - [`request`](Message): a text frame becomes a [`Message`], its fields still raw JSON;
 //! - [`Operation`]: a request becomes a typed operation, every field checked; it knows which [`Resource`]s it touches and
 //!   which [`Tier`] it needs;
+//! - [`TopicPattern`]: which topics somebody wants to hear of;
 //! - [`frame`]: answers, pushes and system messages become text frames;
 //! - [`Error`], [`Code`], [`Close`]: everything that can go wrong, with its stable code.
 //!
@@ -13,13 +14,16 @@ mod error;
 mod flat;
 pub mod frame;
 mod id;
+pub mod limits;
 mod operation;
 mod request;
 mod tier;
+mod topic;
 
 pub use close::Close;
 pub use error::{Code, Error};
 pub use id::Id;
-pub use operation::{Aggregate, KeyField, Object, Operation, Read, Resource, Write};
+pub use operation::{Aggregate, Grouping, KeyField, Object, Operation, Read, Resource, Step, Write};
 pub use request::{Fields, Message, Request, Scalar};
 pub use tier::Tier;
+pub use topic::TopicPattern;

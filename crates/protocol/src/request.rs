@@ -145,8 +145,8 @@ fields! {
         bucket = "bucket",
         /// Primary key of a record.
         key = "key",
-        /// Name of a record's field.
-        field = "field",
+        /// Name of an operation inside a transaction.
+        op = "op",
         /// How many records.
         n = "n",
         /// Page size.
@@ -162,7 +162,13 @@ fields! {
         /// A login token.
         token = "token";
     documents:
-        /// A record, or changes to one.
+        /// Name of a record's field, or several of them.
+        field = "field",
+        /// What is worked out for each group.
+        aggregate = "aggregate",
+        /// The operations of a transaction.
+        operations = "operations",
+        /// A record, changes to one, or several records.
         data = "data",
         /// A filter object.
         filter = "filter",
@@ -172,6 +178,15 @@ fields! {
         updates = "updates",
         /// Parameters of a query.
         params = "params";
+}
+
+impl<'a> Fields<'a> {
+    /// The fields of one operation inside a request.
+    pub(crate) fn of_object(text: &'a str) -> serde_json::Result<Self> {
+        let mut envelope = Envelope::default();
+        envelope.fill(text)?;
+        Ok(envelope.fields)
+    }
 }
 
 /// A frame's top-level members, before anything is asked of them.

@@ -32,8 +32,10 @@ impl Tier {
         Some(match kind {
             "store.get" | "store.all" | "store.where" | "store.findOne" | "store.count" | "store.first"
             | "store.last" | "store.paginate" | "store.sum" | "store.avg" | "store.min" | "store.max"
-            | "store.subscribe" | "store.unsubscribe" | "store.buckets" | "store.stats" => Self::Read,
-            "store.insert" | "store.update" | "store.delete" | "store.clear" => Self::Write,
+            | "store.groupBy" | "store.explain" | "store.subscribe" | "store.unsubscribe"
+            | "store.buckets" | "store.stats" => Self::Read,
+            "store.insert" | "store.insertMany" | "store.update" | "store.updateMany" | "store.upsert"
+            | "store.delete" | "store.deleteMany" | "store.clear" | "store.transaction" => Self::Write,
             "store.defineBucket"
             | "store.dropBucket"
             | "store.updateBucket"

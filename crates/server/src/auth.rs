@@ -56,14 +56,20 @@ impl Session {
     }
 }
 
-/// What an [`Authenticator`] is asked.
-#[derive(Debug, Clone)]
+/// What an [`Authenticator`] is asked. Its `Debug` leaves the token out: it is a secret.
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct Login {
     /// The token from `auth.login`.
     pub token: String,
     /// Where the connection comes from.
     pub remote_address: IpAddr,
+}
+
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Login").field("remote_address", &self.remote_address).finish_non_exhaustive()
+    }
 }
 
 /// Why an [`Authenticator`] could not decide. The client sees `INTERNAL_ERROR`, the log sees the reason, nobody is logged in.

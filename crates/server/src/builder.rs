@@ -8,14 +8,16 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Instant;
 
 use dunlin_journal::{FjallJournal, Journal, JournalError, MemoryJournal, Options};
+use dunlin_store::Validators;
 use ractor::{Actor, ActorRef};
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use crate::auth::{Authentication, Authenticator, Login, Permissions, RoleTiers};
-use crate::config::{Config, ConfigError, Durability, SeedRequest, StorageKind};
+use crate::auth::{Authentication, Authenticator, Login, Permissions, RoleTiers, Session};
+use crate::config::{Config, ConfigError, Durability, Role, SeedRequest, StorageKind};
 use crate::crew::Crew;
+use crate::events::EventBus;
 use crate::feed::ChangeFeed;
 use crate::http::{self, Http};
 use crate::listener;
@@ -28,6 +30,7 @@ use crate::shared::{Auth, Shared};
 use crate::store_actor::{StoreArguments, WriteError};
 use crate::store_handle::StoreHandle;
 use crate::supervisor::{Supervisor, SupervisorArguments};
+use crate::token_table::TokenTable;
 use crate::{Access, limits};
 
 /// Why a server did not start.
@@ -54,8 +57,19 @@ pub enum StartError {
         /// Which one, counted from 0.
         index: usize,
         /// Why.
-        source: WriteError,
+        source: Box<WriteError>,
     },
+    /// Logins are configured in two places.
+    #[error(
+        "both the configuration (auth.tokens) and the program (an authenticator) say who may log in; keep one of them"
+    )]
+    TwoAuthenticators,
+    /// The configuration says who must log in, and nobody can.
+    #[error(
+        "auth.required and auth.anonymous mean nothing where nobody can log in; add auth.tokens, give an authenticator, or \
+         remove them"
+    )]
+    NoAuthenticator,
     /// An actor or a thread could not be started.
     #[error("the server's actors could not be started: {0}")]
     Actors(String),
@@ -69,6 +83,7 @@ impl StartError {
             Self::Journal(error) => error.code(),
             Self::Listen { .. } => "LISTEN",
             Self::Seed { .. } => "SEED",
+            Self::TwoAuthenticators | Self::NoAuthenticator => "AUTHENTICATOR",
             Self::Actors(_) => "ACTORS",
         }
     }
@@ -82,6 +97,7 @@ pub struct ServerBuilder {
     journal: Option<Arc<dyn Journal>>,
     authenticator: Option<Box<dyn Authenticator>>,
     permissions: Option<Box<dyn Permissions>>,
+    validators: Validators,
 }
 
 impl ServerBuilder {
@@ -157,6 +173,12 @@ impl ServerBuilder {
         self
     }
 
+    /// Holds every record that is written to these rules, whoever writes it: beyond what a schema can say.
+    pub fn validators(mut self, validators: Validators) -> Self {
+        self.validators = validators;
+        self
+    }
+
     /// Opens the data, starts the actors and listens.
     pub async fn bind(self) -> Result<Server, StartError> {
         self.config.check()?;
@@ -180,11 +202,13 @@ impl ServerBuilder {
     }
 
     async fn start(self, local: Option<SocketAddr>) -> Result<Server, StartError> {
-        let Self { config, journal, authenticator, permissions } = self;
+        let Self { config, journal, authenticator, permissions, validators } = self;
+        let auth = auth(&config, authenticator, permissions)?.map(Arc::new);
         let (journal, recovered) = open(&config, journal).await?;
         let metrics = Arc::new(Metrics::new());
         let published = Arc::new(Published::new(recovered));
         let feed = Arc::new(ChangeFeed::default());
+        let events = Arc::new(EventBus::default());
         let registry = Arc::new(Registry::default());
         let (store_actor, running_store) = watch::channel(None);
         let (broken, is_broken) = watch::channel(None);
@@ -193,6 +217,8 @@ impl ServerBuilder {
                 journal: Arc::clone(&journal),
                 published: Arc::clone(&published),
                 feed: Arc::clone(&feed),
+                events: Arc::clone(&events),
+                validators: Arc::new(validators),
                 metrics: Arc::clone(&metrics),
                 recover: false,
             },
@@ -209,19 +235,17 @@ impl ServerBuilder {
             .await
             .map_err(|error| StartError::Actors(error.to_string()))?;
         tokio::spawn(upkeep(Arc::downgrade(&metrics)));
-        let store = StoreHandle::new(Arc::clone(&published), running_store.clone());
+        let store = StoreHandle::new(Arc::clone(&published), Arc::clone(&events), running_store.clone());
         let server = Server {
             inner: Inner::new(
                 Arc::new(Shared {
                     answer_mark: answer_mark(&config),
-                    auth: authenticator.map(|authenticator| {
-                        let permissions = permissions.unwrap_or_else(|| Box::new(RoleTiers));
-                        Arc::new(Auth { authenticator, permissions })
-                    }),
+                    auth,
                     durable: journal.blocks(),
                     config,
                     published,
                     feed,
+                    events,
                     store,
                     registry,
                     metrics,
@@ -270,6 +294,31 @@ async fn open(
     Ok(opened.await.map_err(|error| StartError::Actors(error.to_string()))??)
 }
 
+/// Who is let in: by the configured table or by the program's own authenticator.
+fn auth(
+    config: &Config,
+    authenticator: Option<Box<dyn Authenticator>>,
+    permissions: Option<Box<dyn Permissions>>,
+) -> Result<Option<Auth>, StartError> {
+    let configured = &config.auth;
+    let authenticator = match (&configured.tokens, authenticator) {
+        (Some(_), Some(_)) => return Err(StartError::TwoAuthenticators),
+        (Some(tokens), None) => Box::new(TokenTable::new(tokens.clone())),
+        (None, Some(authenticator)) => authenticator,
+        (None, None) if configured.required.is_some() || configured.anonymous.is_some() => {
+            return Err(StartError::NoAuthenticator);
+        }
+        (None, None) => return Ok(None),
+    };
+    let role = configured.anonymous.unwrap_or(Role::Writer);
+    let anonymous = Session::new("anonymous").with_role(role.as_str());
+    Ok(Some(Auth {
+        authenticator,
+        permissions: permissions.unwrap_or_else(|| Box::new(RoleTiers)),
+        anonymous: (configured.required == Some(false)).then_some(anonymous),
+    }))
+}
+
 /// A name for a new history.
 fn new_epoch() -> String {
     let bits: u128 = rand::random();
@@ -301,7 +350,7 @@ async fn seed(server: &Server) -> Result<(), StartError> {
             Err(WriteError::Refused(refusal)) if refusal.code() == dunlin_protocol::Code::AlreadyExists => {
                 tracing::info!(index, %refusal, "seed: kept what is there");
             }
-            Err(source) => return Err(StartError::Seed { index, source }),
+            Err(source) => return Err(StartError::Seed { index, source: source.into() }),
         }
     }
     Ok(())

@@ -6,7 +6,8 @@
 //! - `connection`: a driver task owns the socket, an actor owns the session, an outbox joins them;
 //! - `ops`: what each operation does, and the gate they all pass ([`auth`](Authenticator));
 //! - `store_actor`: the only writer; `published`: the newest durable state, which reads use without asking anybody;
-//! - `feed`, `live_actor`: from commits to pushes;
+//! - `feed`, `live_actor`: from commits to pushes; `events`: from commits to listeners in this process;
+//! - `expiry`: when records are due to be removed; `typed`: buckets as collections of a Rust type;
 //! - `supervisor`: restarts what must not be missing. `docs/actors.md` says who owns what and what a panic costs;
 //! - [`config`], [`limits`]: everything that can be chosen, and everything that is bounded.
 
@@ -15,6 +16,8 @@ mod builder;
 pub mod config;
 mod connection;
 mod crew;
+mod events;
+mod expiry;
 mod feed;
 mod handshake;
 mod http;
@@ -31,6 +34,8 @@ mod store_actor;
 mod store_handle;
 mod supervisor;
 mod time;
+mod token_table;
+mod typed;
 
 /// The client of the integration tests, for the tests that need this crate's inside.
 #[cfg(test)]
@@ -45,7 +50,9 @@ pub use auth::{
 };
 pub use builder::{ServerBuilder, StartError};
 pub use config::Config;
+pub use events::{Event, EventKind, Events, Lagged, Removal};
 pub use registry::{ConnectionInfo, ConnectionTotals};
 pub use server::{ServeError, Server};
 pub use store_actor::WriteError;
 pub use store_handle::StoreHandle;
+pub use typed::{DecodeError, Stored, TypedBucket, TypedError};

@@ -12,8 +12,27 @@ pub const BATCH_BYTES: usize = 1024 * 1024;
 /// Writes under way from [`StoreHandle`](crate::StoreHandle)s at once, per server. Further ones wait for a place.
 pub const EMBEDDED_WRITES: usize = 1024;
 
-/// Intents in one group commit. More would make the first writer of the batch wait too long.
-pub const GROUP_INTENTS: usize = 1024;
+/// Changes of records in one group commit; after the intent that reaches it the group is complete. More would make the
+/// first writer of the group wait too long. A refused intent counts as one change.
+pub const GROUP_CHANGES: usize = 1024;
+
+/// Records that expire in one group commit, beside the writes in it: neither keeps the other waiting for long.
+pub const EXPIRY_GROUP: usize = 256;
+
+/// Milliseconds that a record whose removal was refused (others refer to it) waits until it is tried again, at least; and
+/// while there are such records, how late another one may be removed. Clients know this figure as `ttl.checkIntervalMs`.
+pub const EXPIRY_CHECK_MS: u64 = 1000;
+
+/// Microseconds for each refused record by which all of them wait longer: an attempt takes about ten, so attempts never
+/// take more than a tenth of the time.
+pub const EXPIRY_RETRY_US: u64 = 100;
+
+/// Milliseconds that the store sleeps at most until it looks for expired records again. Deadlines are times of the wall
+/// clock, which may be set while it sleeps.
+pub const EXPIRY_LOOK_AGAIN_MS: u64 = 60_000;
+
+/// Commits kept for a receiver of [`Events`](crate::Events) that falls behind. Older ones it only learns the number of.
+pub const EVENT_COMMITS: usize = 1024;
 
 /// How often a permanent actor may be restarted within [`RESTART_WINDOW`] before the server gives up: an error that comes
 /// back at once is not mended by restarting.

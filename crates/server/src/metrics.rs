@@ -37,6 +37,7 @@ metrics! {
     requests: Counter "dunlin_requests_total" Count "Requests answered.";
     errors: Counter "dunlin_request_errors_total" Count "Requests answered with an error.";
     commits: Counter "dunlin_commits_total" Count "Commits made durable and published.";
+    expired: Counter "dunlin_expired_records_total" Count "Records removed because their time was over.";
     append_failures: Counter "dunlin_journal_failures_total" Count "Group commits that the journal refused.";
     append_seconds: Histogram "dunlin_journal_append_seconds" Seconds "Time to make one group commit durable.";
     append_commits: Histogram "dunlin_journal_append_commits" Count "Commits in one group commit.";

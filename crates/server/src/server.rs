@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use axum::Router;
 use dunlin_journal::Description;
-use dunlin_protocol::{Close, frame};
+use dunlin_protocol::{Close, TopicPattern, frame};
 use ractor::ActorRef;
 use serde_json::Value;
 use tokio::sync::{oneshot, watch};
@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 
 use crate::builder::ServerBuilder;
 use crate::connection::ConnectionMessage;
+use crate::events::Events;
 use crate::registry::ConnectionInfo;
 use crate::shared::Shared;
 use crate::store_actor::StoreMessage;
@@ -104,6 +105,7 @@ impl Drop for Inner {
             entry.outbox.close(Close::ServerShutdown);
         }
         self.supervisor.stop(None);
+        self.shared.events.close();
     }
 }
 
@@ -126,6 +128,11 @@ impl Server {
     /// The store, for reads and writes from this process.
     pub fn store(&self) -> StoreHandle {
         self.inner.shared.store.clone()
+    }
+
+    /// What happens to records from now on, as far as it matches `pattern`; see [`StoreHandle::events`].
+    pub fn events(&self, pattern: impl Into<TopicPattern>) -> Events {
+        self.inner.shared.events.subscribe(pattern.into())
     }
 
     /// The WebSocket endpoint as an axum router, at the configured path, to merge into an application of your own. For
@@ -208,6 +215,7 @@ impl Server {
         }
         self.close_all(Close::ServerShutdown).await;
         let finished = self.finish_store().await;
+        self.inner.shared.events.close();
         // Its end ends the other actors, and with them their hold on the journal.
         let _ = self.inner.supervisor.stop_and_wait(None, Some(limits::CLOSE_WAIT)).await;
         if finished { Ok(()) } else { Err(ServeError::Unfinished) }

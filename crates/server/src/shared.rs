@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Instant;
 
-use crate::auth::{Authenticator, Permissions};
+use crate::auth::{Authenticator, Permissions, Session};
 use crate::config::Config;
 use crate::crew::Crew;
+use crate::events::EventBus;
 use crate::feed::ChangeFeed;
 use crate::metrics::Metrics;
 use crate::published::Published;
@@ -18,6 +19,7 @@ pub(crate) struct Shared {
     pub(crate) config: Config,
     pub(crate) published: Arc<Published>,
     pub(crate) feed: Arc<ChangeFeed>,
+    pub(crate) events: Arc<EventBus>,
     pub(crate) store: StoreHandle,
     pub(crate) registry: Arc<Registry>,
     pub(crate) metrics: Arc<Metrics>,
@@ -35,8 +37,10 @@ pub(crate) struct Shared {
     pub(crate) stopping: AtomicBool,
 }
 
-/// The embedder's callbacks.
+/// Who is let in, and to what.
 pub(crate) struct Auth {
     pub(crate) authenticator: Box<dyn Authenticator>,
     pub(crate) permissions: Box<dyn Permissions>,
+    /// What somebody who has not logged in is treated as; `None` if a login is required.
+    pub(crate) anonymous: Option<Session>,
 }

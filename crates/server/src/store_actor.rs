@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use dunlin_journal::{Batch, Journal, JournalError};
-use dunlin_store::{Commit, Context, IdSource, Intent, Outcome, Snapshot, StoreError};
+use dunlin_store::{Commit, Context, IdSource, Intent, Outcome, Snapshot, StoreError, Validators};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tokio::sync::oneshot;
 
+use crate::events::{EventBus, Watched};
+use crate::expiry::Expiry;
 use crate::feed::ChangeFeed;
 use crate::limits;
 use crate::metrics::{Metrics, count};
@@ -59,6 +61,8 @@ pub(crate) enum StoreMessage {
     Write(WriteGroup),
     /// Work off what is queued: sent by the actor to itself, so that it lands behind all groups that came in meanwhile.
     Commit,
+    /// A record may be due to be removed.
+    Expire,
     /// Work off everything and answer: nothing is queued any more.
     Finish(oneshot::Sender<()>),
 }
@@ -71,6 +75,9 @@ pub(crate) struct StoreArguments {
     pub(crate) journal: Arc<dyn Journal>,
     pub(crate) published: Arc<Published>,
     pub(crate) feed: Arc<ChangeFeed>,
+    pub(crate) events: Arc<EventBus>,
+    /// Rules of the embedder that every record is held to.
+    pub(crate) validators: Arc<Validators>,
     pub(crate) metrics: Arc<Metrics>,
     /// After a failure: the published state may lack what was appended and not published yet.
     pub(crate) recover: bool,
@@ -81,6 +88,7 @@ pub(crate) struct StoreState {
     ids: RandomIds,
     queue: VecDeque<WriteGroup>,
     commit_due: bool,
+    expiry: Expiry,
     last_time: u64,
     /// An append failed and the journal could not be read since: it must be before anything is written.
     in_doubt: bool,
@@ -102,21 +110,24 @@ impl Actor for StoreActor {
 
     async fn pre_start(
         &self,
-        _: ActorRef<StoreMessage>,
+        myself: ActorRef<StoreMessage>,
         shared: StoreArguments,
     ) -> Result<StoreState, ActorProcessingErr> {
         if shared.recover {
             catch_up(&shared).await?;
         }
         let ids = RandomIds(StdRng::try_from_rng(&mut rand::rngs::SysRng)?);
-        Ok(StoreState {
+        let mut state = StoreState {
             shared,
             ids,
             queue: VecDeque::new(),
             commit_due: false,
+            expiry: Expiry::default(),
             last_time: 0,
             in_doubt: false,
-        })
+        };
+        state.arm(&myself);
+        Ok(state)
     }
 
     async fn handle(
@@ -130,7 +141,9 @@ impl Actor for StoreActor {
             StoreMessage::Commit => {
                 state.commit_due = false;
                 state.commit().await?;
+                state.arm(&myself);
             }
+            StoreMessage::Expire => state.expiry.wake(),
             StoreMessage::Finish(done) => {
                 while !state.queue.is_empty() {
                     state.commit().await?;
@@ -138,7 +151,7 @@ impl Actor for StoreActor {
                 let _ = done.send(());
             }
         }
-        if !state.queue.is_empty() && !state.commit_due {
+        if (!state.queue.is_empty() || state.expiry.is_due()) && !state.commit_due {
             state.commit_due = true;
             myself.cast(StoreMessage::Commit)?;
         }
@@ -150,8 +163,10 @@ impl Actor for StoreActor {
 async fn catch_up(shared: &StoreArguments) -> Result<(), ActorProcessingErr> {
     let journal = Arc::clone(&shared.journal);
     let recovered = tokio::task::spawn_blocking(move || journal.recover()).await??;
+    let (from, to) = (shared.published.load().position(), recovered.position());
     shared.published.store(recovered);
     shared.feed.everything_changed();
+    shared.events.skipped(from, to);
     Ok(())
 }
 
@@ -162,31 +177,40 @@ impl StoreState {
         self.last_time
     }
 
-    /// Works off queued groups, up to the bound of one commit.
+    /// Sets the timer for the next record that is due.
+    fn arm(&mut self, myself: &ActorRef<StoreMessage>) {
+        let now = self.now();
+        self.expiry.arm(&self.shared.published.load(), now, myself);
+    }
+
+    /// Works off queued groups, up to the bound of one commit, and records that are due.
     async fn commit(&mut self) -> Result<(), ActorProcessingErr> {
-        if self.in_doubt
-            && let Err(error) = self.recover().await?
-        {
-            let error = WriteError::NotDurable(Arc::new(error));
-            for group in self.queue.drain(..) {
-                // A writer that is gone does not need its answer; here and below.
-                let _ = group.reply.send(vec![Err(error.clone()); group.intents.len()]);
+        if self.in_doubt {
+            let before = self.shared.published.load().position();
+            match self.recover().await? {
+                Ok(position) => self.shared.events.skipped(before, position),
+                Err(error) => {
+                    self.refuse_all(&WriteError::NotDurable(Arc::new(error)));
+                    return Ok(());
+                }
             }
-            return Ok(());
         }
         let mut next = self.shared.published.snapshot();
+        let mut watched = self.shared.events.watch(&next);
         let mut prepared = Vec::new();
         let mut answers = Vec::new();
-        let mut intents = 0;
-        while intents < limits::GROUP_INTENTS {
+        let mut changes = 0;
+        while changes < limits::GROUP_CHANGES {
             let Some(group) = self.queue.pop_front() else { break };
-            intents += group.intents.len();
             let mut written = Vec::with_capacity(group.intents.len());
             for intent in group.intents {
-                written.push(self.write(&mut next, &mut prepared, intent));
+                let known = prepared.len();
+                written.push(self.write(&mut next, &mut watched, &mut prepared, intent));
+                changes += prepared.get(known).map_or(1, |commit| commit.changes.len());
             }
             answers.push((group.reply, written));
         }
+        let expired = self.expire(&mut next, &mut watched, &mut prepared);
         let commits = Arc::new(prepared);
         if !commits.is_empty()
             && let Err(failure) = self.make_durable(&commits, next).await?
@@ -195,13 +219,45 @@ impl StoreState {
             for (reply, written) in answers {
                 let _ = reply.send(vec![Err(failure.clone()); written.len()]);
             }
+            let now = self.now();
+            self.expiry.hold_off(now);
             return Ok(());
         }
         for (reply, written) in answers {
             let _ = reply.send(written);
         }
+        self.shared.metrics.expired.increment(expired);
         self.shared.feed.changed(&commits);
+        self.shared.events.tell(&commits, &watched);
         Ok(())
+    }
+
+    /// Nothing can be written.
+    fn refuse_all(&mut self, error: &WriteError) {
+        for group in self.queue.drain(..) {
+            // A writer that is gone does not need its answer; here and below.
+            let _ = group.reply.send(vec![Err(error.clone()); group.intents.len()]);
+        }
+        let now = self.now();
+        self.expiry.hold_off(now);
+    }
+
+    /// Removes records whose time is over, behind the writes of the group: one of them may have given a record more time.
+    /// How many.
+    fn expire(&mut self, next: &mut Snapshot, watched: &mut Watched, prepared: &mut Vec<Commit>) -> u64 {
+        let now = self.now();
+        let mut expired = 0;
+        for (bucket, row) in self.expiry.take(next, now) {
+            match self.write(next, watched, prepared, Intent::Expire { bucket, row }) {
+                Ok(Outcome::Deleted { existed: true }) => expired += 1,
+                Ok(_) => {}
+                Err(refusal) => {
+                    tracing::debug!(%refusal, "a record whose time is over has to stay for now");
+                    self.expiry.postpone((bucket, row), now);
+                }
+            }
+        }
+        expired
     }
 
     /// Appends and publishes. After a failed append the journal says what it holds, and that is what is published: either
@@ -225,7 +281,10 @@ impl StoreState {
         Ok(match self.recover().await? {
             Ok(position) if position == after => Ok(()),
             Ok(position) if position == before => Err(WriteError::NotDurable(Arc::new(error))),
-            Ok(_) => Err(WriteError::Interrupted),
+            Ok(position) => {
+                self.shared.events.skipped(before, position);
+                Err(WriteError::Interrupted)
+            }
             Err(_) => Err(WriteError::InDoubt(Arc::new(error))),
         })
     }
@@ -251,10 +310,20 @@ impl StoreState {
     }
 
     /// Carries one intent out on `next`. An intent the store refuses changes nothing.
-    fn write(&mut self, next: &mut Snapshot, commits: &mut Vec<Commit>, intent: Intent) -> Written {
+    fn write(
+        &mut self,
+        next: &mut Snapshot,
+        watched: &mut Watched,
+        commits: &mut Vec<Commit>,
+        intent: Intent,
+    ) -> Written {
         let now = self.now();
-        let executed = next.execute(intent, &mut Context::new(now, &mut self.ids))?;
-        commits.extend(executed.commit);
+        let mut context = Context::new(now, &mut self.ids).with_validators(&self.shared.validators);
+        let executed = next.execute(intent, &mut context)?;
+        if let Some(commit) = executed.commit {
+            watched.saw(next);
+            commits.push(commit);
+        }
         Ok(executed.outcome)
     }
 

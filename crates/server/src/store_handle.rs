@@ -2,14 +2,19 @@
 
 use std::sync::Arc;
 
-use dunlin_store::{Intent, Outcome, Record, Snapshot};
+use dunlin_protocol::TopicPattern;
+use dunlin_store::{Intent, Outcome, Record, Snapshot, Step};
 use ractor::ActorRef;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use tokio::sync::{Semaphore, oneshot, watch};
 
+use crate::events::{EventBus, Events};
 use crate::limits;
 use crate::published::Published;
 use crate::store_actor::{StoreMessage, WriteError, WriteGroup, Written};
+use crate::typed::TypedBucket;
 
 /// Reads and writes the store of a running server from the same process. Cheap to clone.
 ///
@@ -34,6 +39,7 @@ use crate::store_actor::{StoreMessage, WriteError, WriteGroup, Written};
 #[derive(Clone)]
 pub struct StoreHandle {
     published: Arc<Published>,
+    events: Arc<EventBus>,
     /// The running `StoreActor`; `None` while it is being restarted.
     actor: watch::Receiver<Option<ActorRef<StoreMessage>>>,
     embedded: Arc<Semaphore>,
@@ -42,9 +48,10 @@ pub struct StoreHandle {
 impl StoreHandle {
     pub(crate) fn new(
         published: Arc<Published>,
+        events: Arc<EventBus>,
         actor: watch::Receiver<Option<ActorRef<StoreMessage>>>,
     ) -> Self {
-        Self { published, actor, embedded: Arc::new(Semaphore::new(limits::EMBEDDED_WRITES)) }
+        Self { published, events, actor, embedded: Arc::new(Semaphore::new(limits::EMBEDDED_WRITES)) }
     }
 
     /// The newest durable state. It does not change any more: take a new one to see later writes.
@@ -52,10 +59,86 @@ impl StoreHandle {
         self.published.snapshot()
     }
 
+    /// What happens to records from now on, as far as its topic `bucket.<name>.<inserted|updated|deleted>` matches `pattern`:
+    /// `bucket.users.*`, `bucket.*.deleted`, `*`. See [`TopicPattern::matches_change`] about buckets with dots in their names.
+    ///
+    /// An event is told after its commit is durable and visible, in commit order.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use dunlin_server::{EventKind, Server};
+    /// # use serde_json::json;
+    /// # let server = Server::builder().memory().port(0).bind().await?;
+    /// # let store = server.store();
+    /// # store.define_bucket("notes", json!({"key": "id", "schema": {"id": {"type": "string"}}})).await?;
+    /// let mut events = store.events("bucket.notes.*");
+    /// store.insert("notes", json!({"id": "n1"})).await?;
+    /// store.delete("notes", json!("n1")).await?;
+    /// for expected in ["bucket.notes.inserted", "bucket.notes.deleted"] {
+    ///     let event = events.next().await.ok_or("the server has stopped")??;
+    ///     assert_eq!((event.topic().as_str(), &event.key), (expected, &json!("n1")));
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn events(&self, pattern: impl Into<TopicPattern>) -> Events {
+        self.events.subscribe(pattern.into())
+    }
+
+    /// A bucket as a collection of values of the type `T`.
+    pub fn bucket<T: Serialize + DeserializeOwned>(&self, name: &str) -> TypedBucket<T> {
+        TypedBucket::new(self.clone(), name)
+    }
+
     /// Inserts `record`, a JSON object, and returns it as stored.
     pub async fn insert(&self, bucket: &str, record: Value) -> Result<Record, WriteError> {
         let data = object("record", record)?;
         self.record(Intent::Insert { bucket: bucket.to_owned(), data }).await
+    }
+
+    /// Inserts `records`, JSON objects: all of them or none. Returns them as stored, in the same order.
+    pub async fn insert_many(
+        &self,
+        bucket: &str,
+        records: impl IntoIterator<Item = Value>,
+    ) -> Result<Vec<Record>, WriteError> {
+        let data: Result<Vec<_>, _> = records.into_iter().map(|record| object("record", record)).collect();
+        match self.execute(Intent::InsertMany { bucket: bucket.to_owned(), data: data? }).await? {
+            Outcome::Records(records) => Ok(records),
+            _ => Err(WriteError::Interrupted),
+        }
+    }
+
+    /// Updates the record whose key `record` has, or inserts it. Returns it as stored.
+    pub async fn upsert(&self, bucket: &str, record: Value) -> Result<Record, WriteError> {
+        let data = object("record", record)?;
+        self.record(Intent::Upsert { bucket: bucket.to_owned(), data }).await
+    }
+
+    /// Changes the members in `changes` of all records that match `filter`, both JSON objects: of all or of none. How many.
+    pub async fn update_many(
+        &self,
+        bucket: &str,
+        filter: Value,
+        changes: Value,
+    ) -> Result<usize, WriteError> {
+        let (filter, changes) = (object("filter", filter)?, object("changes", changes)?);
+        self.count(Intent::UpdateMany { bucket: bucket.to_owned(), filter, changes }).await
+    }
+
+    /// Removes all records that match `filter`, a JSON object: all or none. How many.
+    pub async fn delete_many(&self, bucket: &str, filter: Value) -> Result<usize, WriteError> {
+        let filter = object("filter", filter)?;
+        self.count(Intent::DeleteMany { bucket: bucket.to_owned(), filter }).await
+    }
+
+    /// Carries several operations out on one state: all of them or none. Returns what came of each, in order.
+    pub async fn transaction(&self, operations: Vec<Step>) -> Result<Vec<Outcome>, WriteError> {
+        match self.execute(Intent::Transaction { operations }).await? {
+            Outcome::Transaction(outcomes) => Ok(outcomes),
+            _ => Err(WriteError::Interrupted),
+        }
     }
 
     /// Changes the members in `changes`, a JSON object, of the record `key` and returns it as stored.
@@ -88,6 +171,13 @@ impl StoreHandle {
     pub async fn execute(&self, intent: Intent) -> Result<Outcome, WriteError> {
         let _permit = self.embedded.acquire().await.map_err(|_| WriteError::Interrupted)?;
         self.write(vec![intent]).await.pop().unwrap_or(Err(WriteError::Interrupted))
+    }
+
+    async fn count(&self, intent: Intent) -> Result<usize, WriteError> {
+        match self.execute(intent).await? {
+            Outcome::Count(count) => Ok(count),
+            _ => Err(WriteError::Interrupted),
+        }
     }
 
     async fn record(&self, intent: Intent) -> Result<Record, WriteError> {

@@ -151,6 +151,7 @@ async fn a_panic_between_append_and_publish_shows_what_the_journal_holds() {
     define_items(&server).await;
     let mut client = Client::connect(address(&server)).await;
     let watched = client.data(json!({"type": "store.subscribe", "query": "item-count"})).await;
+    let mut events = server.events("bucket.items.*");
     faults.after.store(true, Ordering::SeqCst);
     assert_eq!(
         client.code(json!({"type": "store.insert", "bucket": "items", "data": {"n": 1}})).await,
@@ -159,6 +160,10 @@ async fn a_panic_between_append_and_publish_shows_what_the_journal_holds() {
     // The write was durable though it could not be acknowledged: it is there, and subscribers learn of it.
     assert_eq!(client.push(&watched["subscriptionId"]).await, 1);
     assert_eq!(client.data(json!({"type": "store.count", "bucket": "items"})).await, 1);
+    // Nobody can tell a listener what that commit did, but that there was one.
+    assert_eq!(events.next().await.unwrap().unwrap_err().commits, 1);
+    client.data(json!({"type": "store.insert", "bucket": "items", "data": {"id": "next"}})).await;
+    assert_eq!(events.next().await.unwrap().unwrap().key, "next");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,6 +10,7 @@ use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
 use super::fault::{Fault, FaultKind, Origin};
+use super::keys;
 use super::kind::shown;
 use super::limits::MAX_FILE_BYTES;
 
@@ -159,7 +160,10 @@ impl<'de> Visitor<'de> for TreeVisitor {
         let mut map = Map::new();
         while let Some(key) = object.next_key::<String>()? {
             if map.contains_key(&key) {
-                return Err(A::Error::custom(format!("the key {key} is given twice")));
+                // Only a name of ours is repeated: any other may be a token.
+                let which =
+                    if keys::is_name_of_any(&key) { format!("the key {key}") } else { "a key".to_owned() };
+                return Err(A::Error::custom(format!("{which} is given twice")));
             }
             let Tree(value) = object.next_value()?;
             map.insert(key, value);

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::Config;
 use super::kind::{Kind, as_whole};
-use super::{limits, seed};
+use super::{auth, limits, seed};
 
 /// One key.
 pub(super) struct Key {
@@ -81,6 +81,12 @@ pub(super) const KEYS: &[Key] = &[
         "Open connections of one remote address.", |c, v| c.max_connections_per_ip => optional(v, some_connections)),
     key!("shutdownGraceMs", Kind::Whole { of: MILLISECONDS, range: limits::GRACES_MS },
         "How long a stopping server waits for its clients to leave.", |c, v| c.shutdown_grace_ms => whole(v)),
+    key!("auth.tokens", Kind::Tokens, Some("nobody logs in"),
+        "The session that each token stands for.", |c, v| c.auth.tokens => optional(v, auth::read)),
+    key!("auth.required", Kind::Switch, Some("`true`"),
+        "Whether a client must log in before anything else.", |c, v| c.auth.required => optional(v, Value::as_bool)),
+    key!("auth.anonymous", Kind::Word { words: &["reader", "writer", "admin"], later: &[] }, Some("`\"writer\"`"),
+        "The role of whoever has not logged in, where `auth.required` is false.", |c, v| c.auth.anonymous => optional(v, word)),
     key!("storage.kind", Kind::Word { words: &["fjall", "memory"], later: &[] },
         "Where the data lives: in an embedded database on disk, or in memory only.", |c, v| c.storage.kind => word(v)),
     key!("storage.dir", Kind::Text { expected: "the path of a directory", accepts: is_directory },
@@ -111,6 +117,11 @@ pub(super) const PROGRAM_VARIABLES: &[&str] = &["DUNLIN_CONFIG", "DUNLIN_LOG"];
 /// The key with this full path.
 pub(super) fn find(path: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.path == path)
+}
+
+/// Whether a word is the name of a key or of a group.
+pub(super) fn is_name_of_any(word: &str) -> bool {
+    KEYS.iter().flat_map(|key| key.path.split('.')).any(|part| part == word)
 }
 
 /// Whether keys lie below this path.

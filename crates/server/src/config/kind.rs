@@ -7,7 +7,7 @@ use serde_json::{Number, Value};
 
 use super::fault::FaultKind;
 use super::limits::{MAX_ALLOWED_ORIGINS, MAX_SHOWN_CHARS};
-use super::seed;
+use super::{auth, seed};
 
 /// What a key holds.
 pub(super) enum Kind {
@@ -25,12 +25,19 @@ pub(super) enum Kind {
     Origins,
     /// A list of requests.
     Seed,
+    /// A table of tokens. It is never shown.
+    Tokens,
 }
 
 /// Faults found in one value: the path below the key (`[2].name`, or empty) and what is wrong there.
 pub(super) type Found = Vec<(String, FaultKind)>;
 
 impl Kind {
+    /// Whether a value is only found in a file.
+    pub(super) fn is_for_files(&self) -> bool {
+        matches!(self, Self::Seed | Self::Tokens)
+    }
+
     /// What a person should write, as the middle of a sentence.
     pub(super) fn expected(&self) -> String {
         match self {
@@ -53,6 +60,7 @@ impl Kind {
             }
             Self::Origins => "a list of origins such as \"https://app.example.com\"".to_owned(),
             Self::Seed => "a list of requests".to_owned(),
+            Self::Tokens => auth::EXPECTED.to_owned(),
         }
     }
 
@@ -74,8 +82,17 @@ impl Kind {
             },
             Self::Origins => return check_origins(value, &self.expected()),
             Self::Seed => return seed::check(value),
+            Self::Tokens => return auth::check(value),
         };
         if fits { Vec::new() } else { vec![mismatch("", self.expected(), value)] }
+    }
+
+    /// A value as it may be shown.
+    pub(super) fn shown(&self, value: Value) -> Value {
+        match (self, &value) {
+            (Self::Tokens, Value::Object(tokens)) => format!("{} (not shown)", tokens.len()).into(),
+            _ => value,
+        }
     }
 
     /// Reads a value from an environment variable or flag. What does not read as this kind stays text, so that the
@@ -89,7 +106,7 @@ impl Kind {
             }
             Self::Text { .. } | Self::Word { .. } => Value::from(text),
             Self::Origins => text.split(',').map(str::trim).filter(|part| !part.is_empty()).collect(),
-            Self::Seed => return None,
+            Self::Seed | Self::Tokens => return None,
         })
     }
 }

@@ -3,7 +3,7 @@
 
 /// A key without a feature.
 pub(super) struct Later {
-    /// First part of the path; everything below it is covered.
+    /// Full path; everything below it is covered, unless keys are.
     pub(super) key: &'static str,
     /// What it would switch on.
     pub(super) feature: &'static str,
@@ -17,7 +17,12 @@ pub(super) struct Later {
 #[rustfmt::skip]
 pub(super) const LATER: &[Later] = &[
     Later { key: "rules",          feature: "rule engine yet",          instead: None, off: true },
-    Later { key: "auth",           feature: "authentication yet",       instead: None, off: true },
+    Later { key: "auth",           feature: "built-in identity yet",    instead: None, off: true },
+    Later { key: "auth.builtIn",   feature: "built-in identity yet",    instead: None, off: true },
+    Later { key: "auth.adminSecret", feature: "built-in identity yet",  instead: None, off: false },
+    Later { key: "auth.sessionTtl", feature: "built-in identity yet",   instead: None, off: false },
+    Later { key: "auth.loginRateLimit", feature: "built-in identity yet", instead: None, off: false },
+    Later { key: "auth.permissions", feature: "permission rules yet",   instead: None, off: false },
     Later { key: "adminSecret",    feature: "built-in identity yet",    instead: None, off: false },
     Later { key: "rateLimit",      feature: "rate limit yet",           instead: None, off: false },
     Later { key: "audit",          feature: "audit log yet",            instead: None, off: true },
@@ -30,7 +35,7 @@ pub(super) const LATER: &[Later] = &[
     Later { key: "db",             feature: "key of this name",         instead: Some("storage.dir"), off: false },
 ];
 
-/// The row of a top level key.
+/// The row of a full path.
 pub(super) fn find(key: &str) -> Option<&'static Later> {
     LATER.iter().find(|later| later.key == key)
 }

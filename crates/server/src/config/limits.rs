@@ -12,6 +12,13 @@ pub const MAX_SEED_REQUESTS: usize = 10_000;
 /// Most entries in `allowedOrigins`. Each upgrade compares its `Origin` with all of them.
 pub const MAX_ALLOWED_ORIGINS: usize = 1_000;
 
+/// Most entries in `auth.tokens`: a table that a person writes. More users belong into a system of their own, which an
+/// authenticator in code asks.
+pub const MAX_TOKENS: usize = 10_000;
+
+/// Longest token in `auth.tokens`, in bytes. Signed tokens fit.
+pub const MAX_TOKEN_BYTES: usize = 8 * 1024;
+
 /// Longest `name`, in characters: it is repeated in every `server.stats` answer.
 pub const MAX_NAME_CHARS: usize = 200;
 

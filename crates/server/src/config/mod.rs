@@ -19,6 +19,7 @@
 //! # Ok::<(), dunlin_server::config::ConfigError>(())
 //! ```
 
+mod auth;
 mod document;
 mod fault;
 mod keys;
@@ -38,6 +39,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+pub use auth::{Auth, Role, TokenSession};
 pub use fault::{ConfigError, Fault, FaultKind, Origin};
 pub use reference::FlagSpec;
 pub use seed::SeedRequest;
@@ -83,6 +85,8 @@ pub struct Config {
     pub max_connections_per_ip: Option<NonZeroUsize>,
     /// How long a stopping server waits for its clients to leave, in milliseconds.
     pub shutdown_grace_ms: u64,
+    /// Who may log in.
+    pub auth: Auth,
     /// Where the data lives.
     pub storage: Storage,
     /// What is logged, and how.
@@ -268,6 +272,7 @@ impl Default for Config {
             allowed_origins: None,
             max_connections_per_ip: None,
             shutdown_grace_ms: limits::SHUTDOWN_GRACE_MS,
+            auth: Auth::default(),
             storage: Storage {
                 kind: StorageKind::Fjall,
                 dir: PathBuf::from(limits::STORAGE_DIR),

@@ -6,7 +6,6 @@ use serde_json::Value;
 
 use super::Config;
 use super::keys::{self, KEYS, SHORT_FLAGS};
-use super::kind::Kind;
 use super::sources::{at, tree_of};
 
 /// A command line flag that sets a key, so that a program can offer all of them without a second list.
@@ -31,7 +30,7 @@ impl Config {
     /// assert!(Config::flags().iter().any(|flag| flag.name == "--port" && flag.takes_value));
     /// ```
     pub fn flags() -> Vec<FlagSpec> {
-        let derived = KEYS.iter().filter(|key| !matches!(key.kind, Kind::Seed)).map(|key| FlagSpec {
+        let derived = KEYS.iter().filter(|key| !key.kind.is_for_files()).map(|key| FlagSpec {
             name: keys::flag(key.path),
             key: key.path,
             takes_value: true,
@@ -57,9 +56,10 @@ impl Config {
                 (Value::Null, Some(absent)) => absent.to_owned(),
                 (value, _) => format!("`{value}`"),
             };
-            let (variable, flag) = match key.kind {
-                Kind::Seed => ("–".to_owned(), "–".to_owned()),
-                _ => (format!("`{}`", keys::variable(key.path)), format!("`{}`", keys::flag(key.path))),
+            let (variable, flag) = if key.kind.is_for_files() {
+                ("–".to_owned(), "–".to_owned())
+            } else {
+                (format!("`{}`", keys::variable(key.path)), format!("`{}`", keys::flag(key.path)))
             };
             // Writing to a String cannot fail.
             let _ = writeln!(

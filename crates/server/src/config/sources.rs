@@ -65,7 +65,7 @@ pub struct Loaded {
 pub struct Setting<'a> {
     /// Full path of the key.
     pub key: &'static str,
-    /// Its value, as a JSON file would hold it.
+    /// Its value, as a JSON file would hold it. Of secrets only how many there are.
     pub value: Value,
     /// Where it came from.
     pub origin: &'a Origin,
@@ -81,7 +81,11 @@ impl Loaded {
     pub fn settings(&self) -> Vec<Setting<'_>> {
         let tree = tree_of(&self.config);
         KEYS.iter()
-            .map(|key| Setting { key: key.path, value: at(&tree, key.path), origin: self.origin(key.path) })
+            .map(|key| Setting {
+                key: key.path,
+                value: key.kind.shown(at(&tree, key.path)),
+                origin: self.origin(key.path),
+            })
             .collect()
     }
 }
@@ -173,9 +177,15 @@ impl Draft {
             if let Some(key) = keys::find(&path).filter(|_| !dotted) {
                 self.value(origin, key, value);
             } else if keys::is_group(&path) && !dotted {
-                match value {
-                    Value::Object(inner) => self.object(origin, &path, inner),
-                    other => {
+                match (value, later::find(&path)) {
+                    (Value::Object(inner), _) => self.object(origin, &path, inner),
+                    // A switch of the reference server that has the name of a group here.
+                    (Value::Bool(on), Some(row)) => {
+                        if *on || !row.off {
+                            self.fault(origin, path, unavailable(row, str::to_owned));
+                        }
+                    }
+                    (other, _) => {
                         let expected = format!("an object with {}", keys::names_in(&path).join(", "));
                         self.fault(origin, path, FaultKind::Value { expected, found: shown(other) });
                     }
@@ -206,7 +216,7 @@ impl Draft {
             let origin = Origin::Variable(name.clone());
             if let Some(key) = KEYS.iter().find(|key| keys::variable(key.path) == name) {
                 self.text(&origin, key, &text);
-            } else if let Some(row) = LATER.iter().find(|row| covers(&keys::variable(row.key), &name, '_')) {
+            } else if let Some(row) = LATER.iter().find(|row| covers(row, keys::variable, &name, '_')) {
                 self.later_text(&origin, row, &text, keys::variable);
             } else {
                 let known = KEYS.iter().map(|key| keys::variable(key.path));
@@ -227,7 +237,7 @@ impl Draft {
                 KEYS.iter().find(|key| path.map_or_else(|| keys::flag(key.path) == *name, |p| key.path == p));
             if let Some(key) = key {
                 self.text(&origin, key, text);
-            } else if let Some(row) = LATER.iter().find(|row| covers(&keys::flag(row.key), name, '-')) {
+            } else if let Some(row) = LATER.iter().find(|row| covers(row, keys::flag, name, '-')) {
                 self.later_text(&origin, row, text, keys::flag);
             } else {
                 let known = KEYS.iter().map(|key| keys::flag(key.path));
@@ -276,9 +286,10 @@ impl Draft {
     }
 }
 
-/// Whether `name` is `prefix` or lies below it.
-fn covers(prefix: &str, name: &str, separator: char) -> bool {
-    name.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with(separator))
+/// Whether `name` is that of a row, as `called` makes it of a path, or lies below it.
+fn covers(row: &Later, called: impl Fn(&str) -> String, name: &str, separator: char) -> bool {
+    let rest = name.strip_prefix(&called(row.key));
+    rest.is_some_and(|rest| rest.is_empty() || (rest.starts_with(separator) && !keys::is_group(row.key)))
 }
 
 /// `name` tells how a key is called where the fault is.

@@ -75,7 +75,8 @@ where
                 interval: Duration::from_millis(heartbeat.interval_ms),
                 timeout: Duration::from_millis(heartbeat.timeout_ms),
             };
-            let welcome = frame::welcome(unix_ms(), shared.auth.is_some());
+            let requires_auth = shared.auth.as_ref().is_some_and(|auth| auth.anonymous.is_none());
+            let welcome = frame::welcome(unix_ms(), requires_auth);
             let heartbeat = Heartbeat::new(rhythm, Instant::now());
             let metrics = Arc::clone(&shared.metrics);
             Driver::new(socket, outbox, actor, metrics, heartbeat, welcome.into()).run().await

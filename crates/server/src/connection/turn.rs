@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use dunlin_protocol::{Code, Error, Id, Message, Operation, Write, frame};
-use dunlin_store::{Intent, Outcome};
+use dunlin_store::Intent;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::actor::ConnectionState;
@@ -154,7 +154,7 @@ impl<'a> Turn<'a> {
                     // A group that was interrupted has no results.
                     let result: Written = written.next().unwrap_or(Err(WriteError::Interrupted));
                     match result {
-                        Ok(outcome) => self.answer(done(id, &shape, &outcome)),
+                        Ok(outcome) => self.answer(ops::write::answer(id, &shape, &outcome)),
                         Err(error) => self.refuse(id, &ops::write::refusal(&shape, error)),
                     }
                 }
@@ -182,12 +182,5 @@ impl<'a> Turn<'a> {
         }
         self.state.shared.metrics.errors.increment(1);
         self.answer(frame::error(id, error, self.state.shared.config.expose_error_details));
-    }
-}
-
-fn done(id: Id, shape: &ops::write::Shape, outcome: &Outcome) -> String {
-    match outcome {
-        Outcome::Record(record) => frame::result(id, record.json()),
-        _ => frame::result(id, &shape.confirmation()),
     }
 }

@@ -8,12 +8,9 @@ use serde_json::{Value, json};
 
 use super::login;
 use crate::connection::{ConnectionState, SubscriptionId, ask_live};
+use crate::limits;
 use crate::live_actor::{LiveMessage, Watch};
 use crate::shared::Shared;
-
-/// What `store.stats` tells of expiry. Clients of the reference server read these members; no bucket can have a TTL yet, so
-/// there is nothing that would ever be late.
-const TTL_CHECK_MS: u64 = 1000;
 
 /// Runs the operation and returns the JSON text of its `data`.
 pub(crate) async fn run(state: &mut ConnectionState, operation: Operation<'_>) -> Result<String, Error> {
@@ -34,8 +31,8 @@ pub(crate) async fn run(state: &mut ConnectionState, operation: Operation<'_>) -
 }
 
 async fn subscribe(state: &mut ConnectionState, query: &str, params: &Value) -> Result<String, Error> {
-    let limits = &state.shared.config.connection_limits;
-    let (own, total) = (limits.max_subscriptions_per_connection, limits.max_total_subscriptions);
+    let most = &state.shared.config.connection_limits;
+    let (own, total) = (most.max_subscriptions_per_connection, most.max_total_subscriptions);
     if state.subscriptions.len() >= own {
         return Err(Error::new(
             Code::RateLimited,
@@ -122,7 +119,7 @@ async fn store_stats(shared: &Shared) -> Result<Value, Error> {
     stats["name"] = json!(shared.config.name);
     stats["queries"]["activeSubscriptions"] = json!(counts.values().sum::<usize>());
     stats["persistence"] = json!({"enabled": shared.durable});
-    stats["ttl"] = json!({"enabled": true, "checkIntervalMs": TTL_CHECK_MS});
+    stats["ttl"] = json!({"enabled": true, "checkIntervalMs": limits::EXPIRY_CHECK_MS});
     Ok(stats)
 }
 

@@ -34,7 +34,8 @@ pub(crate) async fn login(state: &mut ConnectionState, token: String) -> Result<
     if session.expires_at.is_some_and(|end| end < unix_ms()) {
         return Err(Error::new(Code::Unauthorized, "Token has expired"));
     }
-    let another = state.entry().session.load().as_ref().is_some_and(|old| old.user_id != session.user_id);
+    // What was asked for without a login belongs to somebody else, too.
+    let another = state.entry().session.load().as_ref().is_none_or(|old| old.user_id != session.user_id);
     if another {
         state.end_all(&Error::new(Code::Unauthorized, "Somebody else has logged in on this connection"));
     }

@@ -20,8 +20,11 @@ pub(crate) fn understand<'a>(
     request: &Request<'a>,
 ) -> Result<Operation<'a>, Error> {
     let kind = &*request.kind;
-    if state.shared.auth.is_some() && !needs_no_session(kind) {
-        require_session(state)?;
+    if let Some(auth) = &state.shared.auth
+        && !needs_no_session(kind)
+    {
+        let anonymous = auth.anonymous.is_some();
+        require_session(state, anonymous)?;
     }
     match Operation::parse(request) {
         Ok(Operation::Login { .. } | Operation::Logout | Operation::WhoAmI)
@@ -38,9 +41,10 @@ fn needs_no_session(kind: &str) -> bool {
     kind.starts_with("auth.") || kind == "ping"
 }
 
-/// Somebody is logged in whose session has not ended.
-fn require_session(state: &mut ConnectionState) -> Result<(), Error> {
+/// Somebody is logged in whose session has not ended, or nobody and nobody needs to be.
+fn require_session(state: &mut ConnectionState, anonymous: bool) -> Result<(), Error> {
     let expires_at = match &*state.entry().session.load() {
+        None if anonymous => return Ok(()),
         None => return Err(Error::new(Code::Unauthorized, "Authentication required")),
         Some(session) => session.expires_at,
     };
@@ -65,7 +69,7 @@ fn unavailable(shared: &Shared, kind: &str) -> Option<Error> {
     }
 }
 
-/// Decides whether whoever is logged in may write this.
+/// Decides whether this connection may write this.
 pub(crate) fn authorise_write(state: &ConnectionState, kind: &str, write: &Write<'_>) -> Result<(), Error> {
     match &state.shared.auth {
         None => Ok(()),
@@ -73,7 +77,7 @@ pub(crate) fn authorise_write(state: &ConnectionState, kind: &str, write: &Write
     }
 }
 
-/// Decides whether whoever is logged in may do this. For everything but writes; all writes before it have taken effect.
+/// Decides whether this connection may do this. For everything but writes; all writes before it have taken effect.
 pub(crate) fn authorise(state: &ConnectionState, kind: &str, operation: &Operation<'_>) -> Result<(), Error> {
     let Some(auth) = &state.shared.auth else { return Ok(()) };
     if needs_no_session(kind) {
@@ -93,7 +97,7 @@ pub(crate) fn authorise(state: &ConnectionState, kind: &str, operation: &Operati
 fn decide(state: &ConnectionState, auth: &Auth, kind: &str, resources: &[Resource<'_>]) -> Result<(), Error> {
     let session = state.entry().session.load();
     // `understand` has seen one; without one nothing is allowed.
-    let Some(session) = session.as_deref() else {
+    let Some(session) = session.as_deref().or(auth.anonymous.as_ref()) else {
         return Err(Error::new(Code::Unauthorized, "Authentication required"));
     };
     let access = Access { session, operation: kind, resources };

@@ -1,6 +1,6 @@
 //! Reads: straight from the published snapshot, with no lock and no hop.
 
-use dunlin_protocol::{Aggregate, Error, Id, KeyField, Message, Object, Operation, Read, frame};
+use dunlin_protocol::{Aggregate, Error, Grouping, Id, KeyField, Message, Object, Operation, Read, frame};
 use dunlin_store::{Filter, Key, Record, Snapshot};
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
@@ -39,7 +39,8 @@ pub(crate) fn is_small(snapshot: &Snapshot, read: &Read<'_>) -> bool {
         | Read::Where { bucket, .. }
         | Read::FindOne { bucket, .. }
         | Read::Count { bucket, .. }
-        | Read::Aggregate { bucket, .. } => (bucket, usize::MAX),
+        | Read::Aggregate { bucket, .. }
+        | Read::GroupBy { bucket, .. } => (bucket, usize::MAX),
     };
     snapshot.bucket(bucket).map_or(0, |bucket| bucket.len().min(most)) <= limits::INLINE_ROWS
 }
@@ -90,6 +91,14 @@ pub(crate) fn run(snapshot: &Snapshot, id: Id, read: &Read<'_>) -> Result<String
             let value = bucket.aggregate(store_function(*function), field, &parsed(filter.as_ref())?);
             data(&value.map_or(Value::Null, |number| json!(number)))
         }
+        Read::GroupBy { bucket, grouping, filter } => {
+            let bucket = snapshot.bucket(bucket)?;
+            let Grouping { by, function, field } = grouping;
+            frame::result(
+                id,
+                &bucket.group_by(by, store_function(*function), field, &parsed(filter.as_ref())?),
+            )
+        }
         Read::Buckets => {
             let names: Vec<&str> = snapshot.buckets().map(|bucket| &**bucket.name()).collect();
             data(&json!({"count": names.len(), "names": names}))
@@ -107,8 +116,9 @@ fn parsed(filter: Option<&Object>) -> Result<Filter, Error> {
     Ok(Filter::parse(filter.unwrap_or(&Object::new()))?)
 }
 
-fn store_function(function: Aggregate) -> dunlin_store::Aggregate {
+pub(super) fn store_function(function: Aggregate) -> dunlin_store::Aggregate {
     match function {
+        Aggregate::Count => dunlin_store::Aggregate::Count,
         Aggregate::Sum => dunlin_store::Aggregate::Sum,
         Aggregate::Avg => dunlin_store::Aggregate::Avg,
         Aggregate::Min => dunlin_store::Aggregate::Min,
@@ -128,7 +138,7 @@ fn many<'a>(id: Id, records: impl IntoIterator<Item = &'a Record>) -> String {
 }
 
 /// A JSON array of records, from their shared encodings.
-fn list<'a>(out: &mut String, records: impl IntoIterator<Item = &'a Record>) {
+pub(super) fn list<'a>(out: &mut String, records: impl IntoIterator<Item = &'a Record>) {
     out.push('[');
     for (i, record) in records.into_iter().enumerate() {
         if i > 0 {

@@ -1,19 +1,18 @@
 //! Writes: from an operation to an intent for the store, and from its outcome to an answer.
 
-use dunlin_protocol::{Code, Error, Write, frame};
-use dunlin_store::Intent;
+use std::fmt::Write as _;
+
+use dunlin_protocol::{Code, Error, Grouping, Id, Step, Write, frame};
+use dunlin_store::{Intent, Outcome};
 use serde_json::json;
 
+use super::read::{list, store_function};
 use crate::store_actor::WriteError;
 
 /// What the answer to a write looks like, kept while the write is under way.
 pub(crate) enum Shape {
-    /// The record.
-    Record,
-    /// `{"deleted":true}`.
-    Deleted,
-    /// `{"cleared":true}`.
-    Cleared,
+    /// What the store says came of it.
+    Outcome,
     /// `{"name":…,"<what>":true}`, of an administrative operation.
     Named { name: Box<str>, what: &'static str },
 }
@@ -21,16 +20,6 @@ pub(crate) enum Shape {
 /// The intent an operation stands for, and the shape of its answer.
 pub(crate) fn intent(write: Write<'_>) -> (Intent, Shape) {
     match write {
-        Write::Insert { bucket, data } => {
-            (Intent::Insert { bucket: bucket.into_owned(), data }, Shape::Record)
-        }
-        Write::Update { bucket, key, data } => {
-            (Intent::Update { bucket: bucket.into_owned(), key, changes: data }, Shape::Record)
-        }
-        Write::Delete { bucket, key } => {
-            (Intent::Delete { bucket: bucket.into_owned(), key }, Shape::Deleted)
-        }
-        Write::Clear { bucket } => (Intent::Clear { bucket: bucket.into_owned() }, Shape::Cleared),
         Write::DefineBucket { name, config } => {
             let name = name.into_owned();
             (Intent::DefineBucket { name: name.clone(), config }, Shape::named(name, "created"))
@@ -51,6 +40,53 @@ pub(crate) fn intent(write: Write<'_>) -> (Intent, Shape) {
             let name = name.into_owned();
             (Intent::UndefineQuery { name: name.clone() }, Shape::named(name, "undefined"))
         }
+        Write::Insert { bucket, data } => {
+            (Intent::Insert { bucket: bucket.into_owned(), data }, Shape::Outcome)
+        }
+        Write::InsertMany { bucket, data } => {
+            (Intent::InsertMany { bucket: bucket.into_owned(), data }, Shape::Outcome)
+        }
+        Write::Update { bucket, key, data } => {
+            (Intent::Update { bucket: bucket.into_owned(), key, changes: data }, Shape::Outcome)
+        }
+        Write::UpdateMany { bucket, filter, data } => {
+            (Intent::UpdateMany { bucket: bucket.into_owned(), filter, changes: data }, Shape::Outcome)
+        }
+        Write::Upsert { bucket, data } => {
+            (Intent::Upsert { bucket: bucket.into_owned(), data }, Shape::Outcome)
+        }
+        Write::Delete { bucket, key } => {
+            (Intent::Delete { bucket: bucket.into_owned(), key }, Shape::Outcome)
+        }
+        Write::DeleteMany { bucket, filter } => {
+            (Intent::DeleteMany { bucket: bucket.into_owned(), filter }, Shape::Outcome)
+        }
+        Write::Clear { bucket } => (Intent::Clear { bucket: bucket.into_owned() }, Shape::Outcome),
+        Write::Transaction { operations } => {
+            let operations = operations.into_iter().map(step).collect();
+            (Intent::Transaction { operations }, Shape::Outcome)
+        }
+    }
+}
+
+/// An operation of a transaction as the store knows it.
+fn step(step: Step<'_>) -> dunlin_store::Step {
+    use dunlin_store::Step as Store;
+    match step {
+        Step::Get { bucket, key } => Store::Get { bucket: bucket.into_owned(), key },
+        Step::Where { bucket, filter } => Store::Where { bucket: bucket.into_owned(), filter },
+        Step::FindOne { bucket, filter } => Store::FindOne { bucket: bucket.into_owned(), filter },
+        Step::Count { bucket, filter } => {
+            Store::Count { bucket: bucket.into_owned(), filter: filter.unwrap_or_default() }
+        }
+        Step::GroupBy { bucket, grouping: Grouping { by, function, field }, filter } => Store::GroupBy {
+            bucket: bucket.into_owned(),
+            by,
+            function: store_function(function),
+            field,
+            filter: filter.unwrap_or_default(),
+        },
+        Step::Write(write) => Store::Write(intent(write).0),
     }
 }
 
@@ -58,15 +94,48 @@ impl Shape {
     fn named(name: String, what: &'static str) -> Self {
         Self::Named { name: name.into(), what }
     }
+}
 
-    /// The answer's data where it is not a record.
-    pub(crate) fn confirmation(&self) -> String {
-        match self {
-            Self::Record => "null".to_owned(),
-            Self::Deleted => "{\"deleted\":true}".to_owned(),
-            Self::Cleared => "{\"cleared\":true}".to_owned(),
-            Self::Named { name, what } => frame::json(&json!({"name": name, *what: true})),
+/// The whole answer to a write that was done.
+pub(crate) fn answer(id: Id, shape: &Shape, outcome: &Outcome) -> String {
+    match (shape, outcome) {
+        (Shape::Named { name, what }, _) => {
+            frame::result(id, &frame::json(&json!({"name": name, *what: true})))
         }
+        // The commonest answer is made in one allocation of its size.
+        (Shape::Outcome, Outcome::Record(record)) => frame::result(id, record.json()),
+        (Shape::Outcome, outcome) => {
+            let mut answer = frame::begin_result(id, 0);
+            data(&mut answer, outcome);
+            answer.push('}');
+            answer
+        }
+    }
+}
+
+/// JSON text of what a write, or an operation of a transaction, came to. Records are copied from their shared encoding.
+fn data(out: &mut String, outcome: &Outcome) {
+    match outcome {
+        Outcome::Record(record) | Outcome::Found(Some(record)) => out.push_str(record.json()),
+        Outcome::Records(records) => list(out, records),
+        Outcome::Count(count) => {
+            // Writing to a String cannot fail; here and below.
+            let _ = write!(out, "{count}");
+        }
+        Outcome::Groups(groups) => out.push_str(groups),
+        Outcome::Deleted { .. } => out.push_str("{\"deleted\":true}"),
+        Outcome::Cleared { .. } => out.push_str("{\"cleared\":true}"),
+        Outcome::Transaction(outcomes) => {
+            out.push_str("{\"results\":[");
+            for (index, outcome) in outcomes.iter().enumerate() {
+                let separator = if index > 0 { "," } else { "" };
+                let _ = write!(out, "{separator}{{\"index\":{index},\"data\":");
+                data(out, outcome);
+                out.push('}');
+            }
+            out.push_str("]}");
+        }
+        _ => out.push_str("null"),
     }
 }
 

@@ -7,8 +7,6 @@ use serde_json::Value;
 pub(crate) enum Sign {
     /// The case's `server` object has this member (JSON pointer), not being `false`.
     Server(&'static str),
-    /// A request of this type is sent.
-    Request(&'static str),
     /// A request is sent whose type begins like this.
     Requests(&'static str),
 }
@@ -29,6 +27,9 @@ pub(crate) const DIRECTORIES: &[&str] = &[
     "heartbeat",
     "store-crud",
     "store-subscriptions",
+    "store-transactions",
+    "auth",
+    "auth-tiers",
     "server-stats",
     "admin-store",
     "admin-queries",
@@ -38,25 +39,33 @@ pub(crate) const DIRECTORIES: &[&str] = &[
 
 /// A case waits for the first row that applies.
 pub(crate) const NOT_YET: &[NotYet] = &[
-    row("authentication by token table", Sign::Server("/auth/tokens")),
+    row("permission rules in configuration", Sign::Server("/auth/permissions")),
     row("built-in identity", Sign::Server("/auth/builtIn")),
     row("rate limits", Sign::Server("/rateLimit")),
     row("the audit log", Sign::Server("/audit")),
     row("revocation", Sign::Server("/revocation")),
     row("the rule engine", Sign::Server("/rules")),
-    row("transactions", Sign::Request("store.transaction")),
     row("built-in identity", Sign::Requests("identity.")),
     row("procedures", Sign::Requests("procedures.")),
     row("the audit log", Sign::Requests("audit.")),
 ];
 
 /// Cases that need something which shows in none of their members: `directory/file` and the feature.
-pub(crate) const SINGLE_CASES: &[(&str, &str)] = &[(
+pub(crate) const SINGLE_CASES: &[(&str, &str)] = &[
     // Three clients send five inserts each, one client right after the other, and expect them stored in that very order. A
     // connection whose first inserts are being committed is not read meanwhile, so its fifth may be overtaken.
-    "edge-cases/10-handles-interleaved-requests-from-multiple-clients.json",
-    "writes in flight across batches",
-)];
+    (
+        "edge-cases/10-handles-interleaved-requests-from-multiple-clients.json",
+        "writes in flight across batches",
+    ),
+    // They write as somebody whose only role is `user`, which nobody gave a meaning.
+    ("auth/01-authenticates-with-a-valid-token-and-allows-operations.json", UNKNOWN_ROLES),
+    ("auth/13-allows-re-login-after-session-expiration.json", UNKNOWN_ROLES),
+    ("auth/23-auth-state-is-independent-per-connection.json", UNKNOWN_ROLES),
+];
+
+/// Never, unless the decision changes: `DEVIATIONS.md` of the recordings.
+const UNKNOWN_ROLES: &str = "roles without a meaning to grant everything, which they do not on purpose";
 
 /// The feature that `case` (its file as `directory/file`) waits for, if any.
 pub(crate) fn waits_for(name: &str, case: &Value) -> Option<&'static str> {
@@ -65,7 +74,6 @@ pub(crate) fn waits_for(name: &str, case: &Value) -> Option<&'static str> {
         Sign::Server(pointer) => {
             case["server"].pointer(pointer).is_some_and(|value| !matches!(value, Value::Bool(false)))
         }
-        Sign::Request(wanted) => types.contains(&wanted),
         Sign::Requests(prefix) => types.iter().any(|sent| sent.starts_with(prefix)),
     };
     let named = SINGLE_CASES.iter().find(|(file, _)| *file == name).map(|(_, feature)| *feature);
@@ -100,14 +108,14 @@ mod tests {
 
     #[test]
     fn a_case_waits_for_what_its_server_or_its_requests_need() {
-        let tokens = json!({"server": {"rules": false, "auth": {"tokens": {}}}, "setup": [], "steps": []});
-        assert_eq!(waits_for("connection/01-a.json", &tokens), Some("authentication by token table"));
+        let rights = json!({"server": {"auth": {"tokens": {}, "permissions": {}}}, "setup": [], "steps": []});
+        assert_eq!(waits_for("connection/01-a.json", &rights), Some("permission rules in configuration"));
         let rules = json!({"server": {"rules": true}, "setup": [], "steps": []});
         assert_eq!(waits_for("edge-cases/01-a.json", &rules), Some("the rule engine"));
-        let transaction = json!({"server": {"rules": false}, "setup": [], "steps": [
-            {"do": "send", "conn": "c1", "msg": {"id": 1, "type": "store.transaction", "operations": []}},
+        let identity = json!({"server": {"rules": false}, "setup": [], "steps": [
+            {"do": "send", "conn": "c1", "msg": {"id": 1, "type": "identity.whoami"}},
         ]});
-        assert_eq!(waits_for("edge-cases/02-b.json", &transaction), Some("transactions"));
+        assert_eq!(waits_for("edge-cases/02-b.json", &identity), Some("built-in identity"));
         let administration = json!({"server": {}, "setup": [], "steps": [
             {"do": "admin", "requests": [{"request": {"type": "procedures.register"}}]},
         ]});

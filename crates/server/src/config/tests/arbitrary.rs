@@ -18,7 +18,7 @@ fn tree() -> impl Strategy<Value = Value> {
     let mut names: Vec<String> = keys::KEYS
         .iter()
         .flat_map(|key| key.path.split('.'))
-        .chain(["request", "type", "config", "rules", "auth", "expect", "a.b", "", "x"])
+        .chain(["request", "type", "config", "rules", "userId", "expect", "a.b", "", "x"])
         .map(str::to_owned)
         .collect();
     names.sort();
@@ -36,7 +36,7 @@ fn tree() -> impl Strategy<Value = Value> {
 fn plausible() -> impl Strategy<Value = Value> {
     let value = |path: &'static str| match path {
         "port" => (0u64..65_536).prop_map(Value::from).boxed(),
-        "exposeErrorDetails" => any::<bool>().prop_map(Value::from).boxed(),
+        "exposeErrorDetails" | "auth.required" => any::<bool>().prop_map(Value::from).boxed(),
         "backpressure.highWaterMark" => (0.0001f64..1.0).prop_map(Value::from).boxed(),
         "allowedOrigins" => {
             prop::collection::vec("https?://[a-z.]{1,9}(:[0-9]{1,4})?", 0..4).prop_map(Value::from).boxed()
@@ -48,6 +48,15 @@ fn plausible() -> impl Strategy<Value = Value> {
         "seed" => tree()
             .prop_map(|inner| json!([{"type": "store.defineQuery", "name": "q", "config": {"x": inner}}]))
             .boxed(),
+        "auth.tokens" => prop::collection::btree_map(
+            ".{1,9}",
+            (".{1,9}", prop::option::of(any::<i32>()))
+                .prop_map(|(user, time)| json!({"userId": user, "roles": [user], "expiresInMs": time})),
+            1..4,
+        )
+        .prop_map(|table| table.into_iter().collect())
+        .boxed(),
+        "auth.anonymous" => Just(json!("reader")).boxed(),
         "name" | "host" | "storage.dir" => "[a-z]{1,9}".prop_map(Value::from).boxed(),
         "path" => "/[a-z]{0,9}".prop_map(Value::from).boxed(),
         _ => (1u64..1_000_000).prop_map(Value::from).boxed(),

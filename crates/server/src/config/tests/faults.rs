@@ -11,7 +11,7 @@ const IN_A_FILE: &[(&str, &str)] = &[
     (
         r#"{"colour": 1}"#,
         "s.json: unknown key colour; known here: name, host, port, path, maxPayloadBytes, heartbeat, backpressure, \
-         connectionLimits, exposeErrorDetails, allowedOrigins, maxConnectionsPerIp, shutdownGraceMs, storage, log, seed",
+         connectionLimits, exposeErrorDetails, allowedOrigins, maxConnectionsPerIp, shutdownGraceMs, auth, storage, log, seed",
     ),
     (r#"{"max_payload_bytes": 1}"#, "s.json: unknown key max_payload_bytes; did you mean maxPayloadBytes?"),
     (r#"{"hartbeat": {}}"#, "s.json: unknown key hartbeat; did you mean heartbeat?"),
@@ -87,6 +87,25 @@ const IN_A_FILE: &[(&str, &str)] = &[
         "s.json: rules: this version of dunlin has no rule engine yet; remove it or set it to false",
     ),
     (
+        r#"{"auth": true}"#,
+        "s.json: auth: this version of dunlin has no built-in identity yet; remove it or set it to false",
+    ),
+    (
+        r#"{"auth": {"builtIn": true}}"#,
+        "s.json: auth.builtIn: this version of dunlin has no built-in identity yet; remove it or set it to false",
+    ),
+    (
+        r#"{"auth": {"permissions": {"default": "deny"}}}"#,
+        "s.json: auth.permissions: this version of dunlin has no permission rules yet; remove it",
+    ),
+    (r#"{"auth": {"token": {}}}"#, "s.json: unknown key auth.token; did you mean auth.tokens?"),
+    (r#"{"auth": 5}"#, "s.json: auth: expected an object with tokens, required, anonymous, found 5"),
+    (r#"{"auth": {"tokens": {}}}"#, "s.json: auth.tokens: expected 1 to 10000 tokens, found 0 of them"),
+    (
+        r#"{"auth": {"anonymous": "nobody"}}"#,
+        r#"s.json: auth.anonymous: expected "reader", "writer" or "admin", found "nobody""#,
+    ),
+    (
         r#"{"rateLimit": {"maxRequests": 5, "windowMs": 9}}"#,
         "s.json: rateLimit: this version of dunlin has no rate limit yet; remove it",
     ),
@@ -121,6 +140,49 @@ fn every_fault_in_a_file_has_its_text() {
         message("conf", "port = nan"),
         "conf: port: expected a whole number from 0 to 65535, found \"NaN\""
     );
+}
+
+/// Whatever is wrong with a table of tokens, and wherever a token was written by mistake, no message repeats one.
+#[test]
+fn a_token_is_never_printed() {
+    let session = "s.json: auth.tokens[0]: expected a session {\"userId\": …, \"roles\": […]}, found text";
+    let cases = [
+        (
+            r#"{"auth": {"tokens": "hunter2"}}"#,
+            "s.json: auth.tokens: expected an object from token to session, found text",
+        ),
+        (
+            r#"{"auth": {"tokens": ["hunter2"]}}"#,
+            "s.json: auth.tokens: expected an object from token to session, found a list",
+        ),
+        (r#"{"auth": {"tokens": {"hunter2": "ada"}}}"#, session),
+        (r#"{"auth": {"tokens": {"ada": "hunter2"}}}"#, session),
+        (
+            r#"{"auth": {"tokens": {"a": {"userId": "u"}, "hunter2": {"roles": []}}}}"#,
+            "s.json: auth.tokens[1].userId: expected the user's id, as text, found null",
+        ),
+        (
+            r#"{"auth": {"tokens": {"hunter2": {"userId": "u", "role": []}}}}"#,
+            "s.json: unknown key auth.tokens[0].role; did you mean auth.tokens[0].roles?",
+        ),
+        (
+            r#"{"auth": {"tokens": {"hunter2": {"userId": "u", "expiresAt": 1, "expiresInMs": 1}}}}"#,
+            "s.json: auth.tokens[0]: expected only one of expiresAt and expiresInMs, found both",
+        ),
+        (
+            r#"{"auth": {"tokens": {"hunter2": {"userId": "u"}, "hunter2": {"userId": "u"}}}}"#,
+            "s.json:1:58: not valid JSON: a key is given twice",
+        ),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(message("s.json", text), expected, "{text}");
+    }
+    let twice = "[auth.tokens]\nhunter2.userId = 'u'\n[auth.tokens.hunter2]\nuserId = 'v'\n";
+    assert!(!message("s.toml", twice).contains("hunter2"));
+    let loaded = Config::parse("s.json", r#"{"auth": {"tokens": {"hunter2": {"userId": "u"}}}}"#).unwrap();
+    assert!(!format!("{loaded:?} {:?}", loaded.settings()).contains("hunter2"));
+    let env = load(&[("DUNLIN_AUTH_TOKENS", "hunter2")], &[("--auth-tokens", "hunter2")]);
+    assert!(!env.unwrap_err().to_string().contains("hunter2"));
 }
 
 #[test]

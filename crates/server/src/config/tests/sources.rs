@@ -37,7 +37,8 @@ fn every_key_can_be_set_by_variable_and_by_flag() {
         "name" => "n",
         "host" => "::1",
         "path" => "/p",
-        "exposeErrorDetails" => "false",
+        "exposeErrorDetails" | "auth.required" => "false",
+        "auth.anonymous" => "reader",
         "allowedOrigins" => "https://a.example, http://b.example:8080",
         "backpressure.highWaterMark" => "0.5",
         "storage.kind" => "memory",
@@ -48,7 +49,7 @@ fn every_key_can_be_set_by_variable_and_by_flag() {
         _ => "17",
     };
     let default = Config::default();
-    for key in keys::KEYS.iter().filter(|key| key.path != "seed") {
+    for key in keys::KEYS.iter().filter(|key| !key.kind.is_for_files()) {
         let (variable, flag) = (keys::variable(key.path), keys::flag(key.path));
         let by_variable = load(&[(&variable, samples(key.path))], &[]).unwrap();
         let by_flag = load(&[], &[(&flag, samples(key.path))]).unwrap();
@@ -117,6 +118,9 @@ fn recorded_server_objects_load() {
         r#"{"rules": false, "heartbeat": {"intervalMs": 50, "timeoutMs": 25}}"#,
         r#"{"rules": false, "connectionLimits": {"maxSubscriptionsPerConnection": 100, "maxTotalSubscriptions": 2}}"#,
         r#"{"rules": false, "shutdownGraceMs": 10000}"#,
+        r#"{"rules": false, "auth": {"tokens": {"__setup__": {"userId": "__setup__", "roles": ["admin", "__setup__"]},
+            "t": {"userId": "u", "roles": ["user"], "metadata": {"a": 1}, "expiresInMs": -1000}}, "required": false}}"#,
+        r#"{"auth": false}"#,
         r#"{"rules": false, "exposeErrorDetails": false, "name": "test-server"}"#,
         r#"{"rules": false, "maxConnectionsPerIp": 2, "allowedOrigins": ["https://app1.example.com"]}"#,
         r#"{"rules": false, "seed": [{"request": {"type": "store.defineBucket", "name": "users", "config": {"key": "id",

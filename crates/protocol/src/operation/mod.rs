@@ -1,0 +1,260 @@
+//! From a request to a typed operation: every field checked, in the order the specification gives.
+
+mod fields;
+mod resource;
+mod transaction;
+
+use std::borrow::Cow;
+
+use serde_json::{Map, Value};
+
+use crate::request::Request;
+use crate::{Code, Error};
+
+use fields::{
+    any, grouping, key, key_field, object, objects, optional_object, parsed, positive, string, text,
+};
+pub use resource::Resource;
+pub use transaction::Step;
+
+/// A JSON object: a record, changes to one, a filter or a definition.
+pub type Object = Map<String, Value>;
+
+/// An operation with all its fields checked for shape. Whether buckets, queries and records exist, and whether a record
+/// fits its schema, is for the store to say.
+#[derive(Debug, Clone, PartialEq)]
+#[expect(
+    missing_docs,
+    reason = "variants and fields carry the names of the protocol's operations and fields"
+)]
+pub enum Operation<'a> {
+    Read(Read<'a>),
+    Write(Write<'a>),
+    Subscribe { query: Cow<'a, str>, params: Value },
+    Unsubscribe { subscription_id: Cow<'a, str> },
+    ListQueries,
+    StoreStats,
+    ServerStats,
+    ServerConnections,
+    Login { token: Cow<'a, str> },
+    Logout,
+    WhoAmI,
+}
+
+/// Operations that only look at one snapshot.
+#[derive(Debug, Clone, PartialEq)]
+#[expect(missing_docs, reason = "as on `Operation`")]
+pub enum Read<'a> {
+    Get { bucket: Cow<'a, str>, key: KeyField<'a> },
+    All { bucket: Cow<'a, str> },
+    Where { bucket: Cow<'a, str>, filter: Object },
+    FindOne { bucket: Cow<'a, str>, filter: Object },
+    Count { bucket: Cow<'a, str>, filter: Option<Object> },
+    First { bucket: Cow<'a, str>, n: usize },
+    Last { bucket: Cow<'a, str>, n: usize },
+    Paginate { bucket: Cow<'a, str>, limit: usize, after: Option<Value> },
+    Aggregate { function: Aggregate, bucket: Cow<'a, str>, field: Cow<'a, str>, filter: Option<Object> },
+    GroupBy { bucket: Cow<'a, str>, grouping: Grouping, filter: Option<Object> },
+    Buckets,
+    GetBucketSchema { name: Cow<'a, str> },
+}
+
+/// Operations that change the store.
+#[derive(Debug, Clone, PartialEq)]
+#[expect(missing_docs, reason = "as on `Operation`")]
+pub enum Write<'a> {
+    Insert { bucket: Cow<'a, str>, data: Object },
+    InsertMany { bucket: Cow<'a, str>, data: Vec<Object> },
+    Update { bucket: Cow<'a, str>, key: Value, data: Object },
+    UpdateMany { bucket: Cow<'a, str>, filter: Object, data: Object },
+    Upsert { bucket: Cow<'a, str>, data: Object },
+    Delete { bucket: Cow<'a, str>, key: Value },
+    DeleteMany { bucket: Cow<'a, str>, filter: Object },
+    Clear { bucket: Cow<'a, str> },
+    Transaction { operations: Vec<Step<'a>> },
+    DefineBucket { name: Cow<'a, str>, config: Object },
+    DropBucket { name: Cow<'a, str> },
+    UpdateBucket { name: Cow<'a, str>, updates: Object },
+    DefineQuery { name: Cow<'a, str>, config: Object },
+    UndefineQuery { name: Cow<'a, str> },
+}
+
+/// The primary key of a `store.get`. Nearly always text, which is then not copied: this is the hottest path there is.
+#[derive(Debug, Clone, PartialEq)]
+pub enum KeyField<'a> {
+    /// A JSON string.
+    Text(Cow<'a, str>),
+    /// Anything else but `null`.
+    Other(Value),
+}
+
+/// What a `store.groupBy` makes of each group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grouping {
+    /// The fields whose values make a group.
+    pub by: Vec<String>,
+    /// What is worked out for each group.
+    pub function: Aggregate,
+    /// From the numbers of this field; empty for a count.
+    pub field: String,
+}
+
+/// An aggregate function. All but the count are operations of their own, too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "as on `Operation`")]
+pub enum Aggregate {
+    Count,
+    Sum,
+    Avg,
+    Min,
+    Max,
+}
+
+impl KeyField<'_> {
+    /// The key as a value of its own.
+    pub fn into_value(self) -> Value {
+        match self {
+            Self::Text(text) => Value::String(text.into_owned()),
+            Self::Other(value) => value,
+        }
+    }
+}
+
+impl Aggregate {
+    /// The function of this name.
+    ///
+    /// ```
+    /// use dunlin_protocol::Aggregate;
+    /// assert_eq!(Aggregate::named("avg"), Some(Aggregate::Avg));
+    /// assert_eq!(Aggregate::named("median"), None);
+    /// ```
+    pub fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "count" => Self::Count,
+            "sum" => Self::Sum,
+            "avg" => Self::Avg,
+            "min" => Self::Min,
+            "max" => Self::Max,
+            _ => return None,
+        })
+    }
+}
+
+impl<'a> Operation<'a> {
+    /// Parses the operation that `request` names.
+    ///
+    /// # Errors
+    /// `VALIDATION_ERROR` for the first field that is not what it must be, `UNKNOWN_OPERATION` for a name that does not exist.
+    ///
+    /// ```
+    /// use dunlin_protocol::{Message, Operation};
+    /// let Ok(Message::Request(request)) = Message::parse(r#"{"id":1,"type":"store.first","bucket":"b","n":0}"#) else {
+    ///     unreachable!()
+    /// };
+    /// let error = Operation::parse(&request).unwrap_err();
+    /// assert_eq!(error.message, "Missing or invalid \"n\": expected positive integer");
+    /// ```
+    pub fn parse(request: &Request<'a>) -> Result<Self, Error> {
+        let f = &request.fields;
+        let bucket = || text("bucket", f.bucket.as_ref());
+        let name = || text("name", f.name.as_ref());
+        let aggregate = |function| {
+            Ok(Self::Read(Read::Aggregate {
+                function,
+                bucket: bucket()?,
+                field: string("field", f.field)?,
+                filter: optional_object("filter", f.filter)?,
+            }))
+        };
+        Ok(match &*request.kind {
+            "store.get" => Self::Read(Read::Get { bucket: bucket()?, key: key_field(f)? }),
+            "store.insert" => Self::Write(Write::Insert { bucket: bucket()?, data: object("data", f.data)? }),
+            "store.insertMany" => {
+                Self::Write(Write::InsertMany { bucket: bucket()?, data: objects("data", f.data)? })
+            }
+            "store.update" => {
+                Self::Write(Write::Update { bucket: bucket()?, key: key(f)?, data: object("data", f.data)? })
+            }
+            "store.updateMany" => Self::Write(Write::UpdateMany {
+                bucket: bucket()?,
+                filter: object("filter", f.filter)?,
+                data: object("data", f.data)?,
+            }),
+            "store.upsert" => Self::Write(Write::Upsert { bucket: bucket()?, data: object("data", f.data)? }),
+            "store.delete" => Self::Write(Write::Delete { bucket: bucket()?, key: key(f)? }),
+            "store.deleteMany" => {
+                Self::Write(Write::DeleteMany { bucket: bucket()?, filter: object("filter", f.filter)? })
+            }
+            "store.transaction" => {
+                Self::Write(Write::Transaction { operations: transaction::steps(f.operations)? })
+            }
+            "store.clear" => Self::Write(Write::Clear { bucket: bucket()? }),
+            "store.all" => Self::Read(Read::All { bucket: bucket()? }),
+            "store.where" => {
+                Self::Read(Read::Where { bucket: bucket()?, filter: object("filter", f.filter)? })
+            }
+            "store.findOne" => {
+                Self::Read(Read::FindOne { bucket: bucket()?, filter: object("filter", f.filter)? })
+            }
+            "store.count" => {
+                Self::Read(Read::Count { bucket: bucket()?, filter: optional_object("filter", f.filter)? })
+            }
+            "store.first" => Self::Read(Read::First { bucket: bucket()?, n: positive("n", f.n.as_ref())? }),
+            "store.last" => Self::Read(Read::Last { bucket: bucket()?, n: positive("n", f.n.as_ref())? }),
+            "store.paginate" => Self::Read(Read::Paginate {
+                bucket: bucket()?,
+                limit: positive("limit", f.limit.as_ref())?,
+                after: f.after.as_ref().map(any).filter(|after| !after.is_null()),
+            }),
+            "store.sum" => aggregate(Aggregate::Sum)?,
+            "store.avg" => aggregate(Aggregate::Avg)?,
+            "store.min" => aggregate(Aggregate::Min)?,
+            "store.max" => aggregate(Aggregate::Max)?,
+            "store.groupBy" => Self::Read(Read::GroupBy {
+                bucket: bucket()?,
+                grouping: grouping(f)?,
+                filter: optional_object("filter", f.filter)?,
+            }),
+            "store.buckets" => Self::Read(Read::Buckets),
+            "store.stats" => Self::StoreStats,
+            "store.defineBucket" => {
+                Self::Write(Write::DefineBucket { name: name()?, config: object("config", f.config)? })
+            }
+            "store.dropBucket" => Self::Write(Write::DropBucket { name: name()? }),
+            "store.updateBucket" => {
+                Self::Write(Write::UpdateBucket { name: name()?, updates: object("updates", f.updates)? })
+            }
+            "store.getBucketSchema" => Self::Read(Read::GetBucketSchema { name: name()? }),
+            "store.defineQuery" => {
+                Self::Write(Write::DefineQuery { name: name()?, config: object("config", f.config)? })
+            }
+            "store.undefineQuery" => Self::Write(Write::UndefineQuery { name: name()? }),
+            "store.listQueries" => Self::ListQueries,
+            "store.subscribe" => Self::Subscribe {
+                query: text("query", f.query.as_ref())?,
+                params: f.params.map_or(Ok(Value::Null), |raw| parsed("params", raw))?,
+            },
+            "store.unsubscribe" => {
+                Self::Unsubscribe { subscription_id: text("subscriptionId", f.subscription_id.as_ref())? }
+            }
+            "server.stats" => Self::ServerStats,
+            "server.connections" => Self::ServerConnections,
+            "auth.login" => Self::Login { token: text("token", f.token.as_ref())? },
+            "auth.logout" => Self::Logout,
+            "auth.whoami" => Self::WhoAmI,
+            unknown => return Err(unknown_operation(unknown)),
+        })
+    }
+}
+
+/// The answer to a name that no operation has, worded by its prefix.
+fn unknown_operation(kind: &str) -> Error {
+    let message = match kind.split_once('.') {
+        Some((family @ ("store" | "server" | "auth"), _)) => format!("Unknown {family} operation \"{kind}\""),
+        _ => format!("Unknown operation \"{kind}\""),
+    };
+    Error::new(Code::UnknownOperation, message)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,114 @@
+//! What rights an operation needs: which buckets and queries it touches.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+
+use serde_json::Value;
+
+use super::{Operation, Read, Step, Write};
+
+/// What an operation touches: what rights are checked on. Derived from the parsed operation alone, so a stray field in the
+/// request can never stand in for it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Resource<'a> {
+    /// The records or the definition of this bucket.
+    Bucket(Cow<'a, str>),
+    /// This query. Whoever checks it must also check the bucket that the query reads.
+    Query(Cow<'a, str>),
+    /// The server as a whole: names of buckets and queries, statistics, connections.
+    Server,
+    /// Nothing but the connection's own state: its login, its subscriptions.
+    Own,
+}
+
+impl Operation<'_> {
+    /// Everything this operation touches. A query stands for itself; the bucket it reads is added by whoever knows its
+    /// definition.
+    pub fn resources(&self) -> Vec<Resource<'_>> {
+        match self {
+            Self::Write(write) => write.resources(),
+            Self::Read(read) => vec![read.resource()],
+            Self::Subscribe { query, .. } => vec![Resource::query(query)],
+            Self::ListQueries | Self::StoreStats | Self::ServerStats | Self::ServerConnections => {
+                vec![Resource::Server]
+            }
+            Self::Unsubscribe { .. } | Self::Login { .. } | Self::Logout | Self::WhoAmI => {
+                vec![Resource::Own]
+            }
+        }
+    }
+}
+
+impl Read<'_> {
+    /// What this read touches.
+    fn resource(&self) -> Resource<'_> {
+        match self {
+            Self::Get { bucket, .. }
+            | Self::All { bucket }
+            | Self::Where { bucket, .. }
+            | Self::FindOne { bucket, .. }
+            | Self::Count { bucket, .. }
+            | Self::First { bucket, .. }
+            | Self::Last { bucket, .. }
+            | Self::Paginate { bucket, .. }
+            | Self::Aggregate { bucket, .. }
+            | Self::GroupBy { bucket, .. }
+            | Self::GetBucketSchema { name: bucket } => Resource::bucket(bucket),
+            Self::Buckets => Resource::Server,
+        }
+    }
+}
+
+impl Write<'_> {
+    /// Everything this write touches.
+    pub fn resources(&self) -> Vec<Resource<'_>> {
+        match self {
+            Self::Insert { bucket, .. }
+            | Self::InsertMany { bucket, .. }
+            | Self::Update { bucket, .. }
+            | Self::UpdateMany { bucket, .. }
+            | Self::Upsert { bucket, .. }
+            | Self::Delete { bucket, .. }
+            | Self::DeleteMany { bucket, .. }
+            | Self::Clear { bucket }
+            | Self::DefineBucket { name: bucket, .. }
+            | Self::DropBucket { name: bucket }
+            | Self::UpdateBucket { name: bucket, .. } => vec![Resource::bucket(bucket)],
+            Self::DefineQuery { name, config } => {
+                let read = config.get("bucket").and_then(Value::as_str);
+                std::iter::once(Resource::query(name)).chain(read.map(Resource::bucket)).collect()
+            }
+            Self::UndefineQuery { name } => vec![Resource::query(name)],
+            Self::Transaction { operations } => {
+                let mut seen = HashSet::new();
+                let mut resources: Vec<Resource<'_>> = operations.iter().flat_map(Step::resources).collect();
+                resources.retain(|resource| seen.insert(resource.clone()));
+                resources
+            }
+        }
+    }
+}
+
+impl Step<'_> {
+    fn resources(&self) -> Vec<Resource<'_>> {
+        match self {
+            Self::Get { bucket, .. }
+            | Self::Where { bucket, .. }
+            | Self::FindOne { bucket, .. }
+            | Self::Count { bucket, .. }
+            | Self::GroupBy { bucket, .. } => vec![Resource::bucket(bucket)],
+            Self::Write(write) => write.resources(),
+        }
+    }
+}
+
+impl<'a> Resource<'a> {
+    fn bucket(name: &'a str) -> Self {
+        Self::Bucket(Cow::Borrowed(name))
+    }
+
+    fn query(name: &'a str) -> Self {
+        Self::Query(Cow::Borrowed(name))
+    }
+}

@@ -1,0 +1,211 @@
+use super::*;
+use crate::Message;
+
+fn parse(text: &str) -> Result<Operation<'_>, Error> {
+    match Message::parse(text) {
+        Ok(Message::Request(request)) => Operation::parse(&request),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn fields_are_checked_from_left_to_right() {
+    let table = [
+        (r#"{"id":1,"type":"store.update"}"#, "Missing or invalid \"bucket\": expected non-empty string"),
+        (r#"{"id":1,"type":"store.update","bucket":"b"}"#, "Missing \"key\": expected non-null value"),
+        (
+            r#"{"id":1,"type":"store.update","bucket":"b","key":null}"#,
+            "Missing \"key\": expected non-null value",
+        ),
+        (
+            r#"{"id":1,"type":"store.update","bucket":"b","key":0,"data":[]}"#,
+            "Missing or invalid \"data\": expected object",
+        ),
+        (r#"{"id":1,"type":"store.count","bucket":"b","filter":5}"#, "Invalid \"filter\": expected object"),
+        (
+            r#"{"id":1,"type":"store.first","bucket":"b","n":1.5}"#,
+            "Missing or invalid \"n\": expected positive integer",
+        ),
+        (
+            r#"{"id":1,"type":"store.paginate","bucket":"b","limit":"2"}"#,
+            "Missing or invalid \"limit\": expected positive integer",
+        ),
+    ];
+    for (text, message) in table {
+        let error = parse(text).unwrap_err();
+        assert_eq!((error.code, error.message.as_str()), (Code::ValidationError, message), "{text}");
+    }
+}
+
+#[test]
+fn whole_floats_are_integers_and_a_null_cursor_is_the_start() {
+    let operation =
+        parse(r#"{"id":1,"type":"store.paginate","bucket":"b","limit":2.0,"after":null}"#).unwrap();
+    assert_eq!(operation, Operation::Read(Read::Paginate { bucket: "b".into(), limit: 2, after: None }));
+}
+
+#[test]
+fn unknown_names_are_worded_by_their_family() {
+    for (kind, message) in [
+        ("store.nope", "Unknown store operation \"store.nope\""),
+        ("server.nope", "Unknown server operation \"server.nope\""),
+        ("nope", "Unknown operation \"nope\""),
+        ("ping", "Unknown operation \"ping\""),
+    ] {
+        let error = parse(&format!(r#"{{"id":1,"type":"{kind}"}}"#)).unwrap_err();
+        assert_eq!((error.code, error.message.as_str()), (Code::UnknownOperation, message));
+    }
+}
+
+#[test]
+fn what_an_operation_touches_does_not_depend_on_stray_fields() {
+    let text = r#"{"id":1,"type":"store.dropBucket","bucket":"mine","name":"other"}"#;
+    assert_eq!(parse(text).unwrap().resources(), [Resource::Bucket("other".into())]);
+    let text =
+        r#"{"id":1,"type":"store.defineQuery","bucket":"mine","name":"q","config":{"bucket":"secret"}}"#;
+    assert_eq!(
+        parse(text).unwrap().resources(),
+        [Resource::Query("q".into()), Resource::Bucket("secret".into())]
+    );
+}
+
+#[test]
+fn nesting_beyond_the_limit_is_a_clear_error_not_an_overflow() {
+    let deep = format!(r#"{{"a":{}{}}}"#, "[".repeat(100_000), "]".repeat(100_000));
+    let text = format!(r#"{{"id":1,"type":"store.insert","bucket":"b","data":{deep}}}"#);
+    let error = parse(&text).unwrap_err();
+    assert_eq!(error.code, Code::ValidationError);
+    assert!(error.message.contains("nesting"), "{}", error.message);
+}
+
+#[test]
+fn a_transaction_is_checked_whole_and_in_order() {
+    let table = [
+        (r#""x""#, "Missing or invalid \"operations\": expected array"),
+        ("{}", "Missing or invalid \"operations\": expected array"),
+        ("null", "Missing or invalid \"operations\": expected array"),
+        ("[]", "\"operations\" must contain at least one operation"),
+        ("[null]", "operations[0]: expected object"),
+        (r#"[{"op":"count","bucket":"b"},[]]"#, "operations[1]: expected object"),
+        (
+            r#"[{"op":"clear"}]"#,
+            "operations[0]: invalid \"op\" — expected one of: get, insert, update, delete, where, findOne, count, \
+             insertMany, updateMany, deleteMany, upsert, groupBy",
+        ),
+        (r#"[{"op":"get"}]"#, "operations[0]: missing or invalid \"bucket\""),
+        (r#"[{"op":"get","bucket":""}]"#, "operations[0]: missing or invalid \"bucket\""),
+        (r#"[{"op":"get","bucket":"b","key":null}]"#, "operations[0]: \"get\" requires \"key\""),
+        (r#"[{"op":"delete","bucket":"b"}]"#, "operations[0]: \"delete\" requires \"key\""),
+        (r#"[{"op":"update","bucket":"b","data":{}}]"#, "operations[0]: \"update\" requires \"key\""),
+        (r#"[{"op":"update","bucket":"b","key":1}]"#, "operations[0]: \"update\" requires \"data\" object"),
+        (r#"[{"op":"insert","bucket":"b","data":[]}]"#, "operations[0]: \"insert\" requires \"data\" object"),
+        (r#"[{"op":"where","bucket":"b"}]"#, "operations[0]: \"where\" requires \"filter\" object"),
+        (
+            r#"[{"op":"count","bucket":"b","filter":1}]"#,
+            "operations[0]: \"count\" requires \"filter\" object",
+        ),
+        (
+            r#"[{"op":"updateMany","bucket":"b","data":{}}]"#,
+            "operations[0]: \"updateMany\" requires \"filter\" object",
+        ),
+        (
+            r#"[{"op":"insertMany","bucket":"b","data":{}}]"#,
+            "operations[0]: \"insertMany\" requires \"data\" array of objects",
+        ),
+        (
+            r#"[{"op":"insertMany","bucket":"b","data":[{},5]}]"#,
+            "operations[0]: Missing or invalid \"data[1]\": expected object",
+        ),
+        (
+            r#"[{"op":"groupBy","bucket":"b","field":"f","aggregate":{"function":"mean"}}]"#,
+            "operations[0]: Missing or invalid \"aggregate.function\": expected one of: count, sum, avg, min, max",
+        ),
+    ];
+    for (operations, message) in table {
+        let text = format!(r#"{{"id":1,"type":"store.transaction","operations":{operations}}}"#);
+        let error = parse(&text).unwrap_err();
+        assert_eq!((error.code, error.message.as_str()), (Code::ValidationError, message), "{text}");
+    }
+    assert!(parse(r#"{"id":1,"type":"store.transaction"}"#).is_err());
+}
+
+#[test]
+fn a_transaction_becomes_the_operations_it_is_made_of() {
+    let text = r#"{"id":1,"type":"store.transaction","operations":[
+        {"op":"get","bucket":"a","key":"k"},
+        {"op":"count","bucket":"b","filter":null},
+        {"op":"delete","bucket":"a","key":1},
+        {"op":"groupBy","bucket":"c","field":["x","y"],"aggregate":{"function":"max","field":"n"}}
+    ]}"#;
+    let operation = parse(text).unwrap();
+    let buckets: Vec<Resource<'_>> = ["a", "b", "c"].map(|name| Resource::Bucket(name.into())).into();
+    assert_eq!(operation.resources(), buckets, "each once, in order of appearance");
+    let grouping = Grouping { by: vec!["x".into(), "y".into()], function: Aggregate::Max, field: "n".into() };
+    let steps = vec![
+        Step::Get { bucket: "a".into(), key: "k".into() },
+        Step::Count { bucket: "b".into(), filter: None },
+        Step::Write(Write::Delete { bucket: "a".into(), key: 1.into() }),
+        Step::GroupBy { bucket: "c".into(), grouping, filter: None },
+    ];
+    assert_eq!(operation, Operation::Write(Write::Transaction { operations: steps }));
+}
+
+#[test]
+fn a_decoy_bucket_beside_the_operations_is_not_what_a_transaction_touches() {
+    let text = r#"{"id":1,"type":"store.transaction","bucket":"mine","operations":[
+        {"op":"insertMany","bucket":"secret","data":[{}]}]}"#;
+    assert_eq!(parse(text).unwrap().resources(), [Resource::Bucket("secret".into())]);
+}
+
+#[test]
+fn a_transaction_too_large_or_too_deep_is_a_clear_error() {
+    let operations = vec![r#"{"op":"count","bucket":"b"}"#; 10_001].join(",");
+    let error =
+        parse(&format!(r#"{{"id":1,"type":"store.transaction","operations":[{operations}]}}"#)).unwrap_err();
+    assert!(error.message.contains("10001") && error.message.contains("10000"), "{}", error.message);
+    let deep = format!("{}1{}", "[".repeat(100_000), "]".repeat(100_000));
+    for operation in [deep.clone(), format!(r#"{{"op":"insert","bucket":"b","data":{{"a":{deep}}}}}"#)] {
+        let text = format!(r#"{{"id":1,"type":"store.transaction","operations":[{operation}]}}"#);
+        let error = parse(&text).unwrap_err();
+        assert_eq!(error.code, Code::ValidationError);
+        assert!(error.message.starts_with("operations[0]: "), "{}", error.message);
+    }
+}
+
+#[test]
+fn bulk_operations_and_groups_check_their_fields_from_left_to_right() {
+    let table = [
+        (r#""insertMany","bucket":"b","data":{}"#, "Missing or invalid \"data\": expected array of objects"),
+        (r#""insertMany","bucket":"b","data":[1]"#, "Missing or invalid \"data[0]\": expected object"),
+        (r#""updateMany","bucket":"b","data":{}"#, "Missing or invalid \"filter\": expected object"),
+        (r#""updateMany","bucket":"b","filter":{}"#, "Missing or invalid \"data\": expected object"),
+        (r#""deleteMany","bucket":"b""#, "Missing or invalid \"filter\": expected object"),
+        (r#""upsert","bucket":"b","data":null"#, "Missing or invalid \"data\": expected object"),
+        (
+            r#""groupBy","bucket":"b","field":"""#,
+            "Missing or invalid \"field\": expected non-empty string or array of at most 256 strings",
+        ),
+        (
+            r#""groupBy","bucket":"b","field":["a",1]"#,
+            "Missing or invalid \"field\": expected non-empty string or array of at most 256 strings",
+        ),
+        (r#""groupBy","bucket":"b","field":"f""#, "Missing or invalid \"aggregate\": expected object"),
+        (
+            r#""groupBy","bucket":"b","field":"f","aggregate":{"function":"sum"}"#,
+            "Missing or invalid \"aggregate.field\": expected non-empty string",
+        ),
+        (
+            r#""groupBy","bucket":"b","field":"f","aggregate":{"function":"count"},"filter":1"#,
+            "Invalid \"filter\": expected object",
+        ),
+        (r#""sum","bucket":"b","field":["f"]"#, "Missing or invalid \"field\": expected non-empty string"),
+        (r#""sum","bucket":"b","field":"""#, "Missing or invalid \"field\": expected non-empty string"),
+    ];
+    for (rest, message) in table {
+        let text = format!(r#"{{"id":1,"type":"store.{}}}"#, &rest[1..]);
+        let error = parse(&text).unwrap_err();
+        assert_eq!((error.code, error.message.as_str()), (Code::ValidationError, message), "{text}");
+    }
+    let text = r#"{"id":1,"type":"store.sum","bucket":"b","field":"\u0066"}"#;
+    assert!(matches!(parse(text), Ok(Operation::Read(Read::Aggregate { field, .. })) if field == "f"));
+}
