@@ -56,8 +56,13 @@ fn check(specs: &[BucketSpec], ops: &[Op]) -> Result<(), TestCaseError> {
     Ok(())
 }
 
+/// How many histories; more of them with `PROPTEST_CASES`.
+fn cases() -> u32 {
+    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(600)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 600, failure_persistence: Some(Box::new(
+    #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: Some(Box::new(
         proptest::test_runner::FileFailurePersistence::WithSource("seeds"))), ..ProptestConfig::default() })]
 
     #[test]
