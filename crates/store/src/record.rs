@@ -18,7 +18,7 @@ use crate::encode::Layout;
 use crate::members::{each_member, member};
 use crate::packed::{WORD, pack, unpack};
 use crate::schema::{CREATED_AT, Definition, EXPIRES_AT, Member, UPDATED_AT, VERSION};
-use crate::{FieldValue, Number};
+use crate::{FieldValue, MemberPath, Number};
 
 /// A stored record. Immutable and cheap to clone (one reference count).
 ///
@@ -159,11 +159,15 @@ impl Record {
             Member::ExpiresAt => self.expires().as_field(),
             Member::Extra(name) if self.shape().2 => self.extra(name),
             Member::Extra(_) => FieldValue::Absent,
-            Member::Path(path) => {
-                let literal = if self.shape().2 { self.extra(&path.whole) } else { FieldValue::Absent };
-                if literal == FieldValue::Absent { path.follow(self.get(&path.base)) } else { literal }
-            }
+            Member::Path(path) => self.path(path),
         }
+    }
+
+    /// What a dotted name leads to. Kept out of the way of scans that look at fields.
+    #[inline(never)]
+    fn path(&self, path: &MemberPath) -> FieldValue<'_> {
+        let literal = if self.shape().2 { self.extra(&path.whole) } else { FieldValue::Absent };
+        if literal == FieldValue::Absent { path.follow(self.get(&path.base)) } else { literal }
     }
 
     /// The value of the schema field `name` at place `slot`.

@@ -229,3 +229,22 @@ fn a_cursor_belongs_to_its_sort_and_bucket() {
     let page = world.state.bucket("b").unwrap().page(&nothing).unwrap();
     assert!(page.records.is_empty() && page.has_more && page.cursor.is_none());
 }
+
+#[test]
+fn objects_stored_before_their_field_was_defined_keep_their_place() {
+    let mut world = world("[]", "set");
+    for (id, later) in [json!(1), json!({"x": 1}), json!(2), json!(null)].into_iter().enumerate() {
+        world.insert("b", json!({"id": id, "later": later})).unwrap();
+    }
+    world.alter("b", json!({"addFields": {"later": {"type": "number"}}, "addIndexes": ["later"]})).unwrap();
+    let ids = |world: &World, direction| -> Vec<Value> {
+        let request =
+            PageRequest { sort: vec![("later".into(), direction)], limit: 1, ..PageRequest::default() };
+        let page = world.state.bucket("b").unwrap().page(&request).unwrap();
+        page.records.iter().map(|record| record.to_value()["id"].clone()).collect()
+    };
+    assert_eq!(ids(&world, Direction::Ascending), [json!(0)]);
+    assert_eq!(ids(&world, Direction::Descending), [json!(1)]);
+    world.delete("b", json!(1));
+    assert_eq!(ids(&world, Direction::Descending), [json!(2)]);
+}

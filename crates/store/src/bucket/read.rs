@@ -104,4 +104,17 @@ impl<'a> Iterator for Scan<'a> {
     fn next(&mut self) -> Option<&'a Record> {
         self.next_row().map(|(_, record)| record)
     }
+
+    /// As `next` again and again, but a scan of all rows asks only once where they come from.
+    fn fold<B, F: FnMut(B, &'a Record) -> B>(mut self, init: B, mut f: F) -> B {
+        if let Candidates::All(rows) = self.candidates {
+            let records = rows.map(|(_, record)| record);
+            return records.filter(|record| self.matcher.matches(record)).fold(init, f);
+        }
+        let mut folded = init;
+        while let Some((_, record)) = self.next_row() {
+            folded = f(folded, record);
+        }
+        folded
+    }
 }

@@ -1,27 +1,14 @@
 //! Reads a filter: every part is checked, every fault told with its path, nothing skipped.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
+use super::parameters::{Parameters, Used, canonical, parameter};
 use super::{Filter, Node, Relation, Test};
 use crate::limits::{MAX_FAULTS, MAX_FILTER_DEPTH, MAX_FILTER_TESTS};
-use crate::value::{Constant, FieldValue};
+use crate::value::Constant;
 use crate::{Issue, StoreError};
-
-/// What `{{ params.name }}` strings mean while a filter is read.
-pub(crate) enum Parameters<'a> {
-    /// Nothing: they are ordinary strings.
-    Literal,
-    /// Places for values that come later. They are taken to fit wherever a value can stand.
-    Open,
-    /// These values.
-    Given(&'a Map<String, Value>),
-}
-
-/// The parameters a filter has asked for, and the values it got as canonical JSON text.
-pub(crate) type Used = BTreeMap<String, String>;
 
 impl Filter {
     /// Reads a filter: `{field: value | {$op: operand, …}, $or: […], $and: […], $not: {…}}`.
@@ -361,49 +348,4 @@ fn operators_of(condition: &Value) -> Option<&Map<String, Value>> {
 
 fn join(path: &str, name: &str) -> String {
     if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
-}
-
-/// One text for all ways to write the same plain value (`1`, `1.0`).
-fn canonical(value: &Value) -> String {
-    match value {
-        Value::Array(elements) => {
-            let elements: Vec<String> = elements.iter().map(canonical).collect();
-            format!("[{}]", elements.join(","))
-        }
-        plain => FieldValue::of_value(plain).to_json().unwrap_or_default().into_owned(),
-    }
-}
-
-/// The name in a string that is exactly `{{ params.<name> }}`.
-fn parameter(text: &str) -> Option<&str> {
-    let name = text.strip_prefix("{{")?.strip_suffix("}}")?.trim().strip_prefix("params.")?;
-    let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    (!name.is_empty() && name.chars().all(word)).then_some(name)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::parameter;
-
-    #[test]
-    fn what_is_a_parameter() {
-        for text in ["{{params.a_1}}", "{{ params.a_1 }}", "{{\t\nparams.a_1  }}"] {
-            assert_eq!(parameter(text), Some("a_1"), "{text}");
-        }
-        let literal = [
-            "{{ params.a }} ",
-            " {{params.a}}",
-            "{{params.a.b}}",
-            "{{params.a-b}}",
-            "{{params .a}}",
-            "{{ a }}",
-            "{{params.}}",
-            "{{}}",
-            "{{",
-            "params.a",
-        ];
-        for text in literal {
-            assert_eq!(parameter(text), None, "{text}");
-        }
-    }
 }

@@ -22,6 +22,7 @@ pub(crate) enum Candidates<'b> {
 
 impl<'b> Candidates<'b> {
     /// The next row that is there.
+    #[inline]
     pub(crate) fn next(&mut self, bucket: &'b Bucket) -> Option<(RowId, &'b Record)> {
         let row = match self {
             Self::All(rows) => return rows.next().map(|(row, record)| (RowId(row), record)),
