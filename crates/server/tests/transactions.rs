@@ -248,7 +248,7 @@ async fn w15_what_ends_well_is_accepted_whatever_lies_between() {
     assert_eq!(all.as_array().unwrap().len(), 1);
     assert_eq!((&all[0]["id"], &all[0]["mail"], &all[0]["_version"]), (&json!("c"), &json!("w"), &json!(2)));
     let error = refused(&mut client, json!([insert("d", "v"), insert("e", "v")])).await;
-    assert_eq!((&error["code"], &error["details"]["index"]), (&json!("ALREADY_EXISTS"), &json!(0)));
+    assert_eq!((&error["code"], &error["details"]["index"]), (&json!("ALREADY_EXISTS"), &json!(1)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
