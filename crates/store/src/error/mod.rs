@@ -1,12 +1,15 @@
 //! Why the store refused: typed, with a stable code and a sentence that says what to do.
 
-use std::fmt;
+mod display;
+mod state;
 
 use dunlin_protocol::Code;
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::limits::MAX_FAULTS;
+
+pub use state::{ApplyError, RestoreError};
 
 /// One thing wrong with a record, a definition, a filter or a query.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -342,114 +345,6 @@ impl StoreError {
     }
 }
 
-impl fmt::Display for StoreError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::BucketNotDefined { bucket } => write!(f, "Bucket \"{bucket}\" is not defined"),
-            Self::BucketMissing { bucket } => write!(f, "Bucket \"{bucket}\" does not exist"),
-            Self::BucketExists { bucket } => write!(f, "Bucket \"{bucket}\" already exists"),
-            Self::QueryNotDefined { query } => write!(f, "Query \"{query}\" is not defined"),
-            Self::QueryExists { query } => write!(f, "Query \"{query}\" is already defined"),
-            Self::Validation { bucket, issues } => {
-                write!(f, "Validation failed for bucket \"{bucket}\": {}", Listed(issues))
-            }
-            Self::InvalidDefinition { bucket, issues } => {
-                write!(f, "Invalid definition of bucket \"{bucket}\": {}", Listed(issues))
-            }
-            Self::InvalidFilter { issues } => write!(f, "Invalid filter: {}", Listed(issues)),
-            Self::InvalidQuery { query, issues } => {
-                write!(f, "Invalid definition of query \"{query}\": {}", Listed(issues))
-            }
-            Self::InvalidParams { query, issues } => {
-                write!(f, "Invalid parameters for query \"{query}\": {}", Listed(issues))
-            }
-            Self::KeyExists { bucket, key } => write!(
-                f,
-                "Record with key \"{}\" already exists in bucket \"{bucket}\"; update it, or choose another key",
-                Text(key)
-            ),
-            Self::NotUnique { bucket, field, value } => write!(
-                f,
-                "Unique constraint violation in bucket \"{bucket}\": field \"{field}\" already has value \"{}\"",
-                Text(value)
-            ),
-            Self::NotUniqueTogether { bucket, fields, values } => write!(
-                f,
-                "Unique constraint violation in bucket \"{bucket}\": fields {} already have values {}",
-                Value::from(fields.clone()),
-                Value::from(values.clone())
-            ),
-            Self::ReferenceMissing { bucket, field, target, key } => write!(
-                f,
-                "Foreign key violation in bucket \"{bucket}\": field \"{field}\" references bucket \"{target}\" with \
-                 key \"{}\", but no such record exists",
-                Text(key)
-            ),
-            Self::Referenced(referenced) => {
-                let Referenced { bucket, key, by, by_key, field } = &**referenced;
-                write!(
-                    f,
-                    "Cannot delete from bucket \"{bucket}\" (key \"{}\"): referenced by bucket \"{by}\" (key \"{}\") via \
-                     field \"{field}\"; delete that record or clear its field first",
-                    Text(key),
-                    Text(by_key)
-                )
-            }
-            Self::BucketReferenced { bucket, by, field } => write!(
-                f,
-                "Cannot drop bucket \"{bucket}\": records of bucket \"{by}\" refer to it via field \"{field}\"; delete \
-                 them or clear that field first"
-            ),
-            Self::Conflict { bucket, key } => write!(
-                f,
-                "Transaction conflict in bucket \"{bucket}\" for key \"{0}\": Record with key \"{0}\" already exists",
-                Text(key)
-            ),
-            Self::BucketFull { bucket, max_size } => write!(
-                f,
-                "Bucket \"{bucket}\" holds at most {max_size} records, and there are none left that this write may \
-                 remove; write fewer at once"
-            ),
-            Self::Contradiction { reason } => {
-                write!(f, "The store contradicts itself: {reason}; please report this")
-            }
-            Self::NotInTransaction => f.write_str(
-                "A transaction holds reads and writes of records only; send this operation by itself",
-            ),
-            Self::Import { bucket, record, error } => {
-                write!(
-                    f,
-                    "Record {record} for bucket \"{bucket}\" was refused, and nothing was imported: {error}"
-                )
-            }
-            Self::InvalidMigrations { reason } => f.write_str(reason),
-            Self::MigrationPanicked => f.write_str("its code panicked; the log has the details"),
-            Self::Operation { index, error } => write!(f, "operations[{index}]: {error}"),
-            Self::Migration { version, error } => write!(f, "Migration {version} was rolled back: {error}"),
-            Self::RecordNotFound { bucket, key } => {
-                write!(f, "Record with key \"{}\" not found in bucket \"{bucket}\"", Text(key))
-            }
-            Self::UnknownCursor { bucket } => write!(
-                f,
-                "Invalid \"after\": bucket \"{bucket}\" has no record with this key (any more); restart from the \
-                 beginning, without \"after\""
-            ),
-            Self::InvalidCursor { bucket, reason } => write!(
-                f,
-                "Invalid \"cursor\" for bucket \"{bucket}\": {reason}; restart from the beginning, without \"cursor\""
-            ),
-            Self::LimitReached { what, limit } => {
-                write!(f, "Too many {what}: at most {limit} are possible; remove one first, or use fewer")
-            }
-            Self::CounterExhausted { bucket } => write!(
-                f,
-                "The autoincrement counter of bucket \"{bucket}\" has reached its largest number; give the value \
-                 yourself"
-            ),
-        }
-    }
-}
-
 impl std::error::Error for StoreError {}
 
 impl From<StoreError> for dunlin_protocol::Error {
@@ -460,113 +355,4 @@ impl From<StoreError> for dunlin_protocol::Error {
             None => wire,
         }
     }
-}
-
-/// `<field>: <message>; <field>: <message>…`
-struct Listed<'a>(&'a [Issue]);
-
-impl fmt::Display for Listed<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, issue) in self.0.iter().take(MAX_FAULTS).enumerate() {
-            let separator = if i == 0 { "" } else { "; " };
-            write!(f, "{separator}{}: {}", issue.field, issue.message)?;
-        }
-        Ok(())
-    }
-}
-
-/// A JSON value inside a sentence: a string without its quotes, everything else as JSON.
-struct Text<'a>(&'a Value);
-
-impl fmt::Display for Text<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Value::String(text) => f.write_str(text),
-            other => write!(f, "{other}"),
-        }
-    }
-}
-
-/// Why a commit could not be applied: it does not follow from this state. The snapshot it was applied to may be
-/// half changed and must be thrown away; the writer works on its own clone for that reason.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ApplyError {
-    /// The commit is not the next one.
-    #[error("commit {found} cannot be applied at position {position}: the next one is {}", .position + 1)]
-    Position {
-        /// Where the snapshot stands.
-        position: u64,
-        /// The commit's own number.
-        found: u64,
-    },
-    /// The commit names a bucket that is not there.
-    #[error("commit {position} names bucket {bucket}, which is not defined")]
-    UnknownBucket {
-        /// Number of the commit.
-        position: u64,
-        /// The bucket's id.
-        bucket: u32,
-    },
-    /// The commit names a row that is not there.
-    #[error("commit {position} removes row {row} of bucket {bucket}, which is not there")]
-    UnknownRow {
-        /// Number of the commit.
-        position: u64,
-        /// The bucket's id.
-        bucket: u32,
-        /// The row's number.
-        row: u64,
-    },
-    /// The commit contradicts the state in another way: a name or key that is taken, a record without a key, a
-    /// definition that cannot be read.
-    #[error("commit {position} contradicts the state: {reason}")]
-    Contradiction {
-        /// Number of the commit.
-        position: u64,
-        /// What contradicts what.
-        reason: String,
-    },
-}
-
-/// Why a stored state could not be restored. It names what is damaged; nothing was guessed or left out.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum RestoreError {
-    /// A bucket's definition cannot be restored.
-    #[error("bucket \"{name}\" (id {bucket}) cannot be restored: {reason}")]
-    Bucket {
-        /// The bucket's id.
-        bucket: u32,
-        /// Its name.
-        name: String,
-        /// What is wrong.
-        reason: String,
-    },
-    /// A row or counter belongs to a bucket that was not defined before it.
-    #[error("stored data belong to bucket {bucket}, which is not defined")]
-    UnknownBucket {
-        /// The bucket's id.
-        bucket: u32,
-    },
-    /// A stored row cannot be restored.
-    #[error("row {row} of bucket \"{name}\" (id {bucket}) cannot be restored: {reason}")]
-    Row {
-        /// The bucket's id.
-        bucket: u32,
-        /// Its name.
-        name: String,
-        /// The row's number.
-        row: u64,
-        /// What is wrong.
-        reason: String,
-    },
-    /// A query cannot be restored.
-    #[error("query \"{name}\" cannot be restored: {reason}")]
-    Query {
-        /// Its name.
-        name: String,
-        /// What is wrong.
-        reason: String,
-    },
 }
