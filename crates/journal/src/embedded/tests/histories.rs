@@ -197,3 +197,38 @@ proptest! {
         check(&tempfile::tempdir().unwrap(), &batches)?;
     }
 }
+
+#[test]
+fn of_a_bucket_that_is_not_persistent_only_the_definition_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = open(&dir).unwrap();
+    let mut writer = Writer::new(journal.recover().unwrap());
+    let config = json!({"key": "id", "schema": {"id": {"type": "string"},
+        "no": {"type": "number", "generated": "autoincrement"}}, "persistent": false});
+    let volatile = Intent::DefineBucket { name: "volatile".into(), config: object(config) };
+    let update = Intent::UpdateBucket {
+        name: "volatile".into(),
+        updates: object(json!({"addFields": {"extra": {"type": "string"}}})),
+    };
+    writer.write(&journal, [volatile, define("kept")]).unwrap();
+    writer.write(&journal, [insert("volatile", "x", 1), insert("kept", "x", 1), update]).unwrap();
+    let delete = Intent::Delete { bucket: "volatile".into(), key: json!("x") };
+    writer.write(&journal, [delete, insert("volatile", "y", 1), insert("volatile", "z", 1)]).unwrap();
+    writer.write(&journal, [Intent::Clear { bucket: "volatile".into() }, insert("volatile", "u", 1)]).unwrap();
+    assert_eq!(journal.rows_on_disk(), 1, "nothing of it is written");
+    drop(journal);
+
+    let journal = open(&dir).unwrap();
+    let recovered = journal.recover().unwrap();
+    assert_eq!((recovered.position(), recovered.bucket("kept").unwrap().len()), (writer.state.position(), 1));
+    let volatile = recovered.bucket("volatile").unwrap();
+    assert_eq!((volatile.len(), volatile.config()), (0, writer.state.bucket("volatile").unwrap().config()));
+    // It goes on from nothing, and can be dropped like any other.
+    let mut writer = Writer::new(recovered);
+    writer.write(&journal, [insert("volatile", "x", 1)]).unwrap();
+    let first = writer.state.bucket("volatile").unwrap().get(&json!("x")).unwrap().to_value();
+    assert_eq!(first["no"], json!(1));
+    writer.write(&journal, [Intent::DropBucket { name: "volatile".into() }]).unwrap();
+    drop(journal);
+    assert!(open(&dir).unwrap().recover().unwrap().bucket("volatile").is_err());
+}
