@@ -25,6 +25,7 @@ pub mod limits;
 mod listener;
 mod live_actor;
 mod metrics;
+mod migrate;
 mod ops;
 mod published;
 mod registry;

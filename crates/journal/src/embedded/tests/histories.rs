@@ -214,7 +214,9 @@ fn of_a_bucket_that_is_not_persistent_only_the_definition_is_kept() {
     writer.write(&journal, [insert("volatile", "x", 1), insert("kept", "x", 1), update]).unwrap();
     let delete = Intent::Delete { bucket: "volatile".into(), key: json!("x") };
     writer.write(&journal, [delete, insert("volatile", "y", 1), insert("volatile", "z", 1)]).unwrap();
-    writer.write(&journal, [Intent::Clear { bucket: "volatile".into() }, insert("volatile", "u", 1)]).unwrap();
+    writer
+        .write(&journal, [Intent::Clear { bucket: "volatile".into() }, insert("volatile", "u", 1)])
+        .unwrap();
     assert_eq!(journal.rows_on_disk(), 1, "nothing of it is written");
     drop(journal);
 
