@@ -29,3 +29,8 @@ pub use dunlin_journal as journal;
 pub use dunlin_protocol as protocol;
 pub use dunlin_server::*;
 pub use dunlin_store as store;
+
+/// The examples of the guide compile and hold.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/store.md")]
+struct StoreGuide;
