@@ -20,7 +20,7 @@ pub(super) fn banner(config: &Config, server: &Server, address: SocketAddr) -> S
         ("Monitoring", format!("http://{address}/health  /ready  /metrics")),
         ("Data", data),
         ("Durability", storage.durability.to_owned()),
-        ("Login", "off: every client may do everything".to_owned()),
+        ("Login", login(config)),
         ("Rules", "off: not in this version".to_owned()),
         ("Origins", origins(config)),
         ("Per address", per_address(config)),
@@ -31,7 +31,7 @@ pub(super) fn banner(config: &Config, server: &Server, address: SocketAddr) -> S
         // Writing to a String cannot fail; here and below.
         let _ = writeln!(text, "  {name:<14} {fact}");
     }
-    if !address.ip().is_loopback() {
+    if !address.ip().is_loopback() && config.auth.tokens.is_none() {
         let _ = writeln!(
             text,
             "  {bold}Note{plain}           {} is reachable from other machines, and there is no login",
@@ -42,6 +42,15 @@ pub(super) fn banner(config: &Config, server: &Server, address: SocketAddr) -> S
         let _ = writeln!(text, "  {bold}Note{plain}           data is gone when the program ends");
     }
     text
+}
+
+fn login(config: &Config) -> String {
+    let Some(tokens) = &config.auth.tokens else { return "off: every client may do everything".to_owned() };
+    let known = format!("by one of {} tokens", tokens.len());
+    if config.auth.required.unwrap_or(true) {
+        return format!("{known}, required");
+    }
+    format!("{known}, or none as {}", config.auth.anonymous.map_or("writer", |role| role.as_str()))
 }
 
 fn origins(config: &Config) -> String {
