@@ -6,6 +6,7 @@ mod common;
 
 use std::cmp::Ordering;
 
+use common::naive::{equal, matches, number, number_order, sort_order};
 use common::{World, image, object, restored};
 use dunlin_store::{Filter, Record, Snapshot};
 use proptest::prelude::*;
@@ -98,41 +99,6 @@ fn config(indexes: &Value) -> Value {
         },
         "indexes": indexes,
     })
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "whole and in range")]
-fn number(value: &Value) -> Option<(Option<i128>, f64)> {
-    let number = value.as_number()?;
-    let float = number.as_f64()?;
-    let int = number.as_i64().map(i128::from).or(number.as_u64().map(i128::from));
-    let whole = (float.fract() == 0.0 && float.abs() < 1e30).then_some(float as i128);
-    Some((int.or(whole), float))
-}
-
-fn number_order(a: &Value, b: &Value) -> Option<Ordering> {
-    match (number(a)?, number(b)?) {
-        ((Some(a), _), (Some(b), _)) => Some(a.cmp(&b)),
-        // One of them has a fraction or is huge; doubles beyond 2^53 are whole, so rounding the other is harmless.
-        ((_, a), (_, b)) => a.partial_cmp(&b),
-    }
-}
-
-/// Equality of scalars by type and value; objects and arrays equal nothing.
-fn equal(a: Option<&Value>, b: &Value) -> bool {
-    match (a, b) {
-        (Some(Value::Number(_)), Value::Number(_)) => {
-            a.is_some_and(|a| number_order(a, b) == Some(Ordering::Equal))
-        }
-        (Some(Value::Object(_) | Value::Array(_)) | None, _) => false,
-        (Some(a), b) => a == b,
-    }
-}
-
-fn order(a: &Value, b: &Value) -> Option<Ordering> {
-    match (a, b) {
-        (Value::String(a), Value::String(b)) => Some(a.encode_utf16().cmp(b.encode_utf16())),
-        _ => number_order(a, b),
-    }
 }
 
 fn is_key(value: Option<&Value>) -> bool {
@@ -315,68 +281,6 @@ fn filter() -> impl Strategy<Value = Value> {
                 base
             })
     })
-}
-
-fn matches(record: &Value, filter: &Value) -> bool {
-    object(filter.clone()).iter().all(|(name, condition)| match name.as_str() {
-        "$or" => condition.as_array().unwrap().iter().any(|filter| matches(record, filter)),
-        "$and" => condition.as_array().unwrap().iter().all(|filter| matches(record, filter)),
-        name => holds(record.get(name), condition),
-    })
-}
-
-fn holds(value: Option<&Value>, condition: &Value) -> bool {
-    let operators =
-        condition.as_object().filter(|set| !set.is_empty() && set.keys().all(|k| k.starts_with('$')));
-    let Some(operators) = operators else { return equal(value, condition) };
-    operators.iter().all(|(operator, operand)| {
-        let related = |test: fn(Ordering) -> bool| value.and_then(|v| order(v, operand)).is_some_and(test);
-        let text = |test: &dyn Fn(&str, &str) -> bool| {
-            value.and_then(Value::as_str).is_some_and(|text| test(text, operand.as_str().unwrap()))
-        };
-        match operator.as_str() {
-            "$eq" => equal(value, operand),
-            "$neq" => !equal(value, operand),
-            "$gt" => related(Ordering::is_gt),
-            "$gte" => related(Ordering::is_ge),
-            "$lt" => related(Ordering::is_lt),
-            "$lte" => related(Ordering::is_le),
-            "$in" => operand.as_array().unwrap().iter().any(|element| equal(value, element)),
-            "$nin" => !operand.as_array().unwrap().iter().any(|element| equal(value, element)),
-            "$contains" => text(&|text, part| text.to_lowercase().contains(&part.to_lowercase())),
-            "$startsWith" => text(&|text, part| text.starts_with(part)),
-            "$endsWith" => text(&|text, part| text.ends_with(part)),
-            "$exists" => value.is_some_and(|v| !v.is_null()) == operand.as_bool().unwrap(),
-            "$between" => {
-                let bound = |i: usize| value.and_then(|v| order(v, &operand[i]));
-                bound(0).is_some_and(Ordering::is_ge) && bound(1).is_some_and(Ordering::is_le)
-            }
-            other => panic!("{other}"),
-        }
-    })
-}
-
-/// The order of the query's sort: nullish last both ways, types in a fixed order.
-fn sort_order(a: Option<&Value>, b: Option<&Value>, descending: bool) -> Ordering {
-    let nullish = |v: Option<&Value>| v.is_none_or(Value::is_null);
-    let rank = |v: &Value| match v {
-        Value::Bool(_) => 0,
-        Value::Number(_) => 1,
-        Value::String(_) => 2,
-        _ => 3,
-    };
-    match (a, b) {
-        _ if nullish(a) || nullish(b) => nullish(a).cmp(&nullish(b)),
-        (Some(a), Some(b)) => {
-            let typed = match (a, b) {
-                (Value::Bool(a), Value::Bool(b)) => Some(a.cmp(b)),
-                _ => order(a, b),
-            };
-            let order = typed.unwrap_or_else(|| rank(a).cmp(&rank(b)));
-            if descending { order.reverse() } else { order }
-        }
-        _ => Ordering::Equal,
-    }
 }
 
 proptest! {

@@ -216,16 +216,7 @@ fn keep_references(draft: &Draft<'_>, bucket: &Bucket, old: &Definition) -> Resu
             continue;
         }
         let target = draft.state().bucket(&reference.bucket)?;
-        let missing =
-            |value: &FieldValue<'_>| Key::of_field(value).and_then(|key| target.find(key)).is_none();
-        if let Some(value) = referring.find(missing) {
-            return Err(StoreError::ReferenceMissing {
-                bucket: (&**bucket.name()).into(),
-                field: field.name().into(),
-                target: (&*reference.bucket).into(),
-                key: value.to_value(),
-            });
-        }
+        referring.try_for_each(|value| check::is_there(bucket, field, reference, target, &value))?;
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::draft::{Draft, Touched};
 use crate::schema::IndexSpec;
-use crate::{Bucket, Key, Record, Referenced, StoreError};
+use crate::{Bucket, Field, FieldValue, Key, Record, Reference, Referenced, StoreError};
 
 /// Unique values and references, as far as the write can have changed them. A fault is told with the last operation that
 /// changed its row, if the write is a transaction.
@@ -66,16 +66,28 @@ fn references(
             continue;
         }
         let target = draft.state().bucket(&reference.bucket)?;
-        if Key::of_field(&value).and_then(|key| target.find(key)).is_none() {
-            return Err(StoreError::ReferenceMissing {
-                bucket: (&**bucket.name()).into(),
-                field: field.name().into(),
-                target: (&*reference.bucket).into(),
-                key: value.to_value(),
-            });
-        }
+        is_there(bucket, field, reference, target, &value)?;
     }
     Ok(())
+}
+
+/// What a field holds must be the key of a record of the bucket that it refers to.
+pub(super) fn is_there(
+    bucket: &Bucket,
+    field: &Field,
+    reference: &Reference,
+    target: &Bucket,
+    value: &FieldValue<'_>,
+) -> Result<(), StoreError> {
+    if Key::of_field(value).and_then(|key| target.find(key)).is_some() {
+        return Ok(());
+    }
+    Err(StoreError::ReferenceMissing {
+        bucket: (&**bucket.name()).into(),
+        field: field.name().into(),
+        target: (&*reference.bucket).into(),
+        key: value.to_value(),
+    })
 }
 
 /// Everything that a record refers to must be there.

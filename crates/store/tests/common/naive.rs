@@ -191,20 +191,41 @@ fn holds(value: Option<&Value>, condition: &Value) -> bool {
     })
 }
 
+/// A number as an integer, if it is one, and as a double.
+#[expect(clippy::cast_possible_truncation, reason = "whole and in range")]
+pub fn number(value: &Value) -> Option<(Option<i128>, f64)> {
+    let number = value.as_number()?;
+    let float = number.as_f64()?;
+    let int = number.as_i64().map(i128::from).or(number.as_u64().map(i128::from));
+    let whole = (float.fract() == 0.0 && float.abs() < 1e30).then_some(float as i128);
+    Some((int.or(whole), float))
+}
+
+/// The order of numbers, exact also between integers beyond 2^53 and doubles.
+pub fn number_order(a: &Value, b: &Value) -> Option<Ordering> {
+    match (number(a)?, number(b)?) {
+        ((Some(a), _), (Some(b), _)) => Some(a.cmp(&b)),
+        // One of them has a fraction or is huge; doubles beyond 2^53 are whole, so rounding the other is harmless.
+        ((_, a), (_, b)) => a.partial_cmp(&b),
+    }
+}
+
 /// Equality of scalars by type and value; objects and arrays equal nothing.
 pub fn equal(a: Option<&Value>, b: &Value) -> bool {
     match (a, b) {
-        (Some(Value::Number(a)), Value::Number(b)) => a.as_f64() == b.as_f64(),
+        (Some(Value::Number(_)), Value::Number(_)) => {
+            a.is_some_and(|a| number_order(a, b) == Some(Ordering::Equal))
+        }
         (Some(Value::Object(_) | Value::Array(_)) | None, _) => false,
         (Some(a), b) => a == b,
     }
 }
 
-/// How two numbers or two strings stand to each other. The numbers here are small.
+/// How two numbers or two strings stand to each other.
 pub fn order(a: &Value, b: &Value) -> Option<Ordering> {
     match (a, b) {
         (Value::String(a), Value::String(b)) => Some(a.encode_utf16().cmp(b.encode_utf16())),
-        _ => a.as_f64()?.partial_cmp(&b.as_f64()?),
+        _ => number_order(a, b),
     }
 }
 
