@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test support")]
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
+pub mod hostile;
+
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
