@@ -9,6 +9,7 @@
     reason = "a benchmark: what must not happen ends it"
 )]
 
+use std::cell::RefCell;
 use std::hint::black_box;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group, criterion_main};
@@ -17,6 +18,10 @@ use serde_json::{Map, Value, json};
 
 /// Records in the bucket.
 const SIZES: [usize; 2] = [10_000, 1_000_000];
+
+/// Turns that are made ready together: just before they are timed, so that they are in the cache, as a request that came in is.
+const BATCH: usize = 64;
+const AT_HAND: BatchSize = BatchSize::NumIterations(BATCH as u64);
 
 /// Records that share one value of the indexed field.
 const SHARED: usize = 10;
@@ -106,62 +111,62 @@ fn scattered(step: usize, records: usize) -> usize {
     step.wrapping_mul(7_919) % records
 }
 
+/// What is timed, and what is done before it, untimed, to keep the bucket as large as it is.
+struct Turn {
+    before: Vec<Intent>,
+    timed: Intent,
+}
+
+impl From<Intent> for Turn {
+    fn from(timed: Intent) -> Self {
+        Self { before: Vec::new(), timed }
+    }
+}
+
 fn store(criterion: &mut Criterion) {
     for records in SIZES {
+        let writer = RefCell::new(Writer::with(records));
+        reads(criterion, &writer.borrow().state, records);
         let mut step = 0;
-        let mut writer = Writer::with(records);
-        reads(criterion, &writer.state, records);
-        let mut next = records;
-        let mut measure = |name: &str, mut write: Box<dyn FnMut(usize) -> Vec<Intent>>| {
+        let mut measure = |name: &str, turn: &dyn Fn(usize) -> Turn| {
             criterion.bench_function(&format!("{name}/{records}"), |bencher| {
                 bencher.iter_batched(
                     || {
                         step += 1;
-                        write(step)
+                        let Turn { before, timed } = turn(step);
+                        for intent in before {
+                            writer.borrow_mut().write(intent);
+                        }
+                        timed
                     },
-                    |intents| intents.into_iter().for_each(|intent| writer.write(intent)),
-                    BatchSize::SmallInput,
+                    |intent| writer.borrow_mut().write(intent),
+                    AT_HAND,
                 );
             });
         };
-        measure(
-            "update",
-            Box::new(move |step| vec![update(scattered(step, records), json!({"age": step % 90}))]),
-        );
-        measure(
-            "update of the indexed field",
-            Box::new(move |step| {
-                vec![update(scattered(step, records), json!({"city": city(step, records)}))]
-            }),
-        );
-        measure(
-            "insert and delete",
-            Box::new(move |_| {
-                next += 1;
-                vec![insert(next, records), delete(next)]
-            }),
-        );
-        measure(
-            "transaction of insert, update, delete",
-            Box::new(move |step| {
-                let new = 2 * records + step;
-                let operations = [
-                    insert(new, records),
-                    update(scattered(step, records), json!({"age": step % 90})),
-                    delete(new),
-                ];
-                vec![Intent::Transaction { operations: operations.map(Step::Write).into() }]
-            }),
-        );
-        measure(
-            "transaction of 3 updates",
-            Box::new(move |step| {
-                let one = |i: usize| {
-                    Step::Write(update(scattered(3 * step + i, records), json!({"age": step % 90})))
-                };
-                vec![Intent::Transaction { operations: vec![one(0), one(1), one(2)] }]
-            }),
-        );
+        measure("update", &|step| update(scattered(step, records), json!({"age": step % 90})).into());
+        measure("update of the indexed field", &|step| {
+            update(scattered(step, records), json!({"city": city(step, records)})).into()
+        });
+        // Each turn removes what one was inserted a batch ago.
+        measure("insert", &|step| Turn {
+            before: vec![delete(records + step.saturating_sub(BATCH))],
+            timed: insert(records + step, records),
+        });
+        measure("transaction of insert, update, delete", &|step| {
+            let new = 2 * records + step;
+            let operations = [
+                insert(new, records),
+                update(scattered(step, records), json!({"age": step % 90})),
+                delete(new),
+            ];
+            Intent::Transaction { operations: operations.map(Step::Write).into() }.into()
+        });
+        measure("transaction of 3 updates", &|step| {
+            let one =
+                |i: usize| Step::Write(update(scattered(3 * step + i, records), json!({"age": step % 90})));
+            Intent::Transaction { operations: vec![one(0), one(1), one(2)] }.into()
+        });
     }
     refused(criterion);
 }
@@ -169,8 +174,6 @@ fn store(criterion: &mut Criterion) {
 fn reads(criterion: &mut Criterion, state: &Snapshot, records: usize) {
     let bucket = state.bucket("users").expect("sound input");
     let mut step = 0;
-    // Keys and filters are made just before their turn, so that they are in the cache, as a request that came in is.
-    let at_hand = BatchSize::NumIterations(64);
     criterion.bench_with_input(BenchmarkId::new("get", records), bucket, |bencher, bucket| {
         bencher.iter_batched(
             || {
@@ -178,7 +181,7 @@ fn reads(criterion: &mut Criterion, state: &Snapshot, records: usize) {
                 key(scattered(step, records))
             },
             |key| bucket.get(&key).map(|record| record.json().len()),
-            at_hand,
+            AT_HAND,
         );
     });
     criterion.bench_with_input(
@@ -194,7 +197,7 @@ fn reads(criterion: &mut Criterion, state: &Snapshot, records: usize) {
                     let filter = Filter::parse(&filter).expect("sound input");
                     bucket.scan(&filter).map(|record| record.json().len()).sum::<usize>()
                 },
-                at_hand,
+                AT_HAND,
             );
         },
     );

@@ -1,5 +1,5 @@
 //! The weak points of the reference server that this one shall not have: `spec/protocol.md`, by number. W5 and W18 are in
-//! `hostile.rs` too, W12 is in `order.rs`, W10 and W11 are in `auth.rs` and `live.rs`.
+//! `hostile_upgrades.rs` and `slow_clients.rs` too, W12 is in `order.rs`, W10 and W11 are in `auth.rs` and `live.rs`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod common;
