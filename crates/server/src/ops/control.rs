@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use dunlin_protocol::{Code, Error, Operation, frame};
 use serde_json::{Value, json};
 
-use super::login;
+use super::{explain, login};
 use crate::connection::{ConnectionState, SubscriptionId, ask_live};
 use crate::limits;
 use crate::live_actor::{LiveMessage, Watch};
@@ -17,6 +17,7 @@ pub(crate) async fn run(state: &mut ConnectionState, operation: Operation<'_>) -
     match operation {
         Operation::Subscribe { query, params } => subscribe(state, &query, &params).await,
         Operation::Unsubscribe { subscription_id } => unsubscribe(state, &subscription_id),
+        Operation::Explain(what) => explain::run(&state.shared, what).await,
         Operation::ListQueries => list_queries(&state.shared).await,
         Operation::StoreStats => store_stats(&state.shared).await.map(|stats| frame::json(&stats)),
         Operation::ServerStats => server_stats(&state.shared).await.map(|stats| frame::json(&stats)),

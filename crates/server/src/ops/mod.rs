@@ -1,13 +1,14 @@
 //! What each operation does, by family, and the gate they all pass.
 
 pub(crate) mod control;
+mod explain;
 mod login;
 pub(crate) mod read;
 pub(crate) mod write;
 
 use std::borrow::Cow;
 
-use dunlin_protocol::{Code, Error, Operation, Request, Resource, Write};
+use dunlin_protocol::{Code, Error, Explained, Operation, Request, Resource, Write};
 
 use crate::auth::Access;
 use crate::connection::ConnectionState;
@@ -84,10 +85,13 @@ pub(crate) fn authorise(state: &ConnectionState, kind: &str, operation: &Operati
         return Ok(());
     }
     let mut resources = operation.resources();
-    if let Operation::Subscribe { query, .. } = operation {
+    if let Operation::Subscribe { query, .. } | Operation::Explain(Explained::Query { query, .. }) = operation
+    {
         // Rights on a query are rights on what it reads.
-        if let Ok(definition) = state.shared.published.load().query(query) {
-            resources.push(Resource::Bucket(Cow::Owned(definition.bucket().to_string())));
+        let snapshot = state.shared.published.load();
+        if let Ok(definition) = snapshot.query(query) {
+            let buckets = definition.buckets(&snapshot).into_iter();
+            resources.extend(buckets.map(|bucket| Resource::Bucket(Cow::Owned(bucket.to_string()))));
         }
     }
     decide(state, auth, kind, &resources)

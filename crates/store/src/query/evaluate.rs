@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::include::RowWriter;
-use super::{BoundQuery, Fold};
+use super::{BoundQuery, Fold, Query, Shape};
 use crate::aggregate::Totals;
 use crate::encode::write_string;
 use crate::plan::{Order, window};
@@ -47,18 +47,29 @@ impl BoundQuery {
 
     /// The buckets whose records the result is made of: its own, and those that `include` looks into.
     pub fn buckets(&self, snapshot: &Snapshot) -> Vec<Arc<str>> {
-        let mut names = vec![self.0.bucket.clone()];
-        if let Ok(bucket) = snapshot.bucket(self.bucket()) {
-            for include in &self.0.shape.includes {
-                if let Some((_, target)) = include.resolve(bucket)
-                    && !names.contains(target)
-                {
-                    names.push(target.clone());
-                }
+        buckets(snapshot, &self.0.bucket, &self.0.shape)
+    }
+}
+
+impl Query {
+    /// The buckets that it reads, as [`BoundQuery::buckets`] of any parameters.
+    pub fn buckets(&self, snapshot: &Snapshot) -> Vec<Arc<str>> {
+        buckets(snapshot, &self.bucket, &self.shape)
+    }
+}
+
+fn buckets(snapshot: &Snapshot, own: &Arc<str>, shape: &Shape) -> Vec<Arc<str>> {
+    let mut names = vec![own.clone()];
+    if let Ok(bucket) = snapshot.bucket(own) {
+        for include in &shape.includes {
+            if let Some((_, target)) = include.resolve(bucket)
+                && !names.contains(target)
+            {
+                names.push(target.clone());
             }
         }
-        names
     }
+    names
 }
 
 impl Bucket {

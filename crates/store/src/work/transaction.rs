@@ -38,7 +38,7 @@ fn step(draft: &mut Draft<'_>, step: Step, ctx: &mut Context<'_>) -> Result<Outc
         }
         Step::FindOne { bucket, filter } => {
             let (bucket, filter) = (state.bucket(&bucket)?, Filter::parse(&filter)?);
-            Outcome::Found(bucket.scan(&filter).next().cloned())
+            Outcome::Found(bucket.find_one(&filter).cloned())
         }
         Step::Count { bucket, filter } => {
             let (bucket, filter) = (state.bucket(&bucket)?, Filter::parse(&filter)?);
