@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 async fn filled(count: usize) -> (Server, Client) {
     let server = memory().bind().await.unwrap();
     define_items(&server).await;
-    let record = |n: usize| json!({"id": format!("i{n}"), "n": n, "tag": if n % 3 == 0 { "t" } else { "u" }});
+    let record =
+        |n: usize| json!({"id": format!("i{n}"), "n": n, "tag": if n.is_multiple_of(3) { "t" } else { "u" }});
     server.store().insert_many("items", (0..count).map(record)).await.unwrap();
     let client = Client::connect(address(&server)).await;
     (server, client)

@@ -76,6 +76,17 @@ impl Bucket {
     /// An aggregate for each group of the matching records that have the same values in the fields `by`: JSON text,
     /// `[{"key":{…},"value":…}]` in order of first appearance. See [`Aggregate`].
     pub fn group_by(&self, by: &[String], function: Aggregate, field: &str, filter: &Filter) -> String {
+        self.groups(by, function, field, filter).0
+    }
+
+    /// The same, and how many groups there are.
+    pub(crate) fn groups(
+        &self,
+        by: &[String],
+        function: Aggregate,
+        field: &str,
+        filter: &Filter,
+    ) -> (String, usize) {
         groups(self, self.scan(filter), function, field, by)
     }
 }
@@ -118,7 +129,7 @@ fn groups<'a>(
     function: Aggregate,
     field: &str,
     by: &[String],
-) -> String {
+) -> (String, usize) {
     let member = bucket.definition().member(field);
     let by: Vec<(&str, Member)> =
         by.iter().map(|name| (name.as_str(), bucket.definition().member(name))).collect();
@@ -134,7 +145,7 @@ fn groups<'a>(
             totals.add(&record.get(&member));
         }
     }
-    let mut json = String::from("[");
+    let (mut json, count) = (String::from("["), groups.len());
     for (first, totals) in groups {
         let separator = if json.len() > 1 { "," } else { "" };
         json.extend([separator, "{\"key\":"]);
@@ -144,7 +155,7 @@ fn groups<'a>(
         json.extend([",\"value\":", &value.to_string(), "}"]);
     }
     json.push(']');
-    json
+    (json, count)
 }
 
 /// One text for each group: the values as JSON, numbers canonical. JSON texts cannot run into one another.
