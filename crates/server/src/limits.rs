@@ -31,6 +31,10 @@ pub const EXPIRY_RETRY_US: u64 = 100;
 /// clock, which may be set while it sleeps.
 pub const EXPIRY_LOOK_AGAIN_MS: u64 = 60_000;
 
+/// Changed rows of one bucket that are told to the live queries one by one; behind more of them the whole bucket counts as
+/// changed. Enough for the writes of one evaluation's time; a query that looks records up by key is spared the others'.
+pub const CHANGED_ROWS: usize = 256;
+
 /// Commits kept for a receiver of [`Events`](crate::Events) that falls behind. Older ones it only learns the number of.
 pub const EVENT_COMMITS: usize = 1024;
 

@@ -16,6 +16,7 @@ use crate::expiry::Expiry;
 use crate::feed::ChangeFeed;
 use crate::limits;
 use crate::metrics::{Metrics, count};
+use crate::programmatic::Programmatic;
 use crate::published::Published;
 use crate::time::unix_ms;
 
@@ -42,6 +43,14 @@ pub enum WriteError {
     NotAnObject {
         /// Which argument.
         what: &'static str,
+    },
+    /// A query that is part of the program was to be undefined.
+    #[error(
+        "Query \"{query}\" is part of the server's program and cannot be undefined; take it out of the program instead"
+    )]
+    PartOfProgram {
+        /// Its name.
+        query: String,
     },
     /// The server stopped or restarted its store while the write was under way.
     #[error(
@@ -78,6 +87,8 @@ pub(crate) struct StoreArguments {
     pub(crate) events: Arc<EventBus>,
     /// Rules of the embedder that every record is held to.
     pub(crate) validators: Arc<Validators>,
+    /// Names that are taken by queries of the program.
+    pub(crate) programmatic: Arc<Programmatic>,
     pub(crate) metrics: Arc<Metrics>,
     /// After a failure: the published state may lack what was appended and not published yet.
     pub(crate) recover: bool,
@@ -317,6 +328,16 @@ impl StoreState {
         commits: &mut Vec<Commit>,
         intent: Intent,
     ) -> Written {
+        let programmatic = &self.shared.programmatic;
+        match &intent {
+            Intent::DefineQuery { name, .. } if programmatic.contains(name) => {
+                return Err(StoreError::QueryExists { query: name.as_str().into() }.into());
+            }
+            Intent::UndefineQuery { name } if programmatic.contains(name) => {
+                return Err(WriteError::PartOfProgram { query: name.clone() });
+            }
+            _ => {}
+        }
         let now = self.now();
         let mut context = Context::new(now, &mut self.ids).with_validators(&self.shared.validators);
         let executed = next.execute(intent, &mut context)?;

@@ -13,6 +13,13 @@ pub(crate) async fn run(shared: &Shared, what: Explained<'_>) -> Result<String, 
     let snapshot = shared.published.snapshot();
     let (bucket, filter, named) = match what {
         Explained::Bucket { bucket, filter } => (bucket.into_owned(), parsed(filter.as_ref())?, false),
+        Explained::Query { query, .. } if shared.programmatic.contains(&query) => {
+            let message = format!(
+                "Query \"{query}\" is code; only declarative queries can be explained. Explain the filters that it uses \
+                 with \"bucket\""
+            );
+            return Err(Error::new(Code::ValidationError, message));
+        }
         Explained::Query { query, params } => {
             let bound = snapshot.query(&query)?.bind(&params)?;
             (bound.bucket().to_owned(), bound.filter().clone(), true)

@@ -7,6 +7,7 @@ pub(crate) mod read;
 pub(crate) mod write;
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use dunlin_protocol::{Code, Error, Explained, Operation, Request, Resource, Write};
 
@@ -84,6 +85,12 @@ pub(crate) fn authorise(state: &ConnectionState, kind: &str, operation: &Operati
     if needs_no_session(kind) {
         return Ok(());
     }
+    if let Operation::Subscribe { query, .. } = operation
+        && state.shared.programmatic.contains(query)
+    {
+        // What it reads is known when it has run: `authorise_programmatic`.
+        return Ok(());
+    }
     let mut resources = operation.resources();
     if let Operation::Subscribe { query, .. } | Operation::Explain(Explained::Query { query, .. }) = operation
     {
@@ -95,6 +102,19 @@ pub(crate) fn authorise(state: &ConnectionState, kind: &str, operation: &Operati
         }
     }
     decide(state, auth, kind, &resources)
+}
+
+/// Decides whether this connection may see what a query of the program has read. For all others that is decided before.
+fn authorise_programmatic(state: &ConnectionState, query: &str, buckets: &[Arc<str>]) -> Result<(), Error> {
+    match &state.shared.auth {
+        Some(auth) if state.shared.programmatic.contains(query) => {
+            let buckets = buckets.iter().map(|name| Resource::Bucket(Cow::Borrowed(name)));
+            let resources: Vec<_> =
+                std::iter::once(Resource::Query(Cow::Borrowed(query))).chain(buckets).collect();
+            decide(state, auth, "store.subscribe", &resources)
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Asks the permission callback about everything the operation touches.
