@@ -5,7 +5,7 @@
 //! - `listener`, `http`, `handshake`: TCP and HTTP until the upgrade;
 //! - `connection`: a driver task owns the socket, an actor owns the session, an outbox joins them;
 //! - `ops`: what each operation does, and the gate they all pass ([`auth`](Authenticator));
-//! - `store_actor`: the only writer; `published`: the newest durable state, which reads use without asking anybody;
+//! - `store_actor`: the only writer, `workbench`: where it prepares what it writes; `published`: the newest durable state, which reads use without asking anybody;
 //! - `feed`, `live_actor`, `live_source`: from commits to pushes; `programmatic`: queries that are part of the program; `events`: from commits to listeners in this process;
 //! - `expiry`: when records are due to be removed; `typed`: buckets as collections of a Rust type;
 //! - `supervisor`: restarts what must not be missing. `docs/actors.md` says who owns what and what a panic costs;
@@ -39,6 +39,7 @@ mod supervisor;
 mod time;
 mod token_table;
 mod typed;
+mod workbench;
 
 /// The client of the integration tests, for the tests that need this crate's inside.
 #[cfg(test)]

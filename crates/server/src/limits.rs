@@ -86,6 +86,10 @@ pub const AUTHENTICATE_WAIT: Duration = Duration::from_secs(10);
 /// does not hold up the connections that share its worker thread.
 pub const INLINE_ROWS: usize = 4096;
 
+/// Records that a group of writes may look at or change on the spot: about a millisecond. A group that may do more moves to
+/// a blocking thread, for the same reason; so do definitions and migrations.
+pub const INLINE_WRITES: usize = 256;
+
 /// How often metrics are tidied up (histograms folded), so that they stay small when nobody scrapes.
 pub const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 

@@ -70,3 +70,22 @@ fn what_returns_no_records_costs_nothing_of_the_bound() {
     operations.push(Step::Get { bucket: "b".into(), key: json!("nobody") });
     world.run(Intent::Transaction { operations }).unwrap();
 }
+
+#[test]
+fn a_removal_tells_how_many_records_it_may_take_along() {
+    let mut world = world();
+    let refer = |to: &str, on_delete: &str| {
+        let of = json!({"type": "number", "ref": to, "onDelete": on_delete});
+        json!({"key": "id", "schema": {"id": {"type": "number"}, "of": of}})
+    };
+    for (name, to, on_delete) in
+        [("child", "b", "cascade"), ("pet", "child", "set_null"), ("guest", "b", "restrict")]
+    {
+        world.define(name, refer(to, on_delete)).unwrap();
+        for id in 0..3 {
+            world.insert(name, json!({"id": id, "of": id})).unwrap();
+        }
+    }
+    let dependents = ["b", "child", "pet", "nowhere"].map(|name| world.state.dependents(name));
+    assert_eq!(dependents, [6, 3, 0, 0], "those that only forbid the removal are not changed by it");
+}
