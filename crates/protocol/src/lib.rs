@@ -23,7 +23,9 @@ mod topic;
 pub use close::Close;
 pub use error::{Code, Error};
 pub use id::Id;
-pub use operation::{Aggregate, Grouping, KeyField, Object, Operation, Read, Resource, Step, Write};
+pub use operation::{
+    Aggregate, Explained, Grouping, KeyField, Object, Operation, PageFields, Read, Resource, Step, Write,
+};
 pub use request::{Fields, Message, Request, Scalar};
 pub use tier::Tier;
 pub use topic::TopicPattern;

@@ -151,8 +151,10 @@ fields! {
         n = "n",
         /// Page size.
         limit = "limit",
-        /// Cursor of the page before.
+        /// Key of the last record of the page before.
         after = "after",
+        /// Cursor of the page before.
+        cursor = "cursor",
         /// Name of the bucket or query to administer.
         name = "name",
         /// Name of a query.
@@ -172,6 +174,8 @@ fields! {
         data = "data",
         /// A filter object.
         filter = "filter",
+        /// An order of records.
+        sort = "sort",
         /// A definition.
         config = "config",
         /// Changes to a bucket's definition.

@@ -8,14 +8,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Instant;
 
 use dunlin_journal::{FjallJournal, Journal, JournalError, MemoryJournal, Options};
-use dunlin_store::Validators;
+use dunlin_store::{ClosureQuery, ReadContext, StoreError, Validators};
 use ractor::{Actor, ActorRef};
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::auth::{Authentication, Authenticator, Login, Permissions, RoleTiers, Session};
-use crate::config::{Config, ConfigError, Durability, Role, SeedRequest, StorageKind};
+use crate::config::{Config, Durability, Role, SeedRequest, StorageKind};
 use crate::crew::Crew;
 use crate::events::EventBus;
 use crate::feed::ChangeFeed;
@@ -23,71 +23,17 @@ use crate::http::{self, Http};
 use crate::listener;
 use crate::live_actor::LiveArguments;
 use crate::metrics::Metrics;
+use crate::programmatic::Programmatic;
 use crate::published::Published;
 use crate::registry::Registry;
 use crate::server::{Inner, Server};
 use crate::shared::{Auth, Shared};
+use crate::start_error::StartError;
 use crate::store_actor::{StoreArguments, WriteError};
 use crate::store_handle::StoreHandle;
 use crate::supervisor::{Supervisor, SupervisorArguments};
 use crate::token_table::TokenTable;
 use crate::{Access, limits};
-
-/// Why a server did not start.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StartError {
-    /// The configuration cannot be.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// The data could not be opened.
-    #[error(transparent)]
-    Journal(#[from] JournalError),
-    /// The address could not be listened on.
-    #[error("cannot listen on {address}: {source}; stop what uses it, or choose another host or port")]
-    Listen {
-        /// `host:port`.
-        address: String,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// A definition in `seed` was refused.
-    #[error("seed[{index}] was refused: {source}")]
-    Seed {
-        /// Which one, counted from 0.
-        index: usize,
-        /// Why.
-        source: Box<WriteError>,
-    },
-    /// Logins are configured in two places.
-    #[error(
-        "both the configuration (auth.tokens) and the program (an authenticator) say who may log in; keep one of them"
-    )]
-    TwoAuthenticators,
-    /// The configuration says who must log in, and nobody can.
-    #[error(
-        "auth.required and auth.anonymous mean nothing where nobody can log in; add auth.tokens, give an authenticator, or \
-         remove them"
-    )]
-    NoAuthenticator,
-    /// An actor or a thread could not be started.
-    #[error("the server's actors could not be started: {0}")]
-    Actors(String),
-}
-
-impl StartError {
-    /// The stable code for programs.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::Config(_) => "CONFIG",
-            Self::Journal(error) => error.code(),
-            Self::Listen { .. } => "LISTEN",
-            Self::Seed { .. } => "SEED",
-            Self::TwoAuthenticators | Self::NoAuthenticator => "AUTHENTICATOR",
-            Self::Actors(_) => "ACTORS",
-        }
-    }
-}
 
 /// Builds a [`Server`]. Whatever is not said has the default of [`Config`].
 #[derive(Default)]
@@ -98,6 +44,7 @@ pub struct ServerBuilder {
     authenticator: Option<Box<dyn Authenticator>>,
     permissions: Option<Box<dyn Permissions>>,
     validators: Validators,
+    queries: Vec<ClosureQuery>,
 }
 
 impl ServerBuilder {
@@ -179,6 +126,35 @@ impl ServerBuilder {
         self
     }
 
+    /// Adds a query that is code. Clients watch it by its name like any other; it runs again when a commit touches what it
+    /// has read. It must depend on nothing but what it reads and the parameters that the client gives (`null` if none), and
+    /// check these itself. Whoever watches it needs rights on its name and on every bucket that it reads.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use dunlin_server::Server;
+    /// use dunlin_store::Filter;
+    /// use serde_json::json;
+    ///
+    /// let server = Server::builder().memory().port(0).query("profile", |ctx, params| {
+    ///     let user = ctx.bucket("users")?.get(&params["id"]).map(|user| user.to_value());
+    ///     let orders = ctx.bucket("orders")?.count(&Filter::default());
+    ///     Ok(json!({"user": user, "orders": orders}))
+    /// });
+    /// # let server = server.bind().await?;
+    /// # server.stop(std::time::Duration::ZERO).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn query<F>(mut self, name: &str, run: F) -> Self
+    where
+        F: Fn(&ReadContext<'_>, &Value) -> Result<Value, StoreError> + Send + Sync + 'static,
+    {
+        self.queries.push(ClosureQuery::new(name, run));
+        self
+    }
+
     /// Opens the data, starts the actors and listens.
     pub async fn bind(self) -> Result<Server, StartError> {
         self.config.check()?;
@@ -202,9 +178,10 @@ impl ServerBuilder {
     }
 
     async fn start(self, local: Option<SocketAddr>) -> Result<Server, StartError> {
-        let Self { config, journal, authenticator, permissions, validators } = self;
+        let Self { config, journal, authenticator, permissions, validators, queries } = self;
         let auth = auth(&config, authenticator, permissions)?.map(Arc::new);
         let (journal, recovered) = open(&config, journal).await?;
+        let programmatic = Arc::new(Programmatic::new(queries, &recovered, &config.seed)?);
         let metrics = Arc::new(Metrics::new());
         let published = Arc::new(Published::new(recovered));
         let feed = Arc::new(ChangeFeed::default());
@@ -219,6 +196,7 @@ impl ServerBuilder {
                 feed: Arc::clone(&feed),
                 events: Arc::clone(&events),
                 validators: Arc::new(validators),
+                programmatic: Arc::clone(&programmatic),
                 metrics: Arc::clone(&metrics),
                 recover: false,
             },
@@ -248,6 +226,7 @@ impl ServerBuilder {
                     events,
                     store,
                     registry,
+                    programmatic,
                     metrics,
                     crew: Arc::new(Crew::default()),
                     last_subscription: AtomicU64::new(0),

@@ -1,16 +1,17 @@
 //! What changed since the `LiveActor` last looked: the bounded road from the `StoreActor` to it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwapOption;
-use dunlin_store::{BucketId, Change, Commit};
+use dunlin_store::{BucketId, Change, ChangedRows, Commit, RowId};
 use ractor::ActorRef;
 
+use crate::limits;
 use crate::live_actor::LiveMessage;
 
 /// Gathers changes until they are taken. However far the `LiveActor` falls behind, it holds no more than the ids of the
-/// buckets and the names of the queries that exist; what it then evaluates is the newest state.
+/// buckets, [`limits::CHANGED_ROWS`] rows of each, and the names of the queries; what it then evaluates is the newest state.
 #[derive(Default)]
 pub(crate) struct ChangeFeed {
     changes: Mutex<Changes>,
@@ -22,8 +23,10 @@ pub(crate) struct ChangeFeed {
 pub(crate) struct Changes {
     /// Everything may have changed.
     pub(crate) everything: bool,
-    /// Buckets with changed, cleared or dropped records or definitions.
-    pub(crate) buckets: BTreeSet<BucketId>,
+    /// Buckets with changed, cleared or dropped records or definitions, and which rows that are.
+    pub(crate) buckets: BTreeMap<BucketId, ChangedRows>,
+    /// Some bucket was defined.
+    pub(crate) defined: bool,
     /// Queries that were removed (and perhaps defined anew), with the position at which that happened last.
     pub(crate) undefined: BTreeMap<Arc<str>, u64>,
     /// A wake-up is on its way.
@@ -81,18 +84,28 @@ impl ChangeFeed {
 impl Changes {
     fn note(&mut self, position: u64, change: &Change) {
         match change {
-            Change::DefineBucket { bucket, .. }
-            | Change::UpdateBucket { bucket, .. }
-            | Change::DropBucket { bucket }
-            | Change::Put { bucket, .. }
-            | Change::Remove { bucket, .. }
-            | Change::Clear { bucket } => {
-                self.buckets.insert(*bucket);
+            Change::Put { bucket, row, .. } | Change::Remove { bucket, row, .. } => {
+                self.row(*bucket, *row);
             }
+            Change::UpdateBucket { bucket, .. }
+            | Change::DropBucket { bucket }
+            | Change::Clear { bucket } => {
+                self.buckets.insert(*bucket, ChangedRows::Any);
+            }
+            Change::DefineBucket { .. } => self.defined = true,
             Change::UndefineQuery { name } => {
                 self.undefined.insert(Arc::clone(name), position);
             }
             _ => {}
+        }
+    }
+
+    fn row(&mut self, bucket: BucketId, row: RowId) {
+        let changed = self.buckets.entry(bucket).or_insert_with(|| ChangedRows::These(Vec::new()));
+        match changed {
+            ChangedRows::These(rows) if rows.len() >= limits::CHANGED_ROWS => *changed = ChangedRows::Any,
+            ChangedRows::These(rows) => rows.push(row),
+            ChangedRows::Any => {}
         }
     }
 }

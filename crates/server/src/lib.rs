@@ -5,8 +5,8 @@
 //! - `listener`, `http`, `handshake`: TCP and HTTP until the upgrade;
 //! - `connection`: a driver task owns the socket, an actor owns the session, an outbox joins them;
 //! - `ops`: what each operation does, and the gate they all pass ([`auth`](Authenticator));
-//! - `store_actor`: the only writer; `published`: the newest durable state, which reads use without asking anybody;
-//! - `feed`, `live_actor`: from commits to pushes; `events`: from commits to listeners in this process;
+//! - `store_actor`: the only writer, `workbench`: where it prepares what it writes; `published`: the newest durable state, which reads use without asking anybody;
+//! - `feed`, `live_actor`, `live_source`: from commits to pushes; `programmatic`: queries that are part of the program; `events`: from commits to listeners in this process;
 //! - `expiry`: when records are due to be removed; `typed`: buckets as collections of a Rust type;
 //! - `supervisor`: restarts what must not be missing. `docs/actors.md` says who owns what and what a panic costs;
 //! - [`config`], [`limits`]: everything that can be chosen, and everything that is bounded.
@@ -24,19 +24,23 @@ mod http;
 pub mod limits;
 mod listener;
 mod live_actor;
+mod live_source;
 mod metrics;
 mod migrate;
 mod ops;
+mod programmatic;
 mod published;
 mod registry;
 mod server;
 mod shared;
+mod start_error;
 mod store_actor;
 mod store_handle;
 mod supervisor;
 mod time;
 mod token_table;
 mod typed;
+mod workbench;
 
 /// The client of the integration tests, for the tests that need this crate's inside.
 #[cfg(test)]
@@ -49,11 +53,12 @@ extern crate self as dunlin_server;
 pub use auth::{
     Access, Authentication, Authenticator, AuthenticatorFault, Login, Permissions, RoleTiers, Session,
 };
-pub use builder::{ServerBuilder, StartError};
+pub use builder::ServerBuilder;
 pub use config::Config;
 pub use events::{Event, EventKind, Events, Lagged, Removal};
 pub use registry::{ConnectionInfo, ConnectionTotals};
 pub use server::{ServeError, Server};
+pub use start_error::StartError;
 pub use store_actor::WriteError;
 pub use store_handle::StoreHandle;
 pub use typed::{DecodeError, Stored, TypedBucket, TypedError};

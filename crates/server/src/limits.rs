@@ -31,6 +31,10 @@ pub const EXPIRY_RETRY_US: u64 = 100;
 /// clock, which may be set while it sleeps.
 pub const EXPIRY_LOOK_AGAIN_MS: u64 = 60_000;
 
+/// Changed rows of one bucket that are told to the live queries one by one; behind more of them the whole bucket counts as
+/// changed. Enough for the writes of one evaluation's time; a query that looks records up by key is spared the others'.
+pub const CHANGED_ROWS: usize = 256;
+
 /// Commits kept for a receiver of [`Events`](crate::Events) that falls behind. Older ones it only learns the number of.
 pub const EVENT_COMMITS: usize = 1024;
 
@@ -81,6 +85,10 @@ pub const AUTHENTICATE_WAIT: Duration = Duration::from_secs(10);
 /// Rows that a read may visit on the spot. A read that may visit more moves to a blocking thread, so that a large scan
 /// does not hold up the connections that share its worker thread.
 pub const INLINE_ROWS: usize = 4096;
+
+/// Records that a group of writes may look at or change on the spot: about a millisecond. A group that may do more moves to
+/// a blocking thread, for the same reason; so do definitions and migrations.
+pub const INLINE_WRITES: usize = 256;
 
 /// How often metrics are tidied up (histograms folded), so that they stay small when nobody scrapes.
 pub const METRICS_UPKEEP: Duration = Duration::from_secs(5);

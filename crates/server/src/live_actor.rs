@@ -1,27 +1,23 @@
 //! Owns every live query: one view per distinct query and parameters, evaluated once and encoded once per change.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use dunlin_protocol::{Code, Error, frame};
-use dunlin_store::{BoundQuery, BucketId, Snapshot};
+use dunlin_store::{Bucket, BucketId, Reads, Snapshot};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::oneshot;
 
 use crate::connection::{ConnectionMessage, SubscriptionId};
 use crate::feed::ChangeFeed;
-use crate::limits;
+use crate::live_source::{Encoded, Evaluated, Source, SourceKey};
 use crate::metrics::{Metrics, count};
 use crate::published::Published;
 use crate::registry::Entry;
 
-/// JSON text of a view's result; `None` is an undefined one (the minimum of nothing).
-pub(crate) type Encoded = Option<Arc<str>>;
-
 pub(crate) enum LiveMessage {
     /// Watch a query. With a `reply`, the result goes there; without (after a restart), it is pushed.
-    Watch { watch: Watch, reply: Option<oneshot::Sender<Result<Encoded, Error>>> },
+    Watch { watch: Watch, reply: Option<oneshot::Sender<Joined>> },
     /// These subscriptions have ended by the will of their connection.
     Unwatch(Vec<SubscriptionId>),
     /// The change feed has something.
@@ -38,12 +34,20 @@ pub(crate) enum LiveMessage {
 pub(crate) struct Watch {
     /// The query's name.
     pub(crate) query: Arc<str>,
-    /// Its definition when it was bound.
-    pub(crate) definition: Arc<str>,
-    pub(crate) bound: BoundQuery,
+    /// Its definition when it was bound; none of a query that is part of the program.
+    pub(crate) definition: Option<Arc<str>>,
+    pub(crate) source: Source,
     pub(crate) id: SubscriptionId,
     /// The connection it belongs to.
     pub(crate) watcher: Arc<Entry>,
+}
+
+/// What came of that wish.
+pub(crate) struct Joined {
+    /// The result now; after an error nothing is watched.
+    pub(crate) result: Result<Encoded, Error>,
+    /// The buckets that the query has read for it, or asked for.
+    pub(crate) buckets: Vec<Arc<str>>,
 }
 
 pub(crate) struct LiveActor;
@@ -61,17 +65,22 @@ type ViewId = u64;
 pub(crate) struct LiveState {
     shared: LiveArguments,
     views: BTreeMap<ViewId, View>,
-    by_query: HashMap<BoundQuery, ViewId>,
+    by_source: HashMap<SourceKey, ViewId>,
     /// Which views read which bucket: a commit looks at these only.
     by_bucket: HashMap<BucketId, BTreeSet<ViewId>>,
+    /// The views that have asked for a bucket that is not defined: a definition looks at these.
+    missing_a_bucket: BTreeSet<ViewId>,
     by_subscription: HashMap<SubscriptionId, ViewId>,
     last_view: ViewId,
 }
 
 /// One distinct live query with all who watch it.
 struct View {
-    bound: BoundQuery,
-    bucket: BucketId,
+    source: Source,
+    /// The bucket whose end is the view's end.
+    bucket: Option<BucketId>,
+    /// What the last evaluation has read.
+    reads: Reads,
     result: Encoded,
     /// Position of the state that `result` was worked out from.
     position: u64,
@@ -82,8 +91,9 @@ struct View {
 struct Watcher {
     /// By this name of the query.
     query: Arc<str>,
-    /// The query was defined at this position. One that is undefined later ends the subscription.
-    since: u64,
+    /// The query was defined at this position. One that is undefined later ends the subscription; one that is part of the
+    /// program never is.
+    since: Option<u64>,
     entry: Arc<Entry>,
 }
 
@@ -100,8 +110,9 @@ impl Actor for LiveActor {
         Ok(LiveState {
             shared,
             views: BTreeMap::new(),
-            by_query: HashMap::new(),
+            by_source: HashMap::new(),
             by_bucket: HashMap::new(),
+            missing_a_bucket: BTreeSet::new(),
             by_subscription: HashMap::new(),
             last_view: 0,
         })
@@ -133,74 +144,113 @@ impl Actor for LiveActor {
 }
 
 impl LiveState {
-    async fn watch(&mut self, watch: Watch, reply: Option<oneshot::Sender<Result<Encoded, Error>>>) {
-        let id = watch.id;
-        let outcome = self.join(watch.clone()).await;
-        match (reply, outcome) {
-            (Some(reply), outcome) => {
-                let failed = outcome.is_err();
+    async fn watch(&mut self, watch: Watch, reply: Option<oneshot::Sender<Joined>>) {
+        let (id, watcher) = (watch.id, Arc::clone(&watch.watcher));
+        let joined = self.join(watch).await;
+        match (reply, joined.result) {
+            (Some(reply), result) => {
+                let failed = result.is_err();
                 // The connection may have ended while it waited; then nobody would ever unwatch.
-                if reply.send(outcome).is_err() && !failed {
+                if reply.send(Joined { result, buckets: joined.buckets }).is_err() && !failed {
                     self.unwatch(id);
                 }
             }
-            (None, Ok(result)) => deliver(&self.shared.metrics, id, &watch.watcher, result.as_deref()),
-            (None, Err(error)) => end(id, &watch.watcher, error),
+            (None, Ok(result)) => deliver(&self.shared.metrics, id, &watcher, result.as_deref()),
+            (None, Err(error)) => end(id, &watcher, error),
         }
     }
 
     /// Adds the subscription to its view, making the view if it is the first. The state it starts from is the published
     /// one: it holds every write that was answered before.
-    async fn join(&mut self, watch: Watch) -> Result<Encoded, Error> {
-        let since = self.defined(&watch)?;
-        let existing = self.by_query.get(&watch.bound).copied();
-        let view_id = match existing {
+    async fn join(&mut self, watch: Watch) -> Joined {
+        let since = match self.defined(&watch) {
+            Ok(since) => since,
+            Err(error) => return Joined { result: Err(error), buckets: Vec::new() },
+        };
+        let key = watch.source.key();
+        if let Some(id) = self.by_source.get(&key).copied() {
             // Brought up to date first, so that the result is not older than what the connection has already read.
-            Some(id) => {
-                self.refresh(id, &self.shared.published.snapshot()).await;
-                self.views.contains_key(&id).then_some(id)
-            }
-            None => None,
-        };
-        let view_id = match view_id {
+            self.refresh(id, &self.shared.published.snapshot()).await;
+        }
+        let existing = self.by_source.get(&key).copied().filter(|id| self.views.contains_key(id));
+        let view_id = match existing {
             Some(id) => id,
-            None => self.open(&watch.bound).await?,
+            None => match self.open(key, &watch.source).await {
+                Ok(id) => id,
+                Err(refused) => return refused,
+            },
         };
-        let view = self.views.get_mut(&view_id).ok_or_else(evaluation_failed)?;
+        let Some(view) = self.views.get_mut(&view_id) else {
+            let error = Error::new(Code::InternalError, "The live query was ended at once; subscribe again");
+            return Joined { result: Err(error), buckets: Vec::new() };
+        };
         view.watches.insert(watch.id, Watcher { query: watch.query, since, entry: watch.watcher });
         self.by_subscription.insert(watch.id, view_id);
-        Ok(view.result.clone())
+        Joined { result: Ok(view.result.clone()), buckets: view.reads.buckets().cloned().collect() }
     }
 
     /// The query may have been undefined since the connection looked it up. The position at which it is still there.
-    fn defined(&self, watch: &Watch) -> Result<u64, Error> {
+    fn defined(&self, watch: &Watch) -> Result<Option<u64>, Error> {
+        let Some(definition) = &watch.definition else { return Ok(None) };
         let snapshot = self.shared.published.load();
-        if *snapshot.query(&watch.query)?.config() == watch.definition {
-            Ok(snapshot.position())
+        if snapshot.query(&watch.query)?.config() == definition {
+            Ok(Some(snapshot.position()))
         } else {
             Err(undefined(&watch.query))
         }
     }
 
-    async fn open(&mut self, bound: &BoundQuery) -> Result<ViewId, Error> {
+    async fn open(&mut self, key: SourceKey, source: &Source) -> Result<ViewId, Joined> {
         let snapshot = self.shared.published.snapshot();
-        let bucket = snapshot.bucket(bound.bucket())?.id();
-        let result = self.evaluate(bound, &snapshot).await?;
+        let bucket = source.bucket().and_then(|name| snapshot.bucket(name).ok()).map(Bucket::id);
+        let Evaluated { result, reads } = self.evaluate(source, &snapshot).await;
+        let result = match result {
+            Ok(result) => result,
+            Err(error) => {
+                let buckets = reads.buckets().cloned().collect();
+                return Err(Joined { result: Err(error), buckets });
+            }
+        };
         self.last_view += 1;
         let id = self.last_view;
         self.views.insert(
             id,
             View {
-                bound: bound.clone(),
+                source: source.clone(),
                 bucket,
+                reads: Reads::default(),
                 result,
                 position: snapshot.position(),
                 watches: BTreeMap::new(),
             },
         );
-        self.by_query.insert(bound.clone(), id);
-        self.by_bucket.entry(bucket).or_default().insert(id);
+        self.by_source.insert(key, id);
+        self.file(id, reads);
         Ok(id)
+    }
+
+    /// Notes what a view has read now.
+    fn file(&mut self, id: ViewId, reads: Reads) {
+        let Some(view) = self.views.get_mut(&id) else { return };
+        let before = std::mem::replace(&mut view.reads, reads);
+        if !before.ids().eq(view.reads.ids()) {
+            for bucket in before.ids() {
+                if let Some(siblings) = self.by_bucket.get_mut(&bucket) {
+                    siblings.remove(&id);
+                    if siblings.is_empty() {
+                        self.by_bucket.remove(&bucket);
+                    }
+                }
+            }
+            for bucket in view.reads.ids() {
+                self.by_bucket.entry(bucket).or_default().insert(id);
+            }
+        }
+        if view.reads.misses_a_bucket() {
+            self.missing_a_bucket.insert(id);
+        } else {
+            self.missing_a_bucket.remove(&id);
+        }
     }
 
     fn unwatch(&mut self, id: SubscriptionId) {
@@ -213,14 +263,9 @@ impl LiveState {
     }
 
     fn close(&mut self, id: ViewId) {
+        self.file(id, Reads::default());
         let Some(view) = self.views.remove(&id) else { return };
-        self.by_query.remove(&view.bound);
-        if let Some(siblings) = self.by_bucket.get_mut(&view.bucket) {
-            siblings.remove(&id);
-            if siblings.is_empty() {
-                self.by_bucket.remove(&view.bucket);
-            }
-        }
+        self.by_source.remove(&view.source.key());
         for subscription in view.watches.keys() {
             self.by_subscription.remove(subscription);
         }
@@ -237,13 +282,15 @@ impl LiveState {
         let affected: Vec<ViewId> = if changes.everything {
             self.views.keys().copied().collect()
         } else {
-            changes
-                .buckets
-                .iter()
-                .filter_map(|bucket| self.by_bucket.get(bucket))
-                .flatten()
-                .copied()
-                .collect()
+            let mut readers: BTreeSet<ViewId> = BTreeSet::new();
+            readers.extend(changes.buckets.keys().filter_map(|bucket| self.by_bucket.get(bucket)).flatten());
+            if changes.defined {
+                readers.extend(&self.missing_a_bucket);
+            }
+            let touched = |id: &ViewId| {
+                self.views.get(id).is_some_and(|view| view.reads.touched(&snapshot, &changes.buckets))
+            };
+            readers.into_iter().filter(touched).collect()
         };
         for id in affected {
             self.refresh(id, &snapshot).await;
@@ -253,8 +300,10 @@ impl LiveState {
     /// Ends the subscriptions of queries that were undefined.
     fn end_undefined(&mut self, names: &BTreeMap<Arc<str>, u64>, everything: bool, snapshot: &Snapshot) {
         let gone = |watcher: &Watcher| {
-            names.get(&watcher.query).is_some_and(|at| watcher.since < *at)
-                || (everything && snapshot.query(&watcher.query).is_err())
+            watcher.since.is_some_and(|since| {
+                names.get(&watcher.query).is_some_and(|at| since < *at)
+                    || (everything && snapshot.query(&watcher.query).is_err())
+            })
         };
         let ended: Vec<(SubscriptionId, Arc<str>, Arc<Entry>)> = self
             .views
@@ -275,15 +324,14 @@ impl LiveState {
         if view.position == snapshot.position() {
             return;
         }
-        let same_bucket = snapshot.bucket(view.bound.bucket()).is_ok_and(|bucket| bucket.id() == view.bucket);
-        let result = if same_bucket {
-            self.evaluate(&view.bound, snapshot).await
-        } else {
-            let name = view.bound.bucket();
-            Err(Error::new(Code::BucketNotDefined, format!("Bucket \"{name}\" is not defined any more")))
+        let source = view.source.clone();
+        let evaluated = match view.lost(snapshot) {
+            Some(error) => Evaluated { result: Err(error), reads: Reads::default() },
+            None => self.evaluate(&source, snapshot).await,
         };
-        match result {
+        match evaluated.result {
             Ok(result) => {
+                self.file(id, evaluated.reads);
                 let Some(view) = self.views.get_mut(&id) else { return };
                 view.position = snapshot.position();
                 if view.result != result {
@@ -309,28 +357,24 @@ impl LiveState {
         }
     }
 
-    /// Runs a query from scratch. A large one runs on a blocking thread; a panic in it is its own failure only.
-    async fn evaluate(&self, bound: &BoundQuery, snapshot: &Snapshot) -> Result<Encoded, Error> {
+    async fn evaluate(&self, source: &Source, snapshot: &Snapshot) -> Evaluated {
         self.shared.metrics.views_evaluated.increment(1);
-        let rows = snapshot.bucket(bound.bucket())?.len();
-        let (bound, snapshot) = (bound.clone(), snapshot.clone());
-        let run = move || std::panic::catch_unwind(AssertUnwindSafe(|| bound.evaluate(&snapshot)));
-        let caught = if rows > limits::INLINE_ROWS {
-            tokio::task::spawn_blocking(run).await.map_err(|_| evaluation_failed())?
-        } else {
-            run()
-        };
-        let result = caught.map_err(|_| evaluation_failed())??;
-        Ok(result.map(Arc::from))
+        source.evaluate(snapshot).await
+    }
+}
+
+impl View {
+    /// Why it cannot be evaluated any more, if its bucket is gone. One of the same name is another.
+    fn lost(&self, snapshot: &Snapshot) -> Option<Error> {
+        let name = self.source.bucket()?;
+        let now = snapshot.bucket(name).ok().map(Bucket::id);
+        (now != self.bucket)
+            .then(|| Error::new(Code::BucketNotDefined, format!("Bucket \"{name}\" is not defined any more")))
     }
 }
 
 fn undefined(query: &str) -> Error {
     Error::new(Code::QueryNotDefined, format!("Query \"{query}\" is not defined any more"))
-}
-
-fn evaluation_failed() -> Error {
-    Error::new(Code::InternalError, "The live query failed and was ended; subscribe again")
 }
 
 fn deliver(metrics: &Metrics, id: SubscriptionId, watcher: &Entry, result: Option<&str>) {

@@ -10,6 +10,7 @@ use crate::crew::Crew;
 use crate::events::EventBus;
 use crate::feed::ChangeFeed;
 use crate::metrics::Metrics;
+use crate::programmatic::Programmatic;
 use crate::published::Published;
 use crate::registry::Registry;
 use crate::store_handle::StoreHandle;
@@ -22,6 +23,8 @@ pub(crate) struct Shared {
     pub(crate) events: Arc<EventBus>,
     pub(crate) store: StoreHandle,
     pub(crate) registry: Arc<Registry>,
+    /// The queries that are part of the program.
+    pub(crate) programmatic: Arc<Programmatic>,
     pub(crate) metrics: Arc<Metrics>,
     /// Connections at work, for an orderly stop.
     pub(crate) crew: Arc<Crew>,

@@ -5,19 +5,18 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use dunlin_journal::{Batch, Journal, JournalError};
-use dunlin_store::{Commit, Context, IdSource, Intent, Outcome, Snapshot, StoreError, Validators};
+use dunlin_store::{Commit, Intent, Outcome, Snapshot, StoreError, Validators};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
 use tokio::sync::oneshot;
 
-use crate::events::{EventBus, Watched};
+use crate::events::EventBus;
 use crate::expiry::Expiry;
 use crate::feed::ChangeFeed;
 use crate::limits;
 use crate::metrics::{Metrics, count};
+use crate::programmatic::Programmatic;
 use crate::published::Published;
-use crate::time::unix_ms;
+use crate::workbench::{Clock, RandomIds, Workbench};
 
 /// What became of one intent.
 pub(crate) type Written = Result<Outcome, WriteError>;
@@ -42,6 +41,14 @@ pub enum WriteError {
     NotAnObject {
         /// Which argument.
         what: &'static str,
+    },
+    /// A query that is part of the program was to be undefined.
+    #[error(
+        "Query \"{query}\" is part of the server's program and cannot be undefined; take it out of the program instead"
+    )]
+    PartOfProgram {
+        /// Its name.
+        query: String,
     },
     /// The server stopped or restarted its store while the write was under way.
     #[error(
@@ -78,6 +85,8 @@ pub(crate) struct StoreArguments {
     pub(crate) events: Arc<EventBus>,
     /// Rules of the embedder that every record is held to.
     pub(crate) validators: Arc<Validators>,
+    /// Names that are taken by queries of the program.
+    pub(crate) programmatic: Arc<Programmatic>,
     pub(crate) metrics: Arc<Metrics>,
     /// After a failure: the published state may lack what was appended and not published yet.
     pub(crate) recover: bool,
@@ -89,18 +98,9 @@ pub(crate) struct StoreState {
     queue: VecDeque<WriteGroup>,
     commit_due: bool,
     expiry: Expiry,
-    last_time: u64,
+    clock: Clock,
     /// An append failed and the journal could not be read since: it must be before anything is written.
     in_doubt: bool,
-}
-
-/// Random bits seeded by the operating system.
-struct RandomIds(StdRng);
-
-impl IdSource for RandomIds {
-    fn next(&mut self) -> u128 {
-        (u128::from(self.0.next_u64()) << 64) | u128::from(self.0.next_u64())
-    }
 }
 
 impl Actor for StoreActor {
@@ -116,14 +116,13 @@ impl Actor for StoreActor {
         if shared.recover {
             catch_up(&shared).await?;
         }
-        let ids = RandomIds(StdRng::try_from_rng(&mut rand::rngs::SysRng)?);
         let mut state = StoreState {
             shared,
-            ids,
+            ids: RandomIds::new()?,
             queue: VecDeque::new(),
             commit_due: false,
             expiry: Expiry::default(),
-            last_time: 0,
+            clock: Clock::default(),
             in_doubt: false,
         };
         state.arm(&myself);
@@ -171,15 +170,9 @@ async fn catch_up(shared: &StoreArguments) -> Result<(), ActorProcessingErr> {
 }
 
 impl StoreState {
-    /// Time for the next commit: the wall clock, but never backwards.
-    fn now(&mut self) -> u64 {
-        self.last_time = self.last_time.max(unix_ms());
-        self.last_time
-    }
-
     /// Sets the timer for the next record that is due.
     fn arm(&mut self, myself: &ActorRef<StoreMessage>) {
-        let now = self.now();
+        let now = self.clock.now();
         self.expiry.arm(&self.shared.published.load(), now, myself);
     }
 
@@ -195,22 +188,18 @@ impl StoreState {
                 }
             }
         }
-        let mut next = self.shared.published.snapshot();
-        let mut watched = self.shared.events.watch(&next);
-        let mut prepared = Vec::new();
+        let mut bench = self.workbench();
         let mut answers = Vec::new();
-        let mut changes = 0;
-        while changes < limits::GROUP_CHANGES {
-            let Some(group) = self.queue.pop_front() else { break };
-            let mut written = Vec::with_capacity(group.intents.len());
-            for intent in group.intents {
-                let known = prepared.len();
-                written.push(self.write(&mut next, &mut watched, &mut prepared, intent));
-                changes += prepared.get(known).map_or(1, |commit| commit.changes.len());
-            }
-            answers.push((group.reply, written));
+        while bench.changes < limits::GROUP_CHANGES {
+            let Some(WriteGroup { intents, reply }) = self.queue.pop_front() else { break };
+            let written;
+            (bench, written) = self.carry_out(bench, intents).await?;
+            answers.push((reply, written));
         }
-        let expired = self.expire(&mut next, &mut watched, &mut prepared);
+        let expired;
+        (bench, expired) = self.expire(bench).await?;
+        let Workbench { next, watched, commits: prepared, clock, .. } = bench;
+        self.clock = clock;
         let commits = Arc::new(prepared);
         if !commits.is_empty()
             && let Err(failure) = self.make_durable(&commits, next).await?
@@ -219,7 +208,7 @@ impl StoreState {
             for (reply, written) in answers {
                 let _ = reply.send(vec![Err(failure.clone()); written.len()]);
             }
-            let now = self.now();
+            let now = self.clock.now();
             self.expiry.hold_off(now);
             return Ok(());
         }
@@ -238,26 +227,63 @@ impl StoreState {
             // A writer that is gone does not need its answer; here and below.
             let _ = group.reply.send(vec![Err(error.clone()); group.intents.len()]);
         }
-        let now = self.now();
+        let now = self.clock.now();
         self.expiry.hold_off(now);
+    }
+
+    fn workbench(&self) -> Workbench {
+        let next = self.shared.published.snapshot();
+        Workbench {
+            watched: self.shared.events.watch(&next),
+            next,
+            commits: Vec::new(),
+            clock: self.clock,
+            changes: 0,
+            validators: Arc::clone(&self.shared.validators),
+            programmatic: Arc::clone(&self.shared.programmatic),
+        }
+    }
+
+    /// Carries a group out; a long one on a blocking thread. Nothing overtakes it: the actor waits. A panic over there is the
+    /// actor's.
+    async fn carry_out(
+        &mut self,
+        mut bench: Workbench,
+        intents: Vec<Intent>,
+    ) -> Result<(Workbench, Vec<Written>), ActorProcessingErr> {
+        if !bench.is_long(&intents) {
+            let written = bench.carry_out(intents, &mut self.ids);
+            return Ok((bench, written));
+        }
+        let mut ids = self.ids.fork();
+        let work = move || {
+            let written = bench.carry_out(intents, &mut ids);
+            (bench, written)
+        };
+        Ok(tokio::task::spawn_blocking(work).await?)
     }
 
     /// Removes records whose time is over, behind the writes of the group: one of them may have given a record more time.
     /// How many.
-    fn expire(&mut self, next: &mut Snapshot, watched: &mut Watched, prepared: &mut Vec<Commit>) -> u64 {
-        let now = self.now();
+    async fn expire(&mut self, mut bench: Workbench) -> Result<(Workbench, u64), ActorProcessingErr> {
+        let now = bench.clock.now();
+        let due = self.expiry.take(&bench.next, now);
+        let intents: Vec<Intent> =
+            due.iter().map(|(bucket, row)| Intent::Expire { bucket: *bucket, row: *row }).collect();
+        let written;
+        (bench, written) = self.carry_out(bench, intents).await?;
         let mut expired = 0;
-        for (bucket, row) in self.expiry.take(next, now) {
-            match self.write(next, watched, prepared, Intent::Expire { bucket, row }) {
+        for (row, written) in due.into_iter().zip(written) {
+            match written {
                 Ok(Outcome::Deleted { existed: true }) => expired += 1,
                 Ok(_) => {}
                 Err(refusal) => {
                     tracing::debug!(%refusal, "a record whose time is over has to stay for now");
-                    self.expiry.postpone((bucket, row), now);
+                    self.expiry.postpone(row, now);
                 }
             }
         }
-        expired
+        Ok((bench, expired))
     }
 
     /// Appends and publishes. After a failed append the journal says what it holds, and that is what is published: either
@@ -307,24 +333,6 @@ impl StoreState {
                 Ok(Err(error))
             }
         }
-    }
-
-    /// Carries one intent out on `next`. An intent the store refuses changes nothing.
-    fn write(
-        &mut self,
-        next: &mut Snapshot,
-        watched: &mut Watched,
-        commits: &mut Vec<Commit>,
-        intent: Intent,
-    ) -> Written {
-        let now = self.now();
-        let mut context = Context::new(now, &mut self.ids).with_validators(&self.shared.validators);
-        let executed = next.execute(intent, &mut context)?;
-        if let Some(commit) = executed.commit {
-            watched.saw(next);
-            commits.push(commit);
-        }
-        Ok(executed.outcome)
     }
 
     async fn append(

@@ -63,6 +63,9 @@ pub const MAX_INCLUDES: usize = 8;
 pub const MAX_DEPARTED: u64 = 256;
 /// Operations of one transaction. The store does nothing else while it carries them out.
 pub const MAX_OPERATIONS: usize = 10_000;
+/// Records that all reads of one transaction return, a group of `groupBy` counting as one. They are answered together, so
+/// that the answer is held whole; this is some 20 MiB of usual records.
+pub const MAX_RECORDS_READ: usize = 100_000;
 /// Records that one write changes, what it takes with it by reference included: `updateMany`, `deleteMany`, a cascade.
 /// Nobody else can write meanwhile; this is about half a second.
 pub const MAX_RECORDS_WRITTEN: usize = 100_000;

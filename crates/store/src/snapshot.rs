@@ -135,6 +135,27 @@ impl Snapshot {
         self.referrers.get(bucket).map(|list| &**list).unwrap_or_default()
     }
 
+    /// How many records can be changed, at most, because records of the bucket of this name are removed: all of the buckets
+    /// that refer to it with a cascade or to clear their fields, and of those that refer to these. Costs one step per such
+    /// bucket, whatever they hold.
+    pub fn dependents(&self, bucket: &str) -> usize {
+        let mut seen: Vec<BucketId> = Vec::new();
+        let mut names = vec![bucket];
+        while let Some(name) = names.pop() {
+            for referrer in
+                self.referrers(name).iter().filter(|referrer| referrer.on_delete != OnDelete::Restrict)
+            {
+                if let Some(source) = self.bucket_by_id(referrer.bucket)
+                    && !seen.contains(&referrer.bucket)
+                {
+                    seen.push(referrer.bucket);
+                    names.push(source.name());
+                }
+            }
+        }
+        seen.iter().filter_map(|id| self.bucket_by_id(*id)).map(Bucket::len).sum()
+    }
+
     /// How much there is. Costs one step per bucket.
     pub fn stats(&self) -> Stats {
         let mut stats = Stats {

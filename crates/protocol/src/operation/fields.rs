@@ -7,7 +7,7 @@ use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::{Aggregate, Grouping, KeyField, Object};
+use super::{Aggregate, Explained, Grouping, KeyField, Object, PageFields};
 use crate::limits::{MAX_GROUP_FIELDS, MAX_INSERTED};
 use crate::request::{Fields, Scalar};
 use crate::{Code, Error};
@@ -44,6 +44,47 @@ pub(super) fn optional_object(field: &str, raw: Option<&RawValue>) -> Result<Opt
         Some(raw) if raw.get().starts_with('{') => parsed(field, raw).map(Some),
         Some(_) => Err(validation(format!("Invalid \"{field}\": expected object"))),
     }
+}
+
+/// `cursor`, `filter` and `sort` of a `paginate`; `None` if it has none of them, be it as `null`.
+pub(super) fn page(fields: &Fields<'_>, has_after: bool) -> Result<Option<PageFields>, Error> {
+    if fields.cursor.is_none() && fields.filter.is_none() && fields.sort.is_none() {
+        return Ok(None);
+    }
+    if has_after {
+        let message = "\"after\" does not go together with \"cursor\", \"filter\" or \"sort\": leave it out and give the \
+                       \"cursor\" of the page before";
+        return Err(validation(message.to_owned()));
+    }
+    let cursor = match &fields.cursor {
+        None | Some(Scalar::Null) => None,
+        Some(Scalar::Text(cursor)) => Some(cursor.clone().into_owned()),
+        Some(_) => return Err(validation("Invalid \"cursor\": expected string or null".to_owned())),
+    };
+    let filter = optional_object("filter", fields.filter)?;
+    let sort = optional_object("sort", fields.sort)?;
+    Ok(Some(PageFields { cursor, filter, sort }))
+}
+
+/// `bucket` and `filter`, or `query` and `params`, of an `explain`.
+pub(super) fn explained<'a>(fields: &Fields<'a>) -> Result<Explained<'a>, Error> {
+    match (&fields.bucket, &fields.query) {
+        (Some(_), Some(_)) | (None, None) => {
+            Err(validation("Expected either \"bucket\" or \"query\"".to_owned()))
+        }
+        (None, query) => {
+            Ok(Explained::Query { query: text("query", query.as_ref())?, params: params(fields)? })
+        }
+        (bucket, None) => Ok(Explained::Bucket {
+            bucket: text("bucket", bucket.as_ref())?,
+            filter: optional_object("filter", fields.filter)?,
+        }),
+    }
+}
+
+/// The parameters of a query; absent is `null`.
+pub(super) fn params(fields: &Fields<'_>) -> Result<Value, Error> {
+    fields.params.map_or(Ok(Value::Null), |raw| parsed("params", raw))
 }
 
 /// An array of objects.

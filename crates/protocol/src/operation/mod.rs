@@ -12,7 +12,8 @@ use crate::request::Request;
 use crate::{Code, Error};
 
 use fields::{
-    any, grouping, key, key_field, object, objects, optional_object, parsed, positive, string, text,
+    any, explained, grouping, key, key_field, object, objects, optional_object, page, params, positive,
+    string, text,
 };
 pub use resource::Resource;
 pub use transaction::Step;
@@ -33,6 +34,7 @@ pub enum Operation<'a> {
     Subscribe { query: Cow<'a, str>, params: Value },
     Unsubscribe { subscription_id: Cow<'a, str> },
     ListQueries,
+    Explain(Explained<'a>),
     StoreStats,
     ServerStats,
     ServerConnections,
@@ -45,18 +47,59 @@ pub enum Operation<'a> {
 #[derive(Debug, Clone, PartialEq)]
 #[expect(missing_docs, reason = "as on `Operation`")]
 pub enum Read<'a> {
-    Get { bucket: Cow<'a, str>, key: KeyField<'a> },
-    All { bucket: Cow<'a, str> },
-    Where { bucket: Cow<'a, str>, filter: Object },
-    FindOne { bucket: Cow<'a, str>, filter: Object },
-    Count { bucket: Cow<'a, str>, filter: Option<Object> },
-    First { bucket: Cow<'a, str>, n: usize },
-    Last { bucket: Cow<'a, str>, n: usize },
-    Paginate { bucket: Cow<'a, str>, limit: usize, after: Option<Value> },
-    Aggregate { function: Aggregate, bucket: Cow<'a, str>, field: Cow<'a, str>, filter: Option<Object> },
-    GroupBy { bucket: Cow<'a, str>, grouping: Grouping, filter: Option<Object> },
+    Get {
+        bucket: Cow<'a, str>,
+        key: KeyField<'a>,
+    },
+    All {
+        bucket: Cow<'a, str>,
+    },
+    Where {
+        bucket: Cow<'a, str>,
+        filter: Object,
+    },
+    FindOne {
+        bucket: Cow<'a, str>,
+        filter: Object,
+    },
+    Count {
+        bucket: Cow<'a, str>,
+        filter: Option<Object>,
+    },
+    First {
+        bucket: Cow<'a, str>,
+        n: usize,
+    },
+    Last {
+        bucket: Cow<'a, str>,
+        n: usize,
+    },
+    Paginate {
+        bucket: Cow<'a, str>,
+        limit: usize,
+        after: Option<Value>,
+    },
+    /// `store.paginate` with any of `cursor`, `filter` and `sort`.
+    Page {
+        bucket: Cow<'a, str>,
+        limit: usize,
+        page: PageFields,
+    },
+    Aggregate {
+        function: Aggregate,
+        bucket: Cow<'a, str>,
+        field: Cow<'a, str>,
+        filter: Option<Object>,
+    },
+    GroupBy {
+        bucket: Cow<'a, str>,
+        grouping: Grouping,
+        filter: Option<Object>,
+    },
     Buckets,
-    GetBucketSchema { name: Cow<'a, str> },
+    GetBucketSchema {
+        name: Cow<'a, str>,
+    },
 }
 
 /// Operations that change the store.
@@ -86,6 +129,25 @@ pub enum KeyField<'a> {
     Text(Cow<'a, str>),
     /// Anything else but `null`.
     Other(Value),
+}
+
+/// The fields of a `store.paginate` that ask for pages by cursor.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct PageFields {
+    /// The cursor of the page before; `None` for the first page.
+    pub cursor: Option<String>,
+    /// Which records.
+    pub filter: Option<Object>,
+    /// Their order: member names to `asc` or `desc`. What stands there is for the store to check.
+    pub sort: Option<Object>,
+}
+
+/// What a `store.explain` is about.
+#[derive(Debug, Clone, PartialEq)]
+#[expect(missing_docs, reason = "as on `Operation`")]
+pub enum Explained<'a> {
+    Bucket { bucket: Cow<'a, str>, filter: Option<Object> },
+    Query { query: Cow<'a, str>, params: Value },
 }
 
 /// What a `store.groupBy` makes of each group.
@@ -201,11 +263,15 @@ impl<'a> Operation<'a> {
             }
             "store.first" => Self::Read(Read::First { bucket: bucket()?, n: positive("n", f.n.as_ref())? }),
             "store.last" => Self::Read(Read::Last { bucket: bucket()?, n: positive("n", f.n.as_ref())? }),
-            "store.paginate" => Self::Read(Read::Paginate {
-                bucket: bucket()?,
-                limit: positive("limit", f.limit.as_ref())?,
-                after: f.after.as_ref().map(any).filter(|after| !after.is_null()),
-            }),
+            "store.paginate" => {
+                let (bucket, limit) = (bucket()?, positive("limit", f.limit.as_ref())?);
+                let after = f.after.as_ref().map(any).filter(|after| !after.is_null());
+                Self::Read(match page(f, after.is_some())? {
+                    None => Read::Paginate { bucket, limit, after },
+                    Some(page) => Read::Page { bucket, limit, page },
+                })
+            }
+            "store.explain" => Self::Explain(explained(f)?),
             "store.sum" => aggregate(Aggregate::Sum)?,
             "store.avg" => aggregate(Aggregate::Avg)?,
             "store.min" => aggregate(Aggregate::Min)?,
@@ -230,10 +296,9 @@ impl<'a> Operation<'a> {
             }
             "store.undefineQuery" => Self::Write(Write::UndefineQuery { name: name()? }),
             "store.listQueries" => Self::ListQueries,
-            "store.subscribe" => Self::Subscribe {
-                query: text("query", f.query.as_ref())?,
-                params: f.params.map_or(Ok(Value::Null), |raw| parsed("params", raw))?,
-            },
+            "store.subscribe" => {
+                Self::Subscribe { query: text("query", f.query.as_ref())?, params: params(f)? }
+            }
             "store.unsubscribe" => {
                 Self::Unsubscribe { subscription_id: text("subscriptionId", f.subscription_id.as_ref())? }
             }

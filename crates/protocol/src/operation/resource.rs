@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use serde_json::Value;
 
-use super::{Operation, Read, Step, Write};
+use super::{Explained, Operation, Read, Step, Write};
 
 /// What an operation touches: what rights are checked on. Derived from the parsed operation alone, so a stray field in the
 /// request can never stand in for it.
@@ -14,7 +14,7 @@ use super::{Operation, Read, Step, Write};
 pub enum Resource<'a> {
     /// The records or the definition of this bucket.
     Bucket(Cow<'a, str>),
-    /// This query. Whoever checks it must also check the bucket that the query reads.
+    /// This query. Whoever checks it must also check the buckets that the query reads.
     Query(Cow<'a, str>),
     /// The server as a whole: names of buckets and queries, statistics, connections.
     Server,
@@ -23,13 +23,16 @@ pub enum Resource<'a> {
 }
 
 impl Operation<'_> {
-    /// Everything this operation touches. A query stands for itself; the bucket it reads is added by whoever knows its
+    /// Everything this operation touches. A query stands for itself; the buckets it reads are added by whoever knows its
     /// definition.
     pub fn resources(&self) -> Vec<Resource<'_>> {
         match self {
             Self::Write(write) => write.resources(),
             Self::Read(read) => vec![read.resource()],
-            Self::Subscribe { query, .. } => vec![Resource::query(query)],
+            Self::Subscribe { query, .. } | Self::Explain(Explained::Query { query, .. }) => {
+                vec![Resource::query(query)]
+            }
+            Self::Explain(Explained::Bucket { bucket, .. }) => vec![Resource::bucket(bucket)],
             Self::ListQueries | Self::StoreStats | Self::ServerStats | Self::ServerConnections => {
                 vec![Resource::Server]
             }
@@ -52,6 +55,7 @@ impl Read<'_> {
             | Self::First { bucket, .. }
             | Self::Last { bucket, .. }
             | Self::Paginate { bucket, .. }
+            | Self::Page { bucket, .. }
             | Self::Aggregate { bucket, .. }
             | Self::GroupBy { bucket, .. }
             | Self::GetBucketSchema { name: bucket } => Resource::bucket(bucket),

@@ -45,6 +45,61 @@ fn whole_floats_are_integers_and_a_null_cursor_is_the_start() {
 }
 
 #[test]
+fn pages_by_cursor_are_asked_for_with_any_of_three_fields() {
+    for (fields, page) in [
+        (r#""cursor":null"#, PageFields::default()),
+        (
+            r#""cursor":"abc","after":null"#,
+            PageFields { cursor: Some("abc".into()), ..PageFields::default() },
+        ),
+        (r#""filter":null"#, PageFields::default()),
+        (r#""sort":{}"#, PageFields { sort: Some(Object::new()), ..PageFields::default() }),
+    ] {
+        let text = format!(r#"{{"id":1,"type":"store.paginate","bucket":"b","limit":2,{fields}}}"#);
+        let expected = Operation::Read(Read::Page { bucket: "b".into(), limit: 2, page });
+        assert_eq!(parse(&text).unwrap(), expected, "{text}");
+    }
+    for (fields, message) in [
+        (r#""cursor":5"#, "Invalid \"cursor\": expected string or null"),
+        (r#""sort":["n"]"#, "Invalid \"sort\": expected object"),
+        (
+            r#""cursor":null,"after":1"#,
+            "\"after\" does not go together with \"cursor\", \"filter\" or \"sort\": leave it out and give the \"cursor\" \
+             of the page before",
+        ),
+    ] {
+        let text = format!(r#"{{"id":1,"type":"store.paginate","bucket":"b","limit":2,{fields}}}"#);
+        let error = parse(&text).unwrap_err();
+        assert_eq!((error.code, error.message.as_str()), (Code::ValidationError, message), "{text}");
+    }
+}
+
+#[test]
+fn an_explain_is_about_a_bucket_or_a_query() {
+    for (fields, explained, resource) in [
+        (
+            r#""bucket":"b","filter":null"#,
+            Explained::Bucket { bucket: "b".into(), filter: None },
+            Resource::Bucket("b".into()),
+        ),
+        (
+            r#""query":"q","params":{"a":1}"#,
+            Explained::Query { query: "q".into(), params: serde_json::json!({"a": 1}) },
+            Resource::Query("q".into()),
+        ),
+    ] {
+        let text = format!(r#"{{"id":1,"type":"store.explain",{fields}}}"#);
+        let operation = parse(&text).unwrap();
+        assert_eq!(operation.resources(), [resource]);
+        assert_eq!(operation, Operation::Explain(explained), "{text}");
+    }
+    for fields in [r#""x":1"#, r#""bucket":"b","query":"q""#] {
+        let text = format!(r#"{{"id":1,"type":"store.explain",{fields}}}"#);
+        assert_eq!(parse(&text).unwrap_err().message, "Expected either \"bucket\" or \"query\"");
+    }
+}
+
+#[test]
 fn unknown_names_are_worded_by_their_family() {
     for (kind, message) in [
         ("store.nope", "Unknown store operation \"store.nope\""),

@@ -6,10 +6,11 @@ use std::sync::atomic::Ordering;
 use dunlin_protocol::{Code, Error, Operation, frame};
 use serde_json::{Value, json};
 
-use super::login;
+use super::{authorise_programmatic, explain, login};
 use crate::connection::{ConnectionState, SubscriptionId, ask_live};
 use crate::limits;
 use crate::live_actor::{LiveMessage, Watch};
+use crate::live_source::Source;
 use crate::shared::Shared;
 
 /// Runs the operation and returns the JSON text of its `data`.
@@ -17,6 +18,7 @@ pub(crate) async fn run(state: &mut ConnectionState, operation: Operation<'_>) -
     match operation {
         Operation::Subscribe { query, params } => subscribe(state, &query, &params).await,
         Operation::Unsubscribe { subscription_id } => unsubscribe(state, &subscription_id),
+        Operation::Explain(what) => explain::run(&state.shared, what).await,
         Operation::ListQueries => list_queries(&state.shared).await,
         Operation::StoreStats => store_stats(&state.shared).await.map(|stats| frame::json(&stats)),
         Operation::ServerStats => server_stats(&state.shared).await.map(|stats| frame::json(&stats)),
@@ -55,22 +57,31 @@ async fn subscribe(state: &mut ConnectionState, query: &str, params: &Value) -> 
 }
 
 async fn watch(state: &mut ConnectionState, query: &str, params: &Value) -> Result<String, Error> {
-    let (bound, definition) = {
+    let (source, definition) = if let Some(query) = state.shared.programmatic.get(query) {
+        (Source::Programmatic { query: query.clone(), params: Arc::new(params.clone()) }, None)
+    } else {
         let view = state.shared.published.load();
         let query = view.query(query)?;
-        (query.bind(params)?, Arc::clone(query.config()))
+        (Source::Declarative(query.bind(params)?), Some(Arc::clone(query.config())))
     };
     let id = state.shared.last_subscription.fetch_add(1, Ordering::Relaxed) + 1;
-    let watch = Watch { query: query.into(), definition, bound, id, watcher: Arc::clone(state.entry()) };
+    let watch = Watch { query: query.into(), definition, source, id, watcher: Arc::clone(state.entry()) };
     let outbox = &state.entry().outbox;
     // The first push must not overtake the result.
     outbox.hold();
     outbox.open(id);
     let joined =
-        ask_live(&state.shared, |reply| LiveMessage::Watch { watch: watch.clone(), reply: Some(reply) });
-    let result = match joined.await {
-        Ok(Ok(result)) => result,
-        Ok(Err(error)) | Err(error) => {
+        ask_live(&state.shared, |reply| LiveMessage::Watch { watch: watch.clone(), reply: Some(reply) })
+            .await;
+    let result = joined.and_then(|joined| {
+        authorise_programmatic(state, query, &joined.buckets)?;
+        joined.result
+    });
+    let result = match result {
+        Ok(result) => result,
+        Err(error) => {
+            // Whoever may not watch it was watching for a moment; nothing of it leaves the outbox.
+            state.shared.feed.tell(LiveMessage::Unwatch(vec![id]));
             outbox.forget(id);
             return Err(error);
         }
@@ -98,18 +109,19 @@ fn unsubscribe(state: &mut ConnectionState, subscription: &str) -> Result<String
 async fn list_queries(shared: &Shared) -> Result<String, Error> {
     let counts = ask_live(shared, LiveMessage::Count).await?;
     let snapshot = shared.published.snapshot();
-    let queries: Vec<String> = snapshot
-        .queries()
-        .map(|query| {
-            let name = query.name();
-            let active = counts.get(name).copied().unwrap_or(0);
-            format!(
-                "{{\"name\":{},\"type\":\"declarative\",\"activeSubscriptions\":{active},\"config\":{}}}",
-                frame::json(&**name),
-                query.config()
-            )
-        })
-        .collect();
+    let active = |name: &Arc<str>| counts.get(name).copied().unwrap_or(0);
+    let declarative = snapshot.queries().map(|query| {
+        format!(
+            "{{\"name\":{},\"type\":\"declarative\",\"activeSubscriptions\":{},\"config\":{}}}",
+            frame::json(&**query.name()),
+            active(query.name()),
+            query.config()
+        )
+    });
+    let programmatic = shared.programmatic.names().map(|name| {
+        frame::json(&json!({"name": &**name, "type": "programmatic", "activeSubscriptions": active(name)}))
+    });
+    let queries: Vec<String> = declarative.chain(programmatic).collect();
     Ok(format!("{{\"queries\":[{}]}}", queries.join(",")))
 }
 
@@ -117,6 +129,8 @@ async fn store_stats(shared: &Shared) -> Result<Value, Error> {
     let counts = ask_live(shared, LiveMessage::Count).await?;
     let mut stats = json!(shared.published.load().stats());
     stats["name"] = json!(shared.config.name);
+    let declarative = stats["queries"]["defined"].as_u64().unwrap_or(0);
+    stats["queries"]["defined"] = json!(declarative + shared.programmatic.names().len() as u64);
     stats["queries"]["activeSubscriptions"] = json!(counts.values().sum::<usize>());
     stats["persistence"] = json!({"enabled": shared.durable});
     stats["ttl"] = json!({"enabled": true, "checkIntervalMs": limits::EXPIRY_CHECK_MS});

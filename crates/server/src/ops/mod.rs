@@ -1,13 +1,15 @@
 //! What each operation does, by family, and the gate they all pass.
 
 pub(crate) mod control;
+mod explain;
 mod login;
 pub(crate) mod read;
 pub(crate) mod write;
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
-use dunlin_protocol::{Code, Error, Operation, Request, Resource, Write};
+use dunlin_protocol::{Code, Error, Explained, Operation, Request, Resource, Write};
 
 use crate::auth::Access;
 use crate::connection::ConnectionState;
@@ -83,14 +85,36 @@ pub(crate) fn authorise(state: &ConnectionState, kind: &str, operation: &Operati
     if needs_no_session(kind) {
         return Ok(());
     }
+    if let Operation::Subscribe { query, .. } = operation
+        && state.shared.programmatic.contains(query)
+    {
+        // What it reads is known when it has run: `authorise_programmatic`.
+        return Ok(());
+    }
     let mut resources = operation.resources();
-    if let Operation::Subscribe { query, .. } = operation {
+    if let Operation::Subscribe { query, .. } | Operation::Explain(Explained::Query { query, .. }) = operation
+    {
         // Rights on a query are rights on what it reads.
-        if let Ok(definition) = state.shared.published.load().query(query) {
-            resources.push(Resource::Bucket(Cow::Owned(definition.bucket().to_string())));
+        let snapshot = state.shared.published.load();
+        if let Ok(definition) = snapshot.query(query) {
+            let buckets = definition.buckets(&snapshot).into_iter();
+            resources.extend(buckets.map(|bucket| Resource::Bucket(Cow::Owned(bucket.to_string()))));
         }
     }
     decide(state, auth, kind, &resources)
+}
+
+/// Decides whether this connection may see what a query of the program has read. For all others that is decided before.
+fn authorise_programmatic(state: &ConnectionState, query: &str, buckets: &[Arc<str>]) -> Result<(), Error> {
+    match &state.shared.auth {
+        Some(auth) if state.shared.programmatic.contains(query) => {
+            let buckets = buckets.iter().map(|name| Resource::Bucket(Cow::Borrowed(name)));
+            let resources: Vec<_> =
+                std::iter::once(Resource::Query(Cow::Borrowed(query))).chain(buckets).collect();
+            decide(state, auth, "store.subscribe", &resources)
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Asks the permission callback about everything the operation touches.

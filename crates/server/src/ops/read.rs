@@ -1,7 +1,10 @@
 //! Reads: straight from the published snapshot, with no lock and no hop.
 
-use dunlin_protocol::{Aggregate, Error, Grouping, Id, KeyField, Message, Object, Operation, Read, frame};
-use dunlin_store::{Filter, Key, Record, Snapshot};
+use dunlin_protocol::{
+    Aggregate, Code, Error, Grouping, Id, KeyField, Message, Object, Operation, PageFields, Read, frame,
+};
+use dunlin_store::limits::MAX_QUERY_FIELDS;
+use dunlin_store::{Direction, Filter, Key, PageRequest, Record, Snapshot};
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
@@ -21,7 +24,7 @@ pub(crate) async fn run_apart(snapshot: Snapshot, request: Utf8Bytes) -> Result<
 }
 
 fn scan_failed() -> Error {
-    Error::new(dunlin_protocol::Code::InternalError, "The read failed by a fault of the server")
+    Error::new(Code::InternalError, "The read failed by a fault of the server")
 }
 
 /// Whether a read looks at few enough rows to be run on the spot.
@@ -34,10 +37,12 @@ pub(crate) fn is_small(snapshot: &Snapshot, read: &Read<'_>) -> bool {
             return true;
         }
         Read::First { bucket, n } | Read::Last { bucket, n } => (bucket, *n),
-        Read::Paginate { bucket, limit, .. } => (bucket, *limit),
+        Read::Paginate { bucket, limit, .. }
+        | Read::Page { bucket, limit, page: PageFields { filter: None, sort: None, .. } } => (bucket, *limit),
         Read::All { bucket }
         | Read::Where { bucket, .. }
         | Read::FindOne { bucket, .. }
+        | Read::Page { bucket, .. }
         | Read::Count { bucket, .. }
         | Read::Aggregate { bucket, .. }
         | Read::GroupBy { bucket, .. } => (bucket, usize::MAX),
@@ -64,7 +69,7 @@ pub(crate) fn run(snapshot: &Snapshot, id: Id, read: &Read<'_>) -> Result<String
         }
         Read::FindOne { bucket, filter } => {
             let bucket = snapshot.bucket(bucket)?;
-            one(id, bucket.scan(&Filter::parse(filter)?).next())
+            one(id, bucket.find_one(&Filter::parse(filter)?))
         }
         Read::Count { bucket, filter } => {
             let bucket = snapshot.bucket(bucket)?;
@@ -74,17 +79,16 @@ pub(crate) fn run(snapshot: &Snapshot, id: Id, read: &Read<'_>) -> Result<String
         Read::Last { bucket, n } => many(id, snapshot.bucket(bucket)?.last(*n)),
         Read::Paginate { bucket, limit, after } => {
             let page = snapshot.bucket(bucket)?.paginate(after.as_ref(), *limit)?;
-            let mut answer = frame::begin_result(id, 0);
-            answer.push_str("{\"records\":");
-            list(&mut answer, page.records);
-            answer.push_str(",\"hasMore\":");
-            answer.push_str(if page.has_more { "true" } else { "false" });
-            if let Some(cursor) = page.next_cursor {
-                answer.push_str(",\"nextCursor\":");
-                answer.push_str(&frame::json(&cursor));
-            }
-            answer.push_str("}}");
-            answer
+            let cursor = page.next_cursor.map(|key| ("nextCursor", frame::json(&key)));
+            one_page(id, page.records, page.has_more, cursor)
+        }
+        Read::Page { bucket, limit, page: PageFields { cursor, filter, sort } } => {
+            let (limit, cursor) = (*limit, cursor.clone());
+            let request =
+                PageRequest { filter: parsed(filter.as_ref())?, sort: order(sort.as_ref())?, limit, cursor };
+            let page = snapshot.bucket(bucket)?.page(&request)?;
+            let cursor = page.cursor.map(|cursor| ("cursor", frame::json(&cursor)));
+            one_page(id, page.records, page.has_more, cursor)
         }
         Read::Aggregate { function, bucket, field, filter } => {
             let bucket = snapshot.bucket(bucket)?;
@@ -111,8 +115,38 @@ pub(crate) fn run(snapshot: &Snapshot, id: Id, read: &Read<'_>) -> Result<String
     })
 }
 
+/// `sort` of a page: member names to directions, as in a query.
+fn order(sort: Option<&Object>) -> Result<Vec<(String, Direction)>, Error> {
+    if sort.map_or(0, Object::len) > MAX_QUERY_FIELDS {
+        let message = format!("Invalid \"sort\": at most {MAX_QUERY_FIELDS} fields are possible");
+        return Err(Error::new(Code::ValidationError, message));
+    }
+    let keys = sort.into_iter().flatten().map(|(field, direction)| {
+        let known = direction.as_str().and_then(Direction::parse);
+        known.map(|direction| (field.clone(), direction)).ok_or_else(|| {
+            let message = format!("Invalid \"sort.{field}\": expected \"asc\" or \"desc\"");
+            Error::new(Code::ValidationError, message)
+        })
+    });
+    keys.collect()
+}
+
+/// `{"records":…,"hasMore":…,"<name>":<cursor>}`.
+fn one_page(id: Id, records: Vec<&Record>, has_more: bool, cursor: Option<(&'static str, String)>) -> String {
+    let mut answer = frame::begin_result(id, 0);
+    answer.push_str("{\"records\":");
+    list(&mut answer, records);
+    answer.push_str(",\"hasMore\":");
+    answer.push_str(if has_more { "true" } else { "false" });
+    if let Some((name, cursor)) = cursor {
+        answer.extend([",\"", name, "\":", &cursor]);
+    }
+    answer.push_str("}}");
+    answer
+}
+
 /// No filter is the empty one: everything.
-fn parsed(filter: Option<&Object>) -> Result<Filter, Error> {
+pub(super) fn parsed(filter: Option<&Object>) -> Result<Filter, Error> {
     Ok(Filter::parse(filter.unwrap_or(&Object::new()))?)
 }
 

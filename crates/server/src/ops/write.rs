@@ -146,6 +146,7 @@ pub(crate) fn refusal(shape: &Shape, error: WriteError) -> Error {
             refusal.administrative().into()
         }
         WriteError::Refused(refusal) => refusal.into(),
+        WriteError::PartOfProgram { .. } => Error::new(Code::ValidationError, error.to_string()),
         other => Error::new(Code::InternalError, other.to_string()),
     }
 }

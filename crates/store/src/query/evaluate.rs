@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::include::RowWriter;
-use super::{BoundQuery, Fold};
+use super::{BoundQuery, Fold, Query, Shape};
 use crate::aggregate::Totals;
 use crate::encode::write_string;
 use crate::plan::{Order, window};
@@ -47,24 +47,46 @@ impl BoundQuery {
 
     /// The buckets whose records the result is made of: its own, and those that `include` looks into.
     pub fn buckets(&self, snapshot: &Snapshot) -> Vec<Arc<str>> {
-        let mut names = vec![self.0.bucket.clone()];
-        if let Ok(bucket) = snapshot.bucket(self.bucket()) {
-            for include in &self.0.shape.includes {
-                if let Some((_, target)) = include.resolve(bucket)
-                    && !names.contains(target)
-                {
-                    names.push(target.clone());
-                }
+        buckets(snapshot, &self.0.bucket, &self.0.shape)
+    }
+}
+
+impl Query {
+    /// The buckets that it reads, as [`BoundQuery::buckets`] of any parameters.
+    pub fn buckets(&self, snapshot: &Snapshot) -> Vec<Arc<str>> {
+        buckets(snapshot, &self.bucket, &self.shape)
+    }
+}
+
+fn buckets(snapshot: &Snapshot, own: &Arc<str>, shape: &Shape) -> Vec<Arc<str>> {
+    let mut names = vec![own.clone()];
+    if let Ok(bucket) = snapshot.bucket(own) {
+        for include in &shape.includes {
+            if let Some((_, target)) = include.resolve(bucket)
+                && !names.contains(target)
+            {
+                names.push(target.clone());
             }
         }
-        names
     }
+    names
 }
 
 impl Bucket {
     /// An aggregate for each group of the matching records that have the same values in the fields `by`: JSON text,
     /// `[{"key":{…},"value":…}]` in order of first appearance. See [`Aggregate`].
     pub fn group_by(&self, by: &[String], function: Aggregate, field: &str, filter: &Filter) -> String {
+        self.groups(by, function, field, filter).0
+    }
+
+    /// The same, and how many groups there are.
+    pub(crate) fn groups(
+        &self,
+        by: &[String],
+        function: Aggregate,
+        field: &str,
+        filter: &Filter,
+    ) -> (String, usize) {
         groups(self, self.scan(filter), function, field, by)
     }
 }
@@ -107,7 +129,7 @@ fn groups<'a>(
     function: Aggregate,
     field: &str,
     by: &[String],
-) -> String {
+) -> (String, usize) {
     let member = bucket.definition().member(field);
     let by: Vec<(&str, Member)> =
         by.iter().map(|name| (name.as_str(), bucket.definition().member(name))).collect();
@@ -123,7 +145,7 @@ fn groups<'a>(
             totals.add(&record.get(&member));
         }
     }
-    let mut json = String::from("[");
+    let (mut json, count) = (String::from("["), groups.len());
     for (first, totals) in groups {
         let separator = if json.len() > 1 { "," } else { "" };
         json.extend([separator, "{\"key\":"]);
@@ -133,7 +155,7 @@ fn groups<'a>(
         json.extend([",\"value\":", &value.to_string(), "}"]);
     }
     json.push(']');
-    json
+    (json, count)
 }
 
 /// One text for each group: the values as JSON, numbers canonical. JSON texts cannot run into one another.

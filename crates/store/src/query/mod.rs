@@ -16,7 +16,7 @@ use crate::{Aggregate, Direction};
 pub use bind::BoundQuery;
 pub use closure::{ClosureQuery, ReadContext, Reader};
 use include::Include;
-pub use reads::Reads;
+pub use reads::{ChangedRows, Reads};
 
 /// A declarative query: `{bucket, filter?, sort?, offset?, limit?, fields?, include?, aggregate?}`.
 ///

@@ -2,7 +2,7 @@
 
 use super::{remove, write};
 use crate::draft::Draft;
-use crate::limits::{MAX_OPERATIONS, MAX_RECORDS_WRITTEN};
+use crate::limits::{MAX_OPERATIONS, MAX_RECORDS_READ, MAX_RECORDS_WRITTEN};
 use crate::{Bucket, Context, Filter, Intent, Object, Outcome, RowId, Step, StoreError};
 
 /// All operations of a transaction, in order. What they read shows the effects of those before them.
@@ -14,10 +14,11 @@ pub(super) fn run(
     if operations.len() > MAX_OPERATIONS {
         return Err(StoreError::LimitReached { what: "operations of a transaction", limit: MAX_OPERATIONS });
     }
+    let mut budget = ReadBudget(MAX_RECORDS_READ);
     let mut outcomes = Vec::with_capacity(operations.len());
     for (index, operation) in operations.into_iter().enumerate() {
         draft.begin_operation(index);
-        let outcome = step(draft, operation, ctx).map_err(|error| match error {
+        let outcome = step(draft, operation, &mut budget, ctx).map_err(|error| match error {
             // The words and the code that clients know from transactions.
             StoreError::KeyExists { bucket, key } => StoreError::Conflict { bucket, key },
             other => other,
@@ -27,18 +28,44 @@ pub(super) fn run(
     Ok(Outcome::Transaction(outcomes))
 }
 
-fn step(draft: &mut Draft<'_>, step: Step, ctx: &mut Context<'_>) -> Result<Outcome, StoreError> {
+/// How many records the reads of the transaction may still return.
+struct ReadBudget(usize);
+
+impl ReadBudget {
+    fn take(&mut self, records: usize) -> Result<(), StoreError> {
+        let limit = MAX_RECORDS_READ;
+        let spent = || StoreError::LimitReached { what: "records read in one transaction", limit };
+        self.0 = self.0.checked_sub(records).ok_or_else(spent)?;
+        Ok(())
+    }
+}
+
+fn step(
+    draft: &mut Draft<'_>,
+    step: Step,
+    budget: &mut ReadBudget,
+    ctx: &mut Context<'_>,
+) -> Result<Outcome, StoreError> {
     let state = draft.state();
     Ok(match step {
         Step::Write(intent) => return write(draft, intent, ctx),
-        Step::Get { bucket, key } => Outcome::Found(state.bucket(&bucket)?.get(&key).cloned()),
+        Step::Get { bucket, key } => {
+            let found = state.bucket(&bucket)?.get(&key).cloned();
+            budget.take(usize::from(found.is_some()))?;
+            Outcome::Found(found)
+        }
         Step::Where { bucket, filter } => {
             let (bucket, filter) = (state.bucket(&bucket)?, Filter::parse(&filter)?);
-            Outcome::Records(bucket.scan(&filter).cloned().collect())
+            // One more than there may be tells that there are too many.
+            let records: Vec<_> = bucket.scan(&filter).take(budget.0.saturating_add(1)).cloned().collect();
+            budget.take(records.len())?;
+            Outcome::Records(records)
         }
         Step::FindOne { bucket, filter } => {
             let (bucket, filter) = (state.bucket(&bucket)?, Filter::parse(&filter)?);
-            Outcome::Found(bucket.scan(&filter).next().cloned())
+            let found = bucket.find_one(&filter).cloned();
+            budget.take(usize::from(found.is_some()))?;
+            Outcome::Found(found)
         }
         Step::Count { bucket, filter } => {
             let (bucket, filter) = (state.bucket(&bucket)?, Filter::parse(&filter)?);
@@ -46,7 +73,9 @@ fn step(draft: &mut Draft<'_>, step: Step, ctx: &mut Context<'_>) -> Result<Outc
         }
         Step::GroupBy { bucket, by, function, field, filter } => {
             let (bucket, filter) = (state.bucket(&bucket)?, Filter::parse(&filter)?);
-            Outcome::Groups(bucket.group_by(&by, function, &field, &filter))
+            let (groups, count) = bucket.groups(&by, function, &field, &filter);
+            budget.take(count)?;
+            Outcome::Groups(groups)
         }
     })
 }

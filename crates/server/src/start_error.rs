@@ -1,0 +1,71 @@
+//! Why a server did not start.
+
+use dunlin_journal::JournalError;
+
+use crate::config::ConfigError;
+use crate::store_actor::WriteError;
+
+/// Why a server did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The configuration cannot be.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The data could not be opened.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The address could not be listened on.
+    #[error("cannot listen on {address}: {source}; stop what uses it, or choose another host or port")]
+    Listen {
+        /// `host:port`.
+        address: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A definition in `seed` was refused.
+    #[error("seed[{index}] was refused: {source}")]
+    Seed {
+        /// Which one, counted from 0.
+        index: usize,
+        /// Why.
+        source: Box<WriteError>,
+    },
+    /// A query of the program cannot be.
+    #[error("query \"{query}\" of the program: {reason}")]
+    Query {
+        /// Its name.
+        query: String,
+        /// Why, and what to do.
+        reason: &'static str,
+    },
+    /// Logins are configured in two places.
+    #[error(
+        "both the configuration (auth.tokens) and the program (an authenticator) say who may log in; keep one of them"
+    )]
+    TwoAuthenticators,
+    /// The configuration says who must log in, and nobody can.
+    #[error(
+        "auth.required and auth.anonymous mean nothing where nobody can log in; add auth.tokens, give an authenticator, or \
+         remove them"
+    )]
+    NoAuthenticator,
+    /// An actor or a thread could not be started.
+    #[error("the server's actors could not be started: {0}")]
+    Actors(String),
+}
+
+impl StartError {
+    /// The stable code for programs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Config(_) => "CONFIG",
+            Self::Journal(error) => error.code(),
+            Self::Listen { .. } => "LISTEN",
+            Self::Seed { .. } => "SEED",
+            Self::Query { .. } => "QUERY",
+            Self::TwoAuthenticators | Self::NoAuthenticator => "AUTHENTICATOR",
+            Self::Actors(_) => "ACTORS",
+        }
+    }
+}

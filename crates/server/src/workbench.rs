@@ -1,0 +1,132 @@
+//! Where the `StoreActor` prepares a group commit: on a state that nobody else sees yet.
+
+use std::sync::Arc;
+
+use dunlin_store::{Bucket, Commit, Context, IdSource, Intent, Snapshot, Step, StoreError, Validators};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use crate::events::Watched;
+use crate::limits;
+use crate::programmatic::Programmatic;
+use crate::store_actor::{WriteError, Written};
+use crate::time::unix_ms;
+
+/// Times of commits: the wall clock, but never backwards.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Clock(u64);
+
+impl Clock {
+    pub(crate) fn now(&mut self) -> u64 {
+        self.0 = self.0.max(unix_ms());
+        self.0
+    }
+}
+
+/// Random bits seeded by the operating system.
+pub(crate) struct RandomIds(StdRng);
+
+impl RandomIds {
+    pub(crate) fn new() -> Result<Self, rand::rngs::SysError> {
+        Ok(Self(StdRng::try_from_rng(&mut rand::rngs::SysRng)?))
+    }
+
+    /// Another source, of other bits, for another thread.
+    pub(crate) fn fork(&mut self) -> Self {
+        Self(StdRng::from_rng(&mut self.0))
+    }
+}
+
+impl IdSource for RandomIds {
+    fn next(&mut self) -> u128 {
+        (u128::from(self.0.next_u64()) << 64) | u128::from(self.0.next_u64())
+    }
+}
+
+/// See the module.
+pub(crate) struct Workbench {
+    /// The published state with everything that was carried out so far.
+    pub(crate) next: Snapshot,
+    pub(crate) watched: Watched,
+    pub(crate) commits: Vec<Commit>,
+    pub(crate) clock: Clock,
+    /// How many changes that is; a refused intent counts as one.
+    pub(crate) changes: usize,
+    pub(crate) validators: Arc<Validators>,
+    pub(crate) programmatic: Arc<Programmatic>,
+}
+
+impl Workbench {
+    /// Carries a group out, in order. An intent that the store refuses changes nothing.
+    pub(crate) fn carry_out(&mut self, intents: Vec<Intent>, ids: &mut RandomIds) -> Vec<Written> {
+        intents.into_iter().map(|intent| self.write(intent, ids)).collect()
+    }
+
+    fn write(&mut self, intent: Intent, ids: &mut RandomIds) -> Written {
+        self.changes += 1;
+        match &intent {
+            Intent::DefineQuery { name, .. } if self.programmatic.contains(name) => {
+                return Err(StoreError::QueryExists { query: name.as_str().into() }.into());
+            }
+            Intent::UndefineQuery { name } if self.programmatic.contains(name) => {
+                return Err(WriteError::PartOfProgram { query: name.clone() });
+            }
+            _ => {}
+        }
+        let mut context = Context::new(self.clock.now(), ids).with_validators(&self.validators);
+        let executed = self.next.execute(intent, &mut context)?;
+        if let Some(commit) = executed.commit {
+            self.watched.saw(&self.next);
+            self.changes += commit.changes.len().saturating_sub(1);
+            self.commits.push(commit);
+        }
+        Ok(executed.outcome)
+    }
+
+    /// Whether a group may take so long that it must not hold up the connections which share this worker thread.
+    pub(crate) fn is_long(&self, intents: &[Intent]) -> bool {
+        let rows = intents.iter().map(|intent| rows(&self.next, intent));
+        rows.fold(0, usize::saturating_add) > limits::INLINE_WRITES
+    }
+}
+
+/// How many records an intent looks at or changes, at most. What can take long for another reason counts as very many.
+fn rows(state: &Snapshot, intent: &Intent) -> usize {
+    match intent {
+        Intent::Insert { .. }
+        | Intent::Update { .. }
+        | Intent::Upsert { .. }
+        | Intent::UndefineQuery { .. } => 1,
+        Intent::InsertMany { data, .. } => data.len(),
+        Intent::UpdateMany { bucket, .. } => size(state, bucket),
+        Intent::Delete { bucket, .. } => state.dependents(bucket).saturating_add(1),
+        Intent::DeleteMany { bucket, .. } | Intent::Clear { bucket } => {
+            state.dependents(bucket).saturating_add(size(state, bucket))
+        }
+        Intent::Expire { bucket, .. } => {
+            let name = state.bucket_by_id(*bucket).map(Bucket::name);
+            name.map_or(0, |name| state.dependents(name)).saturating_add(1)
+        }
+        Intent::Transaction { operations } => {
+            operations.iter().map(|step| step_rows(state, step)).fold(0, usize::saturating_add)
+        }
+        // A definition may compile patterns or change every record, a migration may do anything.
+        _ => usize::MAX,
+    }
+}
+
+fn step_rows(state: &Snapshot, step: &Step) -> usize {
+    match step {
+        Step::Write(intent) => rows(state, intent),
+        Step::Get { .. } => 1,
+        Step::Where { bucket, .. }
+        | Step::FindOne { bucket, .. }
+        | Step::Count { bucket, .. }
+        | Step::GroupBy { bucket, .. } => size(state, bucket),
+        _ => usize::MAX,
+    }
+}
+
+fn size(state: &Snapshot, bucket: &str) -> usize {
+    state.bucket(bucket).map_or(1, Bucket::len)
+}
