@@ -1,14 +1,19 @@
 //! The only code that changes state.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use crate::bucket::Marks;
 use crate::snapshot::Referrer;
 use crate::{
     ApplyError, Bucket, BucketId, Change, Commit, Counters, Definition, Query, Record, Reference, RowId,
     Snapshot,
 };
+
+/// Rows that were taken out for others, which must come again or go in the same commit; and the rows they made way for.
+type Displaced = BTreeMap<(BucketId, RowId), RowId>;
 
 impl Snapshot {
     /// Applies the next commit of this history. Deterministic. Works in place on what this clone does not share with
@@ -21,11 +26,39 @@ impl Snapshot {
         if Some(commit.position) != self.position.checked_add(1) {
             return Err(ApplyError::Position { position: self.position, found: commit.position });
         }
+        let mut displaced = Displaced::new();
         for change in &commit.changes {
+            match change {
+                Change::Put { bucket, row, record } => {
+                    displaced.remove(&(*bucket, *row));
+                    if self.change(commit.position, change).is_ok() {
+                        continue;
+                    }
+                    self.displace(*bucket, *row, record, &mut displaced);
+                }
+                Change::Remove { bucket, row, .. } if displaced.remove(&(*bucket, *row)).is_some() => {
+                    continue;
+                }
+                _ => {}
+            }
             self.change(commit.position, change)?;
+        }
+        if let Some(((bucket, _), row)) = displaced.first_key_value() {
+            let reason = format!("row {} of bucket {} has a taken key", row.0, bucket.0);
+            return Err(ApplyError::Contradiction { position: commit.position, reason });
         }
         self.position = commit.position;
         Ok(())
+    }
+
+    /// Takes out the row that has the key of a record that is about to be put elsewhere: records of one commit may have
+    /// passed their keys on in a ring, and then there is no order in which they are all free.
+    fn displace(&mut self, id: BucketId, row: RowId, record: &Record, displaced: &mut Displaced) {
+        let holder = self.buckets.get(&id).and_then(|bucket| bucket.find(bucket.key_of(record)?));
+        if let Some((holder, _)) = holder.filter(|(holder, _)| *holder != row) {
+            self.remove(id, holder);
+            displaced.insert((id, holder), row);
+        }
     }
 
     /// Makes one change.
@@ -95,6 +128,11 @@ impl Snapshot {
     /// Sets a bucket's counters; `false` if there is no such bucket.
     pub(crate) fn set_counters(&mut self, bucket: BucketId, counters: Counters) -> bool {
         self.with_bucket(bucket, |bucket| bucket.set_counters(counters)).is_some()
+    }
+
+    /// Sets what a bucket remembers beside its rows.
+    pub(crate) fn set_marks(&mut self, bucket: BucketId, marks: Marks) {
+        self.with_bucket(bucket, |bucket| bucket.set_marks(marks));
     }
 
     /// Changes a bucket, copying it first if other snapshots share it, and keeps the earliest deadlines of all buckets.

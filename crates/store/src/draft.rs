@@ -8,6 +8,7 @@
 
 use std::collections::HashMap;
 
+use crate::bucket::Marks;
 use crate::{Bucket, BucketId, Cause, Change, Commit, Counters, Record, RowId, Snapshot, StoreError};
 
 /// See the module.
@@ -16,8 +17,8 @@ pub(crate) struct Draft<'s> {
     rows: Vec<Touched>,
     /// Where a row stands in `rows`; kept from the time there are many of them.
     places: HashMap<(BucketId, RowId), usize>,
-    /// What the counters of touched buckets were.
-    counters: Vec<(BucketId, Counters)>,
+    /// What the counters of touched buckets were, and what had left them.
+    marks: Vec<(BucketId, Marks)>,
     /// The state before the first change of a definition; with it comes everything back.
     saved: Option<Saved>,
     definitions: Vec<Change>,
@@ -51,7 +52,7 @@ impl<'s> Draft<'s> {
             state,
             rows: Vec::new(),
             places: HashMap::new(),
-            counters: Vec::new(),
+            marks: Vec::new(),
             saved: None,
             definitions: Vec::new(),
             operation: None,
@@ -94,9 +95,9 @@ impl<'s> Draft<'s> {
     /// Adds a row or replaces it. Its key must be free or its own.
     pub(crate) fn put(&mut self, bucket: BucketId, row: RowId, record: &Record) -> Result<(), StoreError> {
         let before = self.bucket(bucket)?.row(row).cloned();
-        if before.is_none() {
-            // The bucket counts a row when it is put.
-            self.note_counters(bucket)?;
+        if self.place(bucket, row).is_none() {
+            // The bucket counts a row when it is put, and remembers a key that a row loses.
+            self.note_marks(bucket)?;
         }
         if !self.state.put(bucket, row, record.clone()) {
             let taken = self.bucket(bucket)?;
@@ -110,20 +111,20 @@ impl<'s> Draft<'s> {
     /// Removes a row, if it is there.
     pub(crate) fn remove(&mut self, bucket: BucketId, row: RowId, cause: Cause) {
         let before = self.state.bucket_by_id(bucket).and_then(|bucket| bucket.row(row)).cloned();
-        if before.is_some() && self.state.remove(bucket, row) {
+        if before.is_some() && self.note_marks(bucket).is_ok() && self.state.remove(bucket, row) {
             self.note(bucket, row, before, cause);
         }
     }
 
     pub(crate) fn set_counters(&mut self, bucket: BucketId, counters: Counters) -> Result<(), StoreError> {
-        self.note_counters(bucket)?;
+        self.note_marks(bucket)?;
         self.state.set_counters(bucket, counters);
         Ok(())
     }
 
-    fn note_counters(&mut self, bucket: BucketId) -> Result<(), StoreError> {
-        if !self.counters.iter().any(|(known, _)| *known == bucket) {
-            self.counters.push((bucket, self.bucket(bucket)?.counters()));
+    fn note_marks(&mut self, bucket: BucketId) -> Result<(), StoreError> {
+        if !self.marks.iter().any(|(known, _)| *known == bucket) {
+            self.marks.push((bucket, self.bucket(bucket)?.marks()));
         }
         Ok(())
     }
@@ -146,6 +147,13 @@ impl<'s> Draft<'s> {
         Ok(())
     }
 
+    /// Whether the write has removed all records of a bucket at one blow, so that they do not count as touched.
+    pub(crate) fn has_emptied_buckets(&self) -> bool {
+        self.definitions
+            .iter()
+            .any(|change| matches!(change, Change::Clear { .. } | Change::DropBucket { .. }))
+    }
+
     /// Undoes everything.
     pub(crate) fn undo(mut self) {
         if let Some(saved) = self.saved {
@@ -153,14 +161,21 @@ impl<'s> Draft<'s> {
             // What was touched later is back; what was touched before is in the saved state as it was by then.
             self.rows.truncate(saved.rows);
         }
-        for touched in self.rows.into_iter().rev() {
-            match touched.before {
-                Some(record) => drop(self.state.put(touched.bucket, touched.row, record)),
-                None => drop(self.state.remove(touched.bucket, touched.row)),
+        // A row may have the key that another one gets back, so those that have other keys than before go first.
+        for Touched { bucket: id, row, before, .. } in &self.rows {
+            let Some(bucket) = self.state.bucket_by_id(*id) else { continue };
+            let key = before.as_ref().and_then(|record| bucket.key_of(record));
+            if bucket.row(*row).is_some_and(|record| bucket.key_of(record) != key) {
+                self.state.remove(*id, *row);
             }
         }
-        for (bucket, counters) in self.counters {
-            self.state.set_counters(bucket, counters);
+        for Touched { bucket, row, before, .. } in self.rows {
+            if let Some(record) = before {
+                self.state.put(bucket, row, record);
+            }
+        }
+        for (bucket, marks) in self.marks {
+            self.state.set_marks(bucket, marks);
         }
     }
 
@@ -189,9 +204,9 @@ impl<'s> Draft<'s> {
                 None => {}
             }
         }
-        for (bucket, before) in self.counters {
+        for (bucket, before) in self.marks {
             let after = self.state.bucket_by_id(bucket).map(Bucket::counters);
-            if let Some(counters) = after.filter(|after| *after != before) {
+            if let Some(counters) = after.filter(|after| *after != before.counters()) {
                 changes.push(Change::Counters { bucket, counters });
             }
         }

@@ -212,14 +212,17 @@ impl Index {
 
     /// Two rows that have the same values, none of them `null`.
     pub(crate) fn duplicates(&self, fields: &[Field], rows: &RowTable<Record>) -> Option<(RowId, RowId)> {
-        let same = |one: RowId, other: RowId| {
-            let (Some(one), Some(other)) = (rows.get(one.0), rows.get(other.0)) else { return false };
+        let counts = |row: RowId| {
             let mut slots = self.spec.slots.iter();
-            slots.all(|slot| !value(fields, *slot, one).is_nullish()) && self.holds_same(fields, one, other)
+            rows.get(row.0).is_some_and(|record| slots.all(|slot| !value(fields, *slot, record).is_nullish()))
+        };
+        let same = |one: RowId, other: RowId| {
+            let both = rows.get(one.0).zip(rows.get(other.0));
+            both.is_some_and(|(one, other)| self.holds_same(fields, one, other))
         };
         match &self.entries {
-            Entries::One(set) => twice(set.iter(), same),
-            Entries::Several(set) => twice(set.iter(), same),
+            Entries::One(set) => twice(set.iter(), counts, same),
+            Entries::Several(set) => twice(set.iter(), counts, same),
         }
     }
 
@@ -248,13 +251,15 @@ fn value<'a>(fields: &[Field], slot: usize, record: &'a Record) -> FieldValue<'a
     record.field(slot, fields.get(slot).map_or("", Field::name))
 }
 
-/// The first two of the entries, ascending, that have one value and are `same` by their records.
+/// The first two of the entries, ascending, that have one value and are `same` by their records. Rows that do not count
+/// are passed over at once: any number of them may have one value.
 fn twice<'a, L: PartialEq + Copy + 'a>(
     entries: impl Iterator<Item = &'a Entry<L>>,
+    counts: impl Fn(RowId) -> bool,
     same: impl Fn(RowId, RowId) -> bool,
 ) -> Option<(RowId, RowId)> {
     let mut alike: Vec<Entry<L>> = Vec::new();
-    for entry in entries {
+    for entry in entries.filter(|entry| counts(entry.row)) {
         if alike.first().is_some_and(|first| !first.same_values(entry)) {
             alike.clear();
         }

@@ -39,6 +39,18 @@ pub struct Bucket {
     counters: Counters,
 }
 
+/// What a bucket remembers beside its rows; kept so that a write can be undone.
+pub(crate) struct Marks {
+    counters: Counters,
+    departed: Departed,
+}
+
+impl Marks {
+    pub(crate) fn counters(&self) -> Counters {
+        self.counters
+    }
+}
+
 impl Bucket {
     pub(crate) fn new(id: BucketId, name: Arc<str>, definition: Arc<Definition>) -> Self {
         let indexes = empty_indexes(&definition);
@@ -224,10 +236,15 @@ impl Bucket {
     }
 
     pub(crate) fn set_counters(&mut self, counters: Counters) {
-        if counters.next_row < self.counters.next_row {
-            self.departed.forget_from(counters.next_row);
-        }
         self.counters = counters;
+    }
+
+    pub(crate) fn marks(&self) -> Marks {
+        Marks { counters: self.counters, departed: self.departed.clone() }
+    }
+
+    pub(crate) fn set_marks(&mut self, marks: Marks) {
+        (self.counters, self.departed) = (marks.counters, marks.departed);
     }
 
     /// Takes a new definition: lays the rows out anew if fields changed their places, and builds the indexes that are

@@ -34,9 +34,11 @@ pub(super) fn update_bucket(
     let (id, old) = (bucket.id(), bucket.definition().clone());
     let new = old.updated(name, updates)?;
     nothing_missing(bucket, &old, &new)?;
+    // While the old definition is in force: what the eviction writes cannot have the new fields yet.
+    if let Some(max_size) = new.max_size() {
+        make_room(draft, id, 0, max_size, ctx)?;
+    }
     draft.change(Change::UpdateBucket { bucket: id, config: new.config().clone() })?;
-    // Before anything is written, so that no record is in the way because it was.
-    make_room(draft, id, 0, ctx)?;
     raise_counters(draft, id, &old)?;
     backfill(draft, id, &old, ctx)?;
     let bucket = draft.bucket(id)?;

@@ -9,12 +9,16 @@ use crate::{Bucket, Field, FieldValue, Key, Record, Reference, Referenced, Store
 /// Unique values and references, as far as the write can have changed them. A fault is told with the last operation that
 /// changed its row, if the write is a transaction.
 pub(super) fn whole(draft: &Draft<'_>) -> Result<(), StoreError> {
+    // What went with its bucket was not touched, so what a record referred to before the write may be gone.
+    let emptied = draft.has_emptied_buckets();
     for touched in draft.touched() {
         // A bucket that is gone took its rows with it.
         let Some(bucket) = draft.state().bucket_by_id(touched.bucket) else { continue };
         let checked = match bucket.row(touched.row) {
             Some(record) => unique(draft, bucket, record, touched)
-                .and_then(|()| references(draft, bucket, record, touched.before.as_ref()))
+                .and_then(|()| {
+                    references(draft, bucket, record, touched.before.as_ref().filter(|_| !emptied))
+                })
                 .and_then(|()| not_referenced(draft, bucket, touched)),
             None => not_referenced(draft, bucket, touched),
         };

@@ -2,7 +2,7 @@
 
 use super::{check, remove, write};
 use crate::draft::Draft;
-use crate::{Context, Executed, Object, Outcome, Snapshot, StoreError};
+use crate::{Bucket, BucketId, Context, Executed, Object, Outcome, Snapshot, StoreError};
 
 /// Records for one bucket, one by one.
 pub struct Import<'a> {
@@ -66,10 +66,12 @@ fn take_in(
     ctx: &mut Context<'_>,
 ) -> Result<Outcome, StoreError> {
     let mut taken = 0;
-    for import in imports.iter().filter(|import| import.replace) {
-        let id = draft.state().bucket(import.bucket)?.id();
-        remove::clear(draft, id, ctx)?;
-    }
+    let replaced: Vec<BucketId> = imports
+        .iter()
+        .filter(|import| import.replace)
+        .map(|import| draft.state().bucket(import.bucket).map(Bucket::id))
+        .collect::<Result<_, _>>()?;
+    remove::clear_together(draft, &replaced, ctx)?;
     // Which records of which import are counted through, so that a fault found in the end can be told with its place.
     let mut first = Vec::with_capacity(imports.len());
     for import in imports.iter_mut() {

@@ -1,6 +1,6 @@
 //! Runs migrations: definitions and records change freely inside one, and everything must hold when it is over.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use serde_json::{Map, Value, json};
@@ -8,7 +8,8 @@ use serde_json::{Map, Value, json};
 use super::{admin, conform, remove, write};
 use crate::draft::Draft;
 use crate::{
-    Bucket, BucketId, Change, Context, Definition, Migration, Object, Outcome, Record, RowId, StoreError,
+    Bucket, BucketId, Cause, Change, Context, Definition, Key, Migration, Object, Outcome, Record, RowId,
+    StoreError,
 };
 
 /// The bucket that tells which migrations have run.
@@ -160,6 +161,10 @@ impl MigratingBucket<'_, '_, '_> {
             }
         })?;
         self.transform_all(|record| {
+            if record.contains_key(from) {
+                // A member outside the schema that happens to have the new name makes way for the field.
+                record.shift_remove(to);
+            }
             *record = std::mem::take(record)
                 .into_iter()
                 .map(|(name, value)| (renamed(name, from, to), value))
@@ -215,17 +220,18 @@ impl MigratingBucket<'_, '_, '_> {
 
     /// Replaces every record's members by what `change` makes of them. Metadata stay as they are.
     pub fn transform_all(&mut self, mut change: impl FnMut(&mut Object)) -> Result<(), StoreError> {
-        let rows: Vec<(RowId, Record)> =
-            self.current()?.rows().map(|(row, record)| (row, record.clone())).collect();
-        for (row, record) in rows {
+        let bucket = self.draft.bucket(self.id)?;
+        let mut rewritten_rows: Vec<(RowId, Record)> = Vec::new();
+        let mut rows_of_other_keys = Vec::new();
+        for (row, record) in bucket.rows() {
             let mut members = match record.to_value() {
                 Value::Object(members) => members,
                 _ => Map::new(),
             };
             change(&mut members);
-            let bucket = self.draft.bucket(self.id)?;
-            let rewritten = write::rewritten(bucket, &members, &record)?;
-            if bucket.key_of(&rewritten).is_none() {
+            let rewritten = write::rewritten(bucket, &members, record)?;
+            let key = bucket.key_of(&rewritten);
+            if key.is_none() {
                 let field = bucket.definition().key().name().to_owned();
                 let issue = crate::Issue::new(field, "required", "Field is required");
                 return Err(StoreError::Validation {
@@ -233,9 +239,28 @@ impl MigratingBucket<'_, '_, '_> {
                     issues: vec![issue],
                 });
             }
-            if rewritten != record {
-                self.draft.put(self.id, row, &rewritten)?;
+            if key != bucket.key_of(record) {
+                rows_of_other_keys.push(row);
             }
+            if rewritten != *record {
+                rewritten_rows.push((row, rewritten));
+            }
+        }
+        let moving: HashSet<RowId> = rows_of_other_keys.iter().copied().collect();
+        let mut taken: HashSet<Key<'_>> = HashSet::new();
+        for (row, record) in &rewritten_rows {
+            let Some(key) = bucket.key_of(record).filter(|_| moving.contains(row)) else { continue };
+            let stays = bucket.find(key).is_some_and(|(holder, _)| !moving.contains(&holder));
+            if stays || !taken.insert(key) {
+                return Err(StoreError::KeyExists { bucket: (&**bucket.name()).into(), key: key.to_value() });
+            }
+        }
+        // Keys may pass from record to record, so all that are given up are free before any is taken.
+        for row in rows_of_other_keys {
+            self.draft.remove(self.id, row, Cause::Deleted);
+        }
+        for (row, record) in &rewritten_rows {
+            self.draft.put(self.id, *row, record)?;
         }
         self.changed.insert(self.id);
         Ok(())

@@ -36,12 +36,7 @@ pub(super) fn remove(
         let Some(record) = bucket.row(row).cloned() else { continue };
         let referrers = draft.state().referrers(bucket.name()).to_vec();
         draft.remove(id, row, cause);
-        if draft.touched().len() > MAX_RECORDS_WRITTEN {
-            return Err(StoreError::LimitReached {
-                what: "records for one write",
-                limit: MAX_RECORDS_WRITTEN,
-            });
-        }
+        bounded(draft)?;
         if referrers.is_empty() {
             continue;
         }
@@ -58,12 +53,21 @@ pub(super) fn remove(
                     let changes = Map::from_iter([(name, Value::Null)]);
                     for row in rows {
                         write::update_row(draft, referrer.bucket, row, &changes, ctx)?;
+                        bounded(draft)?;
                     }
                 }
             }
         }
     }
     Ok(())
+}
+
+/// Refuses a removal that takes too much with it.
+fn bounded(draft: &Draft<'_>) -> Result<(), StoreError> {
+    if draft.touched().len() <= MAX_RECORDS_WRITTEN {
+        return Ok(());
+    }
+    Err(StoreError::LimitReached { what: "records for one write", limit: MAX_RECORDS_WRITTEN })
 }
 
 /// The rows of `source` whose field at `slot` refers to `record`, which bucket `target` has or had.
@@ -80,18 +84,11 @@ fn referring(
 
 /// Removes all records; how many there were. One small change, unless other buckets refer to them.
 pub(super) fn clear(draft: &mut Draft<'_>, id: BucketId, ctx: &mut Context<'_>) -> Result<usize, StoreError> {
-    let bucket = draft.bucket(id)?;
-    let removed = bucket.len();
-    if removed == 0 {
-        return Ok(0);
-    }
-    let others = draft.state().referrers(bucket.name()).iter().filter(|referrer| referrer.bucket != id);
-    let referred =
-        others.filter_map(|referrer| draft.state().bucket_by_id(referrer.bucket).zip(Some(referrer.slot)));
-    if !referred.into_iter().any(|(source, slot)| source.refers_at_all(slot)) {
-        draft.change(Change::Clear { bucket: id })?;
+    let removed = draft.bucket(id)?.len();
+    if removed == 0 || clear_at_once(draft, id, &[id])? {
         return Ok(removed);
     }
+    let bucket = draft.bucket(id)?;
     let rows: Vec<RowId> = bucket.rows().map(|(row, _)| row).take(MAX_RECORDS_WRITTEN + 1).collect();
     for row in rows {
         remove(draft, id, row, Cause::Deleted, ctx)?;
@@ -99,23 +96,60 @@ pub(super) fn clear(draft: &mut Draft<'_>, id: BucketId, ctx: &mut Context<'_>) 
     Ok(removed)
 }
 
-/// Makes room for `more` records in a bucket that has a `maxSize`: the oldest go, but neither those that this write has
-/// made nor those that others restrict.
+/// Removes all records of several buckets. What these refer to among themselves goes with them and is in nobody's way.
+pub(super) fn clear_together(
+    draft: &mut Draft<'_>,
+    ids: &[BucketId],
+    ctx: &mut Context<'_>,
+) -> Result<(), StoreError> {
+    let mut referred = Vec::new();
+    for id in ids {
+        if !clear_at_once(draft, *id, ids)? {
+            referred.push(*id);
+        }
+    }
+    for id in referred {
+        clear(draft, id, ctx)?;
+    }
+    Ok(())
+}
+
+/// Removes all records by one small change; `false`, and nothing is done, if records of buckets other than `together` refer
+/// to them.
+fn clear_at_once(draft: &mut Draft<'_>, id: BucketId, together: &[BucketId]) -> Result<bool, StoreError> {
+    let bucket = draft.bucket(id)?;
+    if bucket.is_empty() {
+        return Ok(true);
+    }
+    let referrers = draft.state().referrers(bucket.name()).iter();
+    let mut others = referrers.filter(|referrer| !together.contains(&referrer.bucket));
+    if others.any(|referrer| {
+        draft.state().bucket_by_id(referrer.bucket).is_some_and(|source| source.refers_at_all(referrer.slot))
+    }) {
+        return Ok(false);
+    }
+    draft.change(Change::Clear { bucket: id })?;
+    Ok(true)
+}
+
+/// Makes room for `more` records in a bucket that may have `max_size`: the oldest go, but not those that others restrict
+/// and, if there are more to come, not those that this write has made.
 pub(super) fn make_room(
     draft: &mut Draft<'_>,
     id: BucketId,
     more: usize,
+    max_size: usize,
     ctx: &mut Context<'_>,
 ) -> Result<(), StoreError> {
     loop {
         let bucket = draft.bucket(id)?;
-        let Some(max_size) = bucket.definition().max_size() else { return Ok(()) };
         if bucket.len() + more <= max_size {
             return Ok(());
         }
         let oldest = bucket.rows().take(MAX_EVICTION_SKIPS);
-        let mut may_go = oldest
-            .filter(|(row, record)| !draft.has_touched(id, *row) && !is_restricted(draft, id, *row, record));
+        let is_own = |row: RowId| more > 0 && draft.has_touched(id, row);
+        let mut may_go =
+            oldest.filter(|(row, record)| !is_own(*row) && !is_restricted(draft, id, *row, record));
         let Some((row, _)) = may_go.next() else {
             return Err(StoreError::BucketFull { bucket: (&**bucket.name()).into(), max_size });
         };

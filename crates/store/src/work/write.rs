@@ -1,5 +1,7 @@
 //! Inserts and updates of records.
 
+use std::collections::HashMap;
+
 use serde_json::Value;
 
 use super::remove::make_room;
@@ -18,6 +20,9 @@ use crate::{
 
 /// Bytes that a record's text needs beyond its given members: generated ids, metadata, punctuation.
 const ENCODING_RESERVE: usize = 160;
+
+/// Up to so many changes are looked for one by one: quicker than hashing.
+const FEW_CHANGES: usize = 16;
 
 /// Adds a record.
 pub(super) fn insert(
@@ -104,7 +109,9 @@ fn add(
         return Err(StoreError::KeyExists { bucket: (&**bucket.name()).into(), key: key.to_value() });
     }
     let row = RowId(bucket.counters().next_row);
-    make_room(draft, id, 1, ctx)?;
+    if let Some(max_size) = bucket.definition().max_size() {
+        make_room(draft, id, 1, max_size, ctx)?;
+    }
     draft.put(id, row, &record)?;
     draft.set_counters(id, counters)?;
     Ok(record)
@@ -292,12 +299,22 @@ fn encode_changed(
 ) -> Result<Record, StoreError> {
     let definition = bucket.definition();
     let mut encoder = Encoder::new(definition.fields().len(), old.json().len() + 16 * settings.len());
+    let places: HashMap<&str, usize> = if settings.len() > FEW_CHANGES {
+        settings.iter().enumerate().map(|(place, change)| (change.name, place)).collect()
+    } else {
+        HashMap::new()
+    };
     // A record's text was made or checked by this crate, so it always walks to its end.
     let _ = each_member(old.json(), |name, raw| {
         if is_metadata(&name) {
             return;
         }
-        match settings.iter_mut().find(|change| change.name == name) {
+        let place = if places.is_empty() {
+            settings.iter().position(|change| change.name == name)
+        } else {
+            places.get(&*name).copied()
+        };
+        match place.and_then(|place| settings.get_mut(place)) {
             Some(change) => {
                 change.written = true;
                 encoder.push(change.name, change.slot, change.value);

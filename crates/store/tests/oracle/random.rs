@@ -50,7 +50,9 @@ pub fn field_name(place: usize) -> String {
     format!("f{place}")
 }
 
-const KEYS: [&str; 5] = ["a", "b", "c", "d", "a key of more than fourteen bytes"];
+/// The last two begin alike for longer than what an index entry holds of a string.
+pub const KEYS: [&str; 6] =
+    ["a", "b", "c", "d", "a key of more than fourteen bytes", "a key of more than fourteen letters"];
 
 fn key() -> impl Strategy<Value = String> {
     prop::sample::select(KEYS.to_vec()).prop_map(str::to_owned)
