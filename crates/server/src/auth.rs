@@ -127,7 +127,7 @@ pub struct Access<'a> {
     pub session: &'a Session,
     /// The operation's name, for example `store.insert`.
     pub operation: &'a str,
-    /// Everything it touches, derived from what it really does: for a query its own name and the bucket it reads.
+    /// Everything it touches, derived from what it really does: for a query its own name and every bucket it reads.
     pub resources: &'a [Resource<'a>],
 }
 
