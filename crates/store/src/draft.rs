@@ -15,6 +15,8 @@ use crate::{Bucket, BucketId, Cause, Change, Commit, Counters, Record, RowId, Sn
 pub(crate) struct Draft<'s> {
     state: &'s mut Snapshot,
     rows: Vec<Touched>,
+    /// How often rows were changed, each time counted.
+    changes: usize,
     /// Where a row stands in `rows`; kept from the time there are many of them.
     places: HashMap<(BucketId, RowId), usize>,
     /// What the counters of touched buckets were, and what had left them.
@@ -51,6 +53,7 @@ impl<'s> Draft<'s> {
         Self {
             state,
             rows: Vec::new(),
+            changes: 0,
             places: HashMap::new(),
             marks: Vec::new(),
             saved: None,
@@ -80,6 +83,11 @@ impl<'s> Draft<'s> {
     /// The rows that were changed, in the order in which they were first.
     pub(crate) fn touched(&self) -> &[Touched] {
         &self.rows
+    }
+
+    /// How often the write has changed a row, each time counted: what it has cost so far.
+    pub(crate) fn changes(&self) -> usize {
+        self.changes
     }
 
     /// Whether the write has changed this row.
@@ -218,6 +226,7 @@ impl<'s> Draft<'s> {
     }
 
     fn note(&mut self, bucket: BucketId, row: RowId, before: Option<Record>, cause: Cause) {
+        self.changes += 1;
         if let Some(place) = self.place(bucket, row) {
             if let Some(touched) = self.rows.get_mut(place) {
                 touched.cause = cause;

@@ -58,6 +58,8 @@ pub const NARROW_ROWS: usize = 1_000;
 pub const MAX_QUERY_FIELDS: usize = 256;
 /// Members of `include` of a query. Each is a look-up for every row of the result, and adds a record to it.
 pub const MAX_INCLUDES: usize = 8;
+/// Bytes of a query's result with included records: a large record that many refer to is written out for each of them.
+pub const MAX_INCLUDED_BYTES: usize = 64 * 1024 * 1024;
 /// Removed keys of a bucket whose places are remembered, so that a page can be asked for behind one. A client that has
 /// the last record of its page deleted before it asks for the next is seldom further behind.
 pub const MAX_DEPARTED: u64 = 256;
@@ -66,7 +68,8 @@ pub const MAX_OPERATIONS: usize = 10_000;
 /// Records that all reads of one transaction return, a group of `groupBy` counting as one. They are answered together, so
 /// that the answer is held whole; this is some 20 MiB of usual records.
 pub const MAX_RECORDS_READ: usize = 100_000;
-/// Records that one write changes, what it takes with it by reference included: `updateMany`, `deleteMany`, a cascade.
+/// Records that one write changes, what it takes with it by reference included: `updateMany`, `deleteMany`, a cascade; of a
+/// transaction all operations together, a record that several of them change counted for each.
 /// Nobody else can write meanwhile; this is about half a second.
 pub const MAX_RECORDS_WRITTEN: usize = 100_000;
 /// Records that an insert into a full bucket looks at to find one that may be removed.

@@ -292,3 +292,36 @@ fn a_filter_on_every_index_agrees_after_refused_writes() {
     assert_eq!(world.state.bucket("children").unwrap().scan(&filter).count(), 1);
     assert!(world.run(Intent::Delete { bucket: "parents".into(), key: "p".into() }).is_err());
 }
+
+#[test]
+fn a_transaction_counts_every_change_of_a_record() {
+    let mut world = World::with_bucket("b", json!({"key": "id", "schema": {"id": {"type": "number"}}}));
+    let data = (0..1_001).map(|id| object(json!({"id": id}))).collect();
+    world.run(Intent::InsertMany { bucket: "b".into(), data }).unwrap();
+    let before = image(&world.state);
+    let touch = || Intent::UpdateMany {
+        bucket: "b".into(),
+        filter: object(json!({})),
+        changes: object(json!({"n": 1})),
+    };
+    let error = transaction(&mut world, (0..200).map(|_| touch()).collect()).unwrap_err();
+    assert!(error.to_string().contains("at most 100000"), "{error}");
+    assert_eq!(error.details().unwrap(), json!({"index": 99}));
+    assert_eq!(image(&world.state), before);
+}
+
+#[test]
+fn included_records_cannot_make_a_result_of_any_size() {
+    let mut world = family();
+    let large = "x".repeat(1_000_000);
+    world.run(update("parents", json!("p"), json!({"text": large}))).unwrap();
+    let data = (0..100).map(|n| object(json!({"id": n.to_string(), "parent": "p"}))).collect();
+    world.run(Intent::InsertMany { bucket: "children".into(), data }).unwrap();
+    let query =
+        |limit: usize| json!({"bucket": "children", "limit": limit, "include": {"up": {"ref": "parent"}}});
+    world.define_query("few", query(10)).unwrap();
+    world.define_query("many", query(1_000)).unwrap();
+    assert_eq!(world.query("few", json!(null)).unwrap()[0]["up"]["text"].as_str().unwrap().len(), 1_000_000);
+    let error = world.query("many", json!(null)).unwrap_err();
+    assert!(error.to_string().contains("included records"), "{error}");
+}

@@ -9,7 +9,10 @@ use std::cmp::Ordering;
 use common::naive::{filter, matches, member, order, record, sort_order};
 use common::{World, object, restored};
 use dunlin_protocol::Code;
-use dunlin_store::{Bucket, Direction, Filter, PageRequest, Record, StoreError, limits::MAX_DEPARTED};
+use dunlin_store::{
+    Bucket, BucketId, Direction, Filter, PageRequest, Record, Restore, RowId, StoreError,
+    limits::MAX_DEPARTED,
+};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -232,11 +235,17 @@ fn a_cursor_belongs_to_its_sort_and_bucket() {
 
 #[test]
 fn objects_stored_before_their_field_was_defined_keep_their_place() {
-    let mut world = world("[]", "set");
+    // Such a state can only be a stored one: a change of the definition would have refused these records.
+    let schema = json!({"id": {"type": "number"}, "later": {"type": "number"}});
+    let config = json!({"key": "id", "schema": schema, "indexes": ["later"]});
+    let mut restore = Restore::new("test");
+    restore.define_bucket(BucketId(0), "b", &config.to_string()).unwrap();
     for (id, later) in [json!(1), json!({"x": 1}), json!(2), json!(null)].into_iter().enumerate() {
-        world.insert("b", json!({"id": id, "later": later})).unwrap();
+        let record = json!({"id": id, "later": later, "_version": 1, "_createdAt": 1, "_updatedAt": 1});
+        restore.put(BucketId(0), RowId(id as u64), &record.to_string()).unwrap();
     }
-    world.alter("b", json!({"addFields": {"later": {"type": "number"}}, "addIndexes": ["later"]})).unwrap();
+    let mut world = World::new();
+    world.state = restore.finish(1).unwrap();
     let ids = |world: &World, direction| -> Vec<Value> {
         let request =
             PageRequest { sort: vec![("later".into(), direction)], limit: 1, ..PageRequest::default() };

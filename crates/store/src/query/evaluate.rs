@@ -7,6 +7,7 @@ use super::include::RowWriter;
 use super::{BoundQuery, Fold, Query, Shape};
 use crate::aggregate::Totals;
 use crate::encode::write_string;
+use crate::limits::MAX_INCLUDED_BYTES;
 use crate::plan::{Order, window};
 use crate::{Aggregate, Bucket, Filter, Member, Number, Record, Snapshot, StoreError};
 
@@ -15,7 +16,8 @@ impl BoundQuery {
     /// undefined (the smallest or largest of nothing). Whole records are copied from their shared encoding.
     ///
     /// # Errors
-    /// [`StoreError::BucketNotDefined`] if the bucket has been dropped.
+    /// [`StoreError::BucketNotDefined`] if the bucket has been dropped, [`StoreError::LimitReached`] if included records
+    /// make the result too long.
     pub fn evaluate(&self, snapshot: &Snapshot) -> Result<Option<String>, StoreError> {
         let bucket = snapshot.bucket(self.bucket())?;
         let (filter, shape) = (self.filter(), &*self.0.shape);
@@ -33,13 +35,13 @@ impl BoundQuery {
                 let row = RowWriter::new(snapshot, bucket, shape);
                 let limit = shape.limit.unwrap_or(usize::MAX);
                 Some(if shape.sort.is_empty() {
-                    rows(&row, bucket.scan(filter).skip(shape.offset).take(limit))
+                    rows(&row, bucket.scan(filter).skip(shape.offset).take(limit))?
                 } else {
                     let order = Order::new(bucket.definition(), &shape.sort);
                     let matcher = filter.matcher(bucket.definition());
                     let count = shape.offset.saturating_add(limit);
                     let sorted = window(bucket, &matcher, &order, None, count).into_iter();
-                    rows(&row, sorted.skip(shape.offset).map(|(_, record)| record))
+                    rows(&row, sorted.skip(shape.offset).map(|(_, record)| record))?
                 })
             }
         })
@@ -91,17 +93,23 @@ impl Bucket {
     }
 }
 
-/// The records as an array.
-fn rows<'a>(writer: &RowWriter<'_>, records: impl Iterator<Item = &'a Record>) -> String {
+/// The records as an array. With records included it can be many times what is stored, so then it has a bound.
+fn rows<'a>(writer: &RowWriter<'_>, records: impl Iterator<Item = &'a Record>) -> Result<String, StoreError> {
     let mut json = String::from("[");
     for record in records {
         if json.len() > 1 {
             json.push(',');
         }
         writer.write(&mut json, record);
+        if writer.includes() && json.len() > MAX_INCLUDED_BYTES {
+            return Err(StoreError::LimitReached {
+                what: "bytes in a result with included records",
+                limit: MAX_INCLUDED_BYTES,
+            });
+        }
     }
     json.push(']');
-    json
+    Ok(json)
 }
 
 /// Writes the named members, in the order of the names; those that the record lacks are left out.

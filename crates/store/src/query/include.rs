@@ -89,6 +89,11 @@ impl<'a> RowWriter<'a> {
         }
     }
 
+    /// Whether rows hold more than their own record.
+    pub(super) fn includes(&self) -> bool {
+        !self.includes.is_empty()
+    }
+
     /// Appends a row: the whole record or the named members, then what is included.
     pub(super) fn write(&self, json: &mut String, record: &Record) {
         let start = json.len();

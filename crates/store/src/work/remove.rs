@@ -62,9 +62,9 @@ pub(super) fn remove(
     Ok(())
 }
 
-/// Refuses a removal that takes too much with it.
-fn bounded(draft: &Draft<'_>) -> Result<(), StoreError> {
-    if draft.touched().len() <= MAX_RECORDS_WRITTEN {
+/// Refuses a write that has changed too much.
+pub(super) fn bounded(draft: &Draft<'_>) -> Result<(), StoreError> {
+    if draft.changes() <= MAX_RECORDS_WRITTEN {
         return Ok(());
     }
     Err(StoreError::LimitReached { what: "records for one write", limit: MAX_RECORDS_WRITTEN })

@@ -18,7 +18,11 @@ pub(super) fn run(
     let mut outcomes = Vec::with_capacity(operations.len());
     for (index, operation) in operations.into_iter().enumerate() {
         draft.begin_operation(index);
-        let outcome = step(draft, operation, &mut budget, ctx).map_err(|error| match error {
+        let outcome = step(draft, operation, &mut budget, ctx).and_then(|outcome| {
+            remove::bounded(draft)?;
+            Ok(outcome)
+        });
+        let outcome = outcome.map_err(|error| match error {
             // The words and the code that clients know from transactions.
             StoreError::KeyExists { bucket, key } => StoreError::Conflict { bucket, key },
             other => other,
