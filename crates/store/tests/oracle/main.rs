@@ -27,7 +27,7 @@ fn records(state: &Snapshot, bucket: usize) -> Vec<Value> {
 /// is found and what is found; the same for ranges and pairs; and when what is due.
 fn derived(state: &Snapshot, specs: &[BucketSpec]) -> String {
     let mut told = format!("{:?} {:?}\n", state.next_deadline(), state.due(u64::MAX).collect::<Vec<_>>());
-    let values = (0..3).map(Value::from).chain(random::KEYS.map(Value::from)).chain([Value::Null]);
+    let values = (0..3).map(Value::from).chain(random::keys()).chain([Value::Null]);
     let values: Vec<Value> = values.collect();
     for (number, spec) in specs.iter().enumerate() {
         let bucket = state.bucket(&random::bucket_name(number)).unwrap();

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use dunlin_store::OnDelete;
 use serde_json::{Map, Value};
 
+use crate::common::naive::equal;
 use crate::random::{BucketSpec, Op, field_name};
 
 type Row = (u64, Map<String, Value>);
@@ -84,7 +85,7 @@ impl Model {
                 let rows = self.matching(*bucket, filter);
                 rows.into_iter().try_for_each(|row| self.update(*bucket, row, changes))
             }
-            Op::Upsert(bucket, data) => match self.find(*bucket, data["id"].as_str().unwrap()) {
+            Op::Upsert(bucket, data) => match self.find(*bucket, &data["id"]) {
                 Some(row) => self.update(*bucket, row, data),
                 None => self.insert(*bucket, data),
             },
@@ -106,18 +107,31 @@ impl Model {
                 }
                 Ok(())
             }
+            Op::Ttl(bucket, ttl) => {
+                self.specs[*bucket].ttl = *ttl;
+                Ok(())
+            }
+            Op::MaxSize(bucket, most) => {
+                self.specs[*bucket].max_size = *most;
+                while most.is_some_and(|most| self.buckets[*bucket].len() > most) {
+                    let oldest = self.buckets[*bucket].iter().find(|row| !self.restricted(*bucket, row));
+                    let oldest = oldest.ok_or(Refused)?.0;
+                    self.remove(*bucket, oldest);
+                }
+                Ok(())
+            }
             Op::Transaction(ops) => ops.iter().try_for_each(|op| self.op(op)),
             Op::Wait(_) => unreachable!("no write"),
         }
     }
 
-    fn find(&self, bucket: usize, key: &str) -> Option<u64> {
-        self.buckets[bucket].iter().find(|(_, record)| record["id"] == key).map(|(row, _)| *row)
+    fn find(&self, bucket: usize, key: &Value) -> Option<u64> {
+        self.buckets[bucket].iter().find(|(_, record)| equal(record.get("id"), key)).map(|(row, _)| *row)
     }
 
     fn matching(&self, bucket: usize, filter: &Map<String, Value>) -> Vec<u64> {
         let fits =
-            |record: &Map<String, Value>| filter.iter().all(|(name, value)| record.get(name) == Some(value));
+            |record: &Map<String, Value>| filter.iter().all(|(name, value)| equal(record.get(name), value));
         self.buckets[bucket].iter().filter(|(_, record)| fits(record)).map(|(row, _)| *row).collect()
     }
 
@@ -136,7 +150,7 @@ impl Model {
         let expires = expires.or(spec.ttl.map(|ttl| Value::from(self.now + ttl)));
         record.extend(expires.map(|expires| ("_expiresAt".to_owned(), expires)));
         self.valid(bucket, &record)?;
-        if self.find(bucket, record["id"].as_str().unwrap()).is_some() {
+        if self.find(bucket, &record["id"]).is_some() {
             return Err(Refused);
         }
         while spec.max_size.is_some_and(|max| self.buckets[bucket].len() >= max) {
@@ -179,7 +193,7 @@ impl Model {
         self.touched.insert(row);
         let (_, record) = self.buckets[bucket].remove(place);
         for (source, place, on_delete) in self.referrers(bucket) {
-            let holds = |row: &&Row| row.1.get(&field_name(place)) == Some(&record["id"]);
+            let holds = |row: &&Row| equal(row.1.get(&field_name(place)), &record["id"]);
             let rows: Vec<u64> = self.buckets[source].iter().filter(holds).map(|row| row.0).collect();
             for row in rows {
                 match on_delete {
@@ -215,7 +229,7 @@ impl Model {
         let mut restricting =
             self.referrers(bucket).into_iter().filter(|(.., action)| *action == OnDelete::Restrict);
         restricting.any(|(source, place, _)| {
-            let holds = |row: &Row| row.0 != *own && row.1.get(&field_name(place)) == Some(&record["id"]);
+            let holds = |row: &Row| row.0 != *own && equal(row.1.get(&field_name(place)), &record["id"]);
             self.buckets[source].iter().any(holds)
         })
     }
@@ -231,14 +245,15 @@ impl Model {
             let unique = |places: &[usize]| {
                 let all: Vec<Vec<Value>> =
                     rows.iter().filter_map(|(_, record)| values(places, record)).collect();
-                (1..all.len()).all(|i| !all[..i].contains(&all[i]))
+                let same = |a: &[Value], b: &[Value]| a.iter().zip(b).all(|(a, b)| equal(Some(a), b));
+                (1..all.len()).all(|i| !all[..i].iter().any(|other| same(other, &all[i])))
             };
             let fields = spec.fields.iter().enumerate();
             let refers = |place: usize, target: usize| {
                 let referred = rows.iter().filter_map(|(_, record)| values(&[place], record));
-                referred
-                    .into_iter()
-                    .all(|value| self.buckets[target].iter().any(|(_, record)| record["id"] == value[0]))
+                referred.into_iter().all(|value| {
+                    self.buckets[target].iter().any(|(_, record)| equal(record.get("id"), &value[0]))
+                })
             };
             fields.clone().filter(|(_, field)| field.unique).all(|(place, _)| unique(&[place]))
                 && spec.together.is_none_or(|(a, b)| unique(&[a, b]))

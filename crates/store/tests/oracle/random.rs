@@ -31,13 +31,17 @@ pub struct FieldSpec {
 pub enum Op {
     Insert(usize, Map<String, Value>),
     InsertMany(usize, Vec<Map<String, Value>>),
-    Update(usize, String, Map<String, Value>),
+    Update(usize, Value, Map<String, Value>),
     UpdateMany(usize, Map<String, Value>, Map<String, Value>),
     Upsert(usize, Map<String, Value>),
-    Delete(usize, String),
+    Delete(usize, Value),
     DeleteMany(usize, Map<String, Value>),
     Clear(usize),
     Transaction(Vec<Op>),
+    /// The bucket gets another `ttl`, or none.
+    Ttl(usize, Option<u64>),
+    /// The bucket gets another `maxSize`, or none.
+    MaxSize(usize, Option<usize>),
     /// Time passes, milliseconds, and what is due expires.
     Wait(u64),
 }
@@ -51,11 +55,24 @@ pub fn field_name(place: usize) -> String {
 }
 
 /// The last two begin alike for longer than what an index entry holds of a string.
-pub const KEYS: [&str; 6] =
-    ["a", "b", "c", "d", "a key of more than fourteen bytes", "a key of more than fourteen letters"];
+/// Keys of both types, some easily taken for one another: long texts that begin alike, neighbours beyond 2^53, one number in
+/// two writings, a number and its text.
+pub fn keys() -> Vec<Value> {
+    vec![
+        json!("a"),
+        json!("b"),
+        json!("1"),
+        json!("a key of more than fourteen bytes"),
+        json!("a key of more than fourteen letters"),
+        json!(1),
+        json!(1.0),
+        json!(9_007_199_254_740_993_u64),
+        json!(9_007_199_254_740_992.0),
+    ]
+}
 
-fn key() -> impl Strategy<Value = String> {
-    prop::sample::select(KEYS.to_vec()).prop_map(str::to_owned)
+fn key() -> impl Strategy<Value = Value> {
+    prop::sample::select(keys())
 }
 
 fn on_delete() -> impl Strategy<Value = OnDelete> {
@@ -111,7 +128,7 @@ pub fn specs() -> impl Strategy<Value = Vec<BucketSpec>> {
 fn members() -> impl Strategy<Value = Map<String, Value>> {
     let value = prop_oneof![
         3 => (0_u64..3).prop_map(Value::from),
-        3 => key().prop_map(Value::from),
+        3 => key(),
         1 => Just(Value::Null),
     ];
     let expires =
@@ -124,14 +141,13 @@ fn members() -> impl Strategy<Value = Map<String, Value>> {
 
 fn record() -> impl Strategy<Value = Map<String, Value>> {
     (key(), members()).prop_map(|(key, mut members)| {
-        members.insert("id".into(), key.into());
+        members.insert("id".into(), key);
         members
     })
 }
 
 fn filter() -> impl Strategy<Value = Map<String, Value>> {
-    let scalar =
-        prop_oneof![(0_u64..3).prop_map(Value::from), key().prop_map(Value::from), Just(Value::Null)];
+    let scalar = prop_oneof![(0_u64..3).prop_map(Value::from), key(), Just(Value::Null)];
     prop_oneof![
         1 => Just(Map::new()),
         4 => (0_usize..4, scalar).prop_map(|(place, value)| Map::from_iter([(field_name(place), value)])),
@@ -158,12 +174,14 @@ pub fn op() -> impl Strategy<Value = Op> {
         8 => single(MOST_BUCKETS),
         3 => prop::collection::vec(single(MOST_BUCKETS), 1..6).prop_map(Op::Transaction),
         1 => (0_u64..15).prop_map(Op::Wait),
+        1 => (0..MOST_BUCKETS, prop::option::of(1_u64..20)).prop_map(|(bucket, ttl)| Op::Ttl(bucket, ttl)),
+        1 => (0..MOST_BUCKETS, prop::option::of(1_usize..4)).prop_map(|(bucket, most)| Op::MaxSize(bucket, most)),
     ]
 }
 
 impl BucketSpec {
     pub fn config(&self) -> Value {
-        let mut schema = Map::from_iter([("id".to_owned(), json!({"type": "string"}))]);
+        let mut schema = Map::from_iter([("id".to_owned(), json!({"type": "date"}))]);
         for (place, field) in self.fields.iter().enumerate() {
             // `date` takes numbers and strings, so that one pool of values serves all.
             let mut config = json!({"type": "date", "required": field.required, "unique": field.unique});
@@ -210,7 +228,9 @@ impl Op {
             | Self::Upsert(bucket, _)
             | Self::Delete(bucket, _)
             | Self::DeleteMany(bucket, _)
-            | Self::Clear(bucket) => *bucket %= buckets,
+            | Self::Clear(bucket)
+            | Self::Ttl(bucket, _)
+            | Self::MaxSize(bucket, _) => *bucket %= buckets,
             Self::Transaction(ops) => {
                 *ops = std::mem::take(ops).into_iter().map(|op| op.fit(buckets)).collect();
             }
@@ -224,19 +244,25 @@ impl Op {
             Self::Insert(bucket, data) => Intent::Insert { bucket: bucket_name(bucket), data },
             Self::InsertMany(bucket, data) => Intent::InsertMany { bucket: bucket_name(bucket), data },
             Self::Update(bucket, key, changes) => {
-                Intent::Update { bucket: bucket_name(bucket), key: key.into(), changes }
+                Intent::Update { bucket: bucket_name(bucket), key, changes }
             }
             Self::UpdateMany(bucket, filter, changes) => {
                 Intent::UpdateMany { bucket: bucket_name(bucket), filter, changes }
             }
             Self::Upsert(bucket, data) => Intent::Upsert { bucket: bucket_name(bucket), data },
-            Self::Delete(bucket, key) => Intent::Delete { bucket: bucket_name(bucket), key: key.into() },
+            Self::Delete(bucket, key) => Intent::Delete { bucket: bucket_name(bucket), key },
             Self::DeleteMany(bucket, filter) => Intent::DeleteMany { bucket: bucket_name(bucket), filter },
             Self::Clear(bucket) => Intent::Clear { bucket: bucket_name(bucket) },
             Self::Transaction(ops) => {
                 Intent::Transaction { operations: ops.iter().map(|op| Step::Write(op.intent())).collect() }
             }
+            Self::Ttl(bucket, ttl) => altered(bucket, json!({"ttl": ttl})),
+            Self::MaxSize(bucket, most) => altered(bucket, json!({"maxSize": most})),
             Self::Wait(_) => panic!("no write"),
         }
     }
+}
+
+fn altered(bucket: usize, updates: Value) -> Intent {
+    Intent::UpdateBucket { name: bucket_name(bucket), updates: object(updates) }
 }
