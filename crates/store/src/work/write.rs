@@ -200,7 +200,8 @@ fn new_metadata(bucket: &Bucket, data: &Object, kept: Kept, now: u64) -> Result<
         },
         given => given,
     };
-    let (version, updated) = (given(VERSION).unwrap_or(1), given(UPDATED_AT).unwrap_or(now));
+    let version = given(VERSION).filter(|version| *version > 0).unwrap_or(1);
+    let updated = given(UPDATED_AT).unwrap_or(now);
     Ok(Metadata { version, created, updated, expires })
 }
 
