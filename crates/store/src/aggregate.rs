@@ -1,37 +1,8 @@
 //! Folds numbers: count, sum, average, smallest, largest.
 
+use dunlin_protocol::Aggregate;
+
 use crate::{FieldValue, Number};
-
-/// An aggregate function. Only numbers count; strings, booleans, `null` and absent members are skipped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Aggregate {
-    /// How many records, whatever the field holds.
-    Count,
-    /// The sum, 0 of nothing.
-    Sum,
-    /// The mean, 0 of nothing.
-    Avg,
-    /// The smallest, none of nothing.
-    Min,
-    /// The largest, none of nothing.
-    Max,
-}
-
-impl Aggregate {
-    /// All functions.
-    pub const ALL: [Self; 5] = [Self::Count, Self::Sum, Self::Avg, Self::Min, Self::Max];
-
-    /// The name in a query config.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Count => "count",
-            Self::Sum => "sum",
-            Self::Avg => "avg",
-            Self::Min => "min",
-            Self::Max => "max",
-        }
-    }
-}
 
 /// Everything the functions need, gathered in one pass over the records in result order.
 #[derive(Debug, Clone, Default)]

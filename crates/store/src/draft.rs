@@ -69,7 +69,7 @@ impl<'s> Draft<'s> {
 
     /// A bucket that is there.
     pub(crate) fn bucket(&self, id: BucketId) -> Result<&Bucket, StoreError> {
-        // Ids come from the state itself; a bucket is dropped only by a write that does nothing after it.
+        // Ids come from the state itself, and nobody keeps one of a bucket that this write drops.
         self.state
             .bucket_by_id(id)
             .ok_or_else(|| StoreError::BucketNotDefined { bucket: id.0.to_string().into() })
@@ -146,11 +146,12 @@ impl<'s> Draft<'s> {
         if let Err(error) = self.state.change(position, &change) {
             return Err(StoreError::Contradiction { reason: error.to_string() });
         }
-        if let Change::UpdateBucket { bucket, .. } = &change {
-            // Rows are put as they are in the end, so only the last definition counts.
-            self.definitions
-                .retain(|old| !matches!(old, Change::UpdateBucket { bucket: other, .. } if other == bucket));
-        }
+        // Rows are put as they are in the end, so of one bucket the last definition counts, and being cleared once.
+        self.definitions.retain(|old| match (old, &change) {
+            (Change::UpdateBucket { bucket: old, .. }, Change::UpdateBucket { bucket, .. })
+            | (Change::Clear { bucket: old }, Change::Clear { bucket }) => old != bucket,
+            _ => true,
+        });
         self.definitions.push(change);
         Ok(())
     }

@@ -67,9 +67,9 @@ mod validators;
 mod value;
 mod work;
 
-pub use aggregate::Aggregate;
 pub use bucket::{Bucket, Page, PageRequest, Paged, Records, Scan};
 pub use commit::{BucketId, Cause, Change, Commit, Counters, RowId};
+pub use dunlin_protocol::Aggregate;
 pub use error::{ApplyError, Issue, Referenced, RestoreError, StoreError};
 pub use filter::{Filter, Matcher};
 pub use intent::{Context, Executed, IdSource, Intent, Object, Outcome, Step};

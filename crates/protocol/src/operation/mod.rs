@@ -161,14 +161,19 @@ pub struct Grouping {
     pub field: String,
 }
 
-/// An aggregate function. All but the count are operations of their own, too.
+/// An aggregate function; all but the count are operations of their own, too. Only numbers count: strings, booleans, `null` and
+/// absent members are skipped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "as on `Operation`")]
 pub enum Aggregate {
+    /// How many records, whatever the field holds.
     Count,
+    /// The sum, 0 of nothing.
     Sum,
+    /// The mean, 0 of nothing.
     Avg,
+    /// The smallest, none of nothing.
     Min,
+    /// The largest, none of nothing.
     Max,
 }
 
@@ -183,6 +188,20 @@ impl KeyField<'_> {
 }
 
 impl Aggregate {
+    /// All functions.
+    pub const ALL: [Self; 5] = [Self::Count, Self::Sum, Self::Avg, Self::Min, Self::Max];
+
+    /// Its name in requests and query configs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Count => "count",
+            Self::Sum => "sum",
+            Self::Avg => "avg",
+            Self::Min => "min",
+            Self::Max => "max",
+        }
+    }
+
     /// The function of this name.
     ///
     /// ```
@@ -191,14 +210,7 @@ impl Aggregate {
     /// assert_eq!(Aggregate::named("median"), None);
     /// ```
     pub fn named(name: &str) -> Option<Self> {
-        Some(match name {
-            "count" => Self::Count,
-            "sum" => Self::Sum,
-            "avg" => Self::Avg,
-            "min" => Self::Min,
-            "max" => Self::Max,
-            _ => return None,
-        })
+        Self::ALL.into_iter().find(|function| function.as_str() == name)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Reads: straight from the published snapshot, with no lock and no hop.
 
 use dunlin_protocol::{
-    Aggregate, Code, Error, Grouping, Id, KeyField, Message, Object, Operation, PageFields, Read, frame,
+    Code, Error, Grouping, Id, KeyField, Message, Object, Operation, PageFields, Read, frame,
 };
 use dunlin_store::limits::MAX_QUERY_FIELDS;
 use dunlin_store::{Direction, Filter, Key, PageRequest, Record, Snapshot};
@@ -92,16 +92,13 @@ pub(crate) fn run(snapshot: &Snapshot, id: Id, read: &Read<'_>) -> Result<String
         }
         Read::Aggregate { function, bucket, field, filter } => {
             let bucket = snapshot.bucket(bucket)?;
-            let value = bucket.aggregate(store_function(*function), field, &parsed(filter.as_ref())?);
+            let value = bucket.aggregate(*function, field, &parsed(filter.as_ref())?);
             data(&value.map_or(Value::Null, |number| json!(number)))
         }
         Read::GroupBy { bucket, grouping, filter } => {
             let bucket = snapshot.bucket(bucket)?;
             let Grouping { by, function, field } = grouping;
-            frame::result(
-                id,
-                &bucket.group_by(by, store_function(*function), field, &parsed(filter.as_ref())?),
-            )
+            frame::result(id, &bucket.group_by(by, *function, field, &parsed(filter.as_ref())?))
         }
         Read::Buckets => {
             let names: Vec<&str> = snapshot.buckets().map(|bucket| &**bucket.name()).collect();
@@ -148,16 +145,6 @@ fn one_page(id: Id, records: Vec<&Record>, has_more: bool, cursor: Option<(&'sta
 /// No filter is the empty one: everything.
 pub(super) fn parsed(filter: Option<&Object>) -> Result<Filter, Error> {
     Ok(Filter::parse(filter.unwrap_or(&Object::new()))?)
-}
-
-pub(super) fn store_function(function: Aggregate) -> dunlin_store::Aggregate {
-    match function {
-        Aggregate::Count => dunlin_store::Aggregate::Count,
-        Aggregate::Sum => dunlin_store::Aggregate::Sum,
-        Aggregate::Avg => dunlin_store::Aggregate::Avg,
-        Aggregate::Min => dunlin_store::Aggregate::Min,
-        Aggregate::Max => dunlin_store::Aggregate::Max,
-    }
 }
 
 fn one(id: Id, record: Option<&Record>) -> String {

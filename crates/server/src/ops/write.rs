@@ -6,7 +6,7 @@ use dunlin_protocol::{Code, Error, Grouping, Id, Step, Write, frame};
 use dunlin_store::{Intent, Outcome};
 use serde_json::json;
 
-use super::read::{list, store_function};
+use super::read::list;
 use crate::store_actor::WriteError;
 
 /// What the answer to a write looks like, kept while the write is under way.
@@ -82,7 +82,7 @@ fn step(step: Step<'_>) -> dunlin_store::Step {
         Step::GroupBy { bucket, grouping: Grouping { by, function, field }, filter } => Store::GroupBy {
             bucket: bucket.into_owned(),
             by,
-            function: store_function(function),
+            function,
             field,
             filter: filter.unwrap_or_default(),
         },

@@ -184,7 +184,7 @@ impl Reader {
             self.fault(format!("aggregate.{member}"), "unknown", "Expected only function, field, groupBy");
         }
         let name = aggregate.get("function").and_then(Value::as_str);
-        let function = Aggregate::ALL.into_iter().find(|function| Some(function.as_str()) == name);
+        let function = name.and_then(Aggregate::named);
         if function.is_none() {
             self.fault("aggregate.function", "enum", "Expected one of: count, sum, avg, min, max");
         }
