@@ -56,6 +56,10 @@ fn text(path: &Path) -> &str {
 async fn what_is_exported_is_imported_as_it_was() {
     let dir = TempDir::new().unwrap();
     let (from, to, out) = (dir.path().join("from"), dir.path().join("to"), dir.path().join("out"));
+    let missing = dunlin(&["export", "--data-dir", text(&from), "--out", text(&out)]);
+    assert_eq!(missing.0, Some(1));
+    assert!(missing.2.contains("there are no data"), "{}", missing.2);
+    assert!(!from.exists() && !out.exists(), "nothing is made by looking");
     let running = server(&from).await;
     fill(&running.store()).await;
     let before = running.store().snapshot();

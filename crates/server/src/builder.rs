@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::auth::{Authentication, Authenticator, Login, Permissions, RoleTiers, Session};
-use crate::config::{Config, Durability, Role, SeedRequest, StorageKind};
+use crate::config::{Config, Durability, Role, SeedRequest, Storage, StorageKind};
 use crate::crew::Crew;
 use crate::events::EventBus;
 use crate::feed::ChangeFeed;
@@ -255,22 +255,36 @@ async fn open(
     let opened = tokio::task::spawn_blocking(move || {
         let journal: Arc<dyn Journal> = match journal {
             Some(journal) => journal,
-            None => match storage.kind {
-                StorageKind::Memory => Arc::new(MemoryJournal::new(&new_epoch())),
-                StorageKind::Fjall => {
-                    let durability = match storage.durability {
-                        Durability::Group => dunlin_journal::Durability::Group,
-                        Durability::None => dunlin_journal::Durability::None,
-                    };
-                    let options = Options::new(durability, new_epoch());
-                    Arc::new(FjallJournal::open(&storage.dir, &options)?)
-                }
-            },
+            None => open_journal(&storage)?,
         };
         let recovered = journal.recover()?;
         Ok::<_, JournalError>((journal, recovered))
     });
     Ok(opened.await.map_err(|error| StartError::Actors(error.to_string()))??)
+}
+
+/// Opens the journal that the configuration names: what a server opens, for programs that work on the data without one. A
+/// directory that is not there is made.
+///
+/// ```
+/// use dunlin_server::{Config, open_journal};
+///
+/// let mut storage = Config::default().storage;
+/// storage.kind = dunlin_server::config::StorageKind::Memory;
+/// assert_eq!(open_journal(&storage)?.recover()?.position(), 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn open_journal(storage: &Storage) -> Result<Arc<dyn Journal>, JournalError> {
+    Ok(match storage.kind {
+        StorageKind::Memory => Arc::new(MemoryJournal::new(&new_epoch())),
+        StorageKind::Fjall => {
+            let durability = match storage.durability {
+                Durability::Group => dunlin_journal::Durability::Group,
+                Durability::None => dunlin_journal::Durability::None,
+            };
+            Arc::new(FjallJournal::open(&storage.dir, &Options::new(durability, new_epoch()))?)
+        }
+    })
 }
 
 /// Who is let in: by the configured table or by the program's own authenticator.

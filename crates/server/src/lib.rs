@@ -53,7 +53,7 @@ extern crate self as dunlin_server;
 pub use auth::{
     Access, Authentication, Authenticator, AuthenticatorFault, Login, Permissions, RoleTiers, Session,
 };
-pub use builder::ServerBuilder;
+pub use builder::{ServerBuilder, open_journal};
 pub use config::Config;
 pub use events::{Event, EventKind, Events, Lagged, Removal};
 pub use registry::{ConnectionInfo, ConnectionTotals};

@@ -5,7 +5,6 @@ use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use dunlin::config::Config;
-use dunlin::journal::Journal;
 use dunlin::store::{Bucket, Record};
 
 use super::definitions::{self, Definitions, FILE, FORMAT, file_of};
@@ -13,6 +12,11 @@ use super::{PROGRESS_EVERY, at, open, sync_directory};
 
 /// Writes all buckets, or those named, into a new or empty directory; with `-` as directory one bucket to standard output.
 pub(in crate::program) fn export(config: &Config, dir: &Path, names: &[String]) -> Result<(), String> {
+    // Opening would make a new, empty one.
+    let data = &config.storage.dir;
+    if !data.is_dir() {
+        return Err(format!("there are no data in {}; name their directory with --data-dir", data.display()));
+    }
     let journal = open(config)?;
     let state = journal.recover().map_err(|error| error.to_string())?;
     let mut buckets: Vec<&Bucket> = Vec::new();

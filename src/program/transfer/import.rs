@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Take};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use dunlin::config::Config;
-use dunlin::journal::{Batch, FjallJournal, Journal};
+use dunlin::journal::{Batch, Journal};
 use dunlin::store::{Commit, Context, Import, Intent, Issue, Object, Snapshot, StoreError, limits};
 
 use super::definitions::{Definitions, FILE, FORMAT, file_of};
@@ -61,7 +62,7 @@ pub(in crate::program) fn import(
 
 /// The store that is read into.
 struct Target {
-    journal: FjallJournal,
+    journal: Arc<dyn Journal>,
     state: Snapshot,
     replace: bool,
 }

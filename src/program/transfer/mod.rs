@@ -15,9 +15,10 @@ mod import;
 use std::fmt::Display;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
-use dunlin::config::{Config, Durability, StorageKind};
-use dunlin::journal::{self, FjallJournal, Options};
+use dunlin::config::{Config, StorageKind};
+use dunlin::journal::Journal;
 
 pub(super) use export::export;
 pub(super) use import::import;
@@ -26,19 +27,11 @@ pub(super) use import::import;
 const PROGRESS_EVERY: usize = 100_000;
 
 /// The journal of the data that the configuration names.
-fn open(config: &Config) -> Result<FjallJournal, String> {
+fn open(config: &Config) -> Result<Arc<dyn Journal>, String> {
     if config.storage.kind == StorageKind::Memory {
         return Err("data in memory end with their server; name a directory with --data-dir".to_owned());
     }
-    let durability = match config.storage.durability {
-        Durability::None => journal::Durability::None,
-        _ => journal::Durability::Group,
-    };
-    FjallJournal::open(
-        &config.storage.dir,
-        &Options::new(durability, format!("{:032x}", rand::random::<u128>())),
-    )
-    .map_err(|error| error.to_string())
+    dunlin::open_journal(&config.storage).map_err(|error| error.to_string())
 }
 
 /// An error with the file that it is about.
