@@ -1,0 +1,1 @@
+//! A number over all records that match: kept as running totals.
