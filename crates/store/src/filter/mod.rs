@@ -3,6 +3,7 @@
 mod parameters;
 mod parse;
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::sync::Arc;
 
@@ -90,8 +91,17 @@ impl Filter {
 
     /// The filter ready to be tried on records of a bucket.
     pub fn matcher<'a>(&'a self, definition: &Definition) -> Matcher<'a> {
-        let members = self.names.iter().map(|name| definition.member(name)).collect();
-        Matcher { root: &self.root, members }
+        Matcher { root: &self.root, members: self.resolve(definition).into() }
+    }
+
+    /// The members that the tests look at, by their numbers: to be kept by somebody who makes a matcher again and again.
+    pub(crate) fn resolve(&self, definition: &Definition) -> Vec<Member> {
+        self.names.iter().map(|name| definition.member(name)).collect()
+    }
+
+    /// The same as [`Filter::matcher`] with what [`Filter::resolve`] gave, at no cost.
+    pub(crate) fn matcher_of<'a>(&'a self, members: &'a [Member]) -> Matcher<'a> {
+        Matcher { root: &self.root, members: members.into() }
     }
 }
 
@@ -99,7 +109,7 @@ impl Filter {
 #[derive(Debug, Clone)]
 pub struct Matcher<'a> {
     root: &'a Node,
-    members: Vec<Member>,
+    members: Cow<'a, [Member]>,
 }
 
 impl<'a> Matcher<'a> {

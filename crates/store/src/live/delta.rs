@@ -52,6 +52,11 @@ impl Delta {
         self.edits.clear();
     }
 
+    /// The changes one by one; `None` if the result is another one altogether.
+    pub(crate) fn edits(&self) -> Option<&[Edit]> {
+        (!self.whole).then_some(&self.edits)
+    }
+
     /// Whether nothing changed.
     pub(crate) fn is_empty(&self) -> bool {
         self.edits.is_empty() && !self.whole

@@ -66,6 +66,11 @@ impl BoundQuery {
     pub fn filter(&self) -> &Filter {
         &self.0.filter
     }
+
+    /// What it makes of the records that match.
+    pub(crate) fn shape(&self) -> &Shape {
+        &self.0.shape
+    }
 }
 
 impl PartialEq for BoundQuery {

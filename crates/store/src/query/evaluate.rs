@@ -94,7 +94,10 @@ impl Bucket {
 }
 
 /// The records as an array. With records included it can be many times what is stored, so then it has a bound.
-fn rows<'a>(writer: &RowWriter<'_>, records: impl Iterator<Item = &'a Record>) -> Result<String, StoreError> {
+pub(crate) fn rows<'a>(
+    writer: &RowWriter<'_>,
+    records: impl Iterator<Item = &'a Record>,
+) -> Result<String, StoreError> {
     let mut json = String::from("[");
     for record in records {
         if json.len() > 1 {

@@ -12,7 +12,7 @@ use crate::{Bucket, FieldValue, Issue, Key, Member, Record, Snapshot, StoreError
 
 /// One member of `include`.
 #[derive(Debug)]
-pub(super) struct Include {
+pub(crate) struct Include {
     /// The member that the row gains.
     pub(super) name: String,
     /// The field that refers to the record.
@@ -21,7 +21,7 @@ pub(super) struct Include {
 
 impl Include {
     /// The field's place, and the bucket that it refers to.
-    pub(super) fn resolve<'b>(&self, bucket: &'b Bucket) -> Option<(usize, &'b Arc<str>)> {
+    pub(crate) fn resolve<'b>(&self, bucket: &'b Bucket) -> Option<(usize, &'b Arc<str>)> {
         let slot = bucket.definition().slot(&self.field)?;
         let reference = bucket.definition().fields().get(slot)?.reference()?;
         Some((slot, &reference.bucket))
@@ -63,19 +63,19 @@ impl Query {
 }
 
 /// Writes the rows of one result.
-pub(super) struct RowWriter<'a> {
-    fields: Vec<(&'a str, Member)>,
-    includes: Vec<Included<'a>>,
+pub(crate) struct RowWriter<'a> {
+    pub(crate) fields: Vec<(&'a str, Member)>,
+    pub(crate) includes: Vec<Included<'a>>,
 }
 
-struct Included<'a> {
-    name: &'a str,
+pub(crate) struct Included<'a> {
+    pub(crate) name: &'a str,
     /// The field's place and name, and the bucket referred to. `None` if there is none (any more).
     source: Option<(usize, &'a str, &'a Bucket)>,
 }
 
 impl<'a> RowWriter<'a> {
-    pub(super) fn new(snapshot: &'a Snapshot, bucket: &'a Bucket, shape: &'a Shape) -> Self {
+    pub(crate) fn new(snapshot: &'a Snapshot, bucket: &'a Bucket, shape: &'a Shape) -> Self {
         let member = |name: &'a String| (name.as_str(), bucket.definition().member(name));
         let included = |include: &'a Include| {
             let source = include.resolve(bucket).and_then(|(slot, target)| {
@@ -90,12 +90,12 @@ impl<'a> RowWriter<'a> {
     }
 
     /// Whether rows hold more than their own record.
-    pub(super) fn includes(&self) -> bool {
+    pub(crate) fn includes(&self) -> bool {
         !self.includes.is_empty()
     }
 
     /// Appends a row: the whole record or the named members, then what is included.
-    pub(super) fn write(&self, json: &mut String, record: &Record) {
+    pub(crate) fn write(&self, json: &mut String, record: &Record) {
         let start = json.len();
         if self.fields.is_empty() {
             self.write_whole(json, record);
@@ -141,7 +141,13 @@ impl<'a> RowWriter<'a> {
 }
 
 impl<'a> Included<'a> {
-    fn record(&self, record: &Record) -> Option<&'a Record> {
+    /// The place and name of the field that refers, if it refers to a bucket that there is.
+    pub(crate) fn source(&self) -> Option<(usize, &'a str)> {
+        self.source.map(|(slot, name, _)| (slot, name))
+    }
+
+    /// The record that one refers to.
+    pub(crate) fn record(&self, record: &Record) -> Option<&'a Record> {
         let (slot, name, target) = self.source?;
         let value = record.field(slot, name);
         let key = match &value {

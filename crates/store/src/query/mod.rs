@@ -15,7 +15,8 @@ use crate::{Aggregate, Direction};
 
 pub use bind::BoundQuery;
 pub use closure::{ClosureQuery, ReadContext, Reader};
-use include::Include;
+pub(crate) use evaluate::rows;
+pub(crate) use include::{Include, Included, RowWriter};
 pub use reads::{ChangedRows, Reads};
 
 /// A declarative query: `{bucket, filter?, sort?, offset?, limit?, fields?, include?, aggregate?}`.
@@ -50,21 +51,21 @@ pub struct Query {
 
 /// What a query makes of the matching records.
 #[derive(Debug)]
-struct Shape {
-    sort: Vec<(String, Direction)>,
-    offset: usize,
-    limit: Option<usize>,
-    fields: Vec<String>,
-    includes: Vec<Include>,
-    fold: Option<Fold>,
+pub(crate) struct Shape {
+    pub(crate) sort: Vec<(String, Direction)>,
+    pub(crate) offset: usize,
+    pub(crate) limit: Option<usize>,
+    pub(crate) fields: Vec<String>,
+    pub(crate) includes: Vec<Include>,
+    pub(crate) fold: Option<Fold>,
 }
 
 /// An aggregate, alone or for each group.
 #[derive(Debug)]
-struct Fold {
-    function: Aggregate,
-    field: String,
-    group_by: Option<Vec<String>>,
+pub(crate) struct Fold {
+    pub(crate) function: Aggregate,
+    pub(crate) field: String,
+    pub(crate) group_by: Option<Vec<String>>,
 }
 
 impl Query {

@@ -1,0 +1,330 @@
+//! Records: those that match, in an order, or a window of them.
+//!
+//! Of a result that is cut off by a limit the view holds some records more than it shows, as a reserve: when one that is
+//! shown leaves, the next is there. Only when the reserve is used up are the records looked for again.
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::ranked::Ranked;
+use super::{Delta, Edit, Item};
+use crate::filter::Matcher;
+use crate::limits::LIVE_RESERVE;
+use crate::plan::{Order, window};
+use crate::query::{RowWriter, Shape};
+use crate::value::Constant;
+use crate::{Bucket, BucketId, Member, Record, RowId, Snapshot};
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct RowsView {
+    order: Order,
+    /// The records that are held before the first that is shown.
+    offset: usize,
+    /// The place behind the last that is shown.
+    end: usize,
+    /// Most records that are held.
+    most: usize,
+    held: Ranked<Held>,
+    /// Everything that matches is held.
+    complete: bool,
+    /// The members that are shown; all if there are none.
+    fields: Vec<Member>,
+    references: Option<Box<References>>,
+}
+
+#[derive(Debug)]
+struct Held {
+    row: RowId,
+    record: Record,
+}
+
+/// Which held records refer to which others, for `include`.
+#[derive(Debug)]
+struct References {
+    includes: Vec<Reference>,
+    /// By the number of the include and the key that is referred to.
+    rows: HashMap<(usize, Constant), BTreeSet<RowId>>,
+    interests: Vec<Interest>,
+}
+
+#[derive(Debug)]
+struct Reference {
+    field: Member,
+    /// `None` if there is no such bucket.
+    target: Option<BucketId>,
+}
+
+/// A key of another bucket has become of interest, or is not any more.
+#[derive(Debug)]
+pub(crate) struct Interest {
+    pub(crate) bucket: BucketId,
+    pub(crate) key: Constant,
+    pub(crate) wanted: bool,
+}
+
+impl RowsView {
+    /// Looks the records up.
+    pub(crate) fn build(snapshot: &Snapshot, bucket: &Bucket, shape: &Shape, matcher: &Matcher<'_>) -> Self {
+        let definition = bucket.definition();
+        let order = Order::new(definition, &shape.sort);
+        let end = shape.offset.saturating_add(shape.limit.unwrap_or(usize::MAX));
+        let most = end.saturating_add(LIVE_RESERVE.max(end));
+        let mut rows = window(bucket, matcher, &order, None, most.saturating_add(1));
+        let complete = rows.len() <= most;
+        rows.truncate(most);
+        let held = rows.into_iter().map(|(row, record)| Held { row, record: record.clone() });
+        let held = Ranked::from_sorted(held.collect());
+        let mut references = (!shape.includes.is_empty()).then(|| {
+            let reference = |include: &crate::query::Include| {
+                let (slot, name) = include.resolve(bucket)?;
+                let field = bucket.definition().fields().get(slot)?;
+                let target = snapshot.bucket(name).ok().map(Bucket::id);
+                Some(Reference { field: definition.member(field.name()), target })
+            };
+            let none = || Reference { field: Member::Version, target: None };
+            let includes = shape.includes.iter().map(|include| reference(include).unwrap_or_else(none));
+            Box::new(References {
+                includes: includes.collect(),
+                rows: HashMap::new(),
+                interests: Vec::new(),
+            })
+        });
+        if let Some(references) = &mut references {
+            held.iter().for_each(|held| references.note(held.row, &held.record, true));
+        }
+        let fields = shape.fields.iter().map(|name| definition.member(name)).collect();
+        Self { order, offset: shape.offset, end, most, held, complete, fields, references }
+    }
+
+    /// A row has changed; each side is given only if it matches.
+    pub(crate) fn change(
+        &mut self,
+        row: RowId,
+        before: Option<&Record>,
+        after: Option<&Record>,
+        delta: &mut Delta,
+    ) {
+        let from = before.and_then(|before| self.place(row, before).ok());
+        match (before.zip(from), after) {
+            (None, Some(after)) => self.insert(row, after, delta),
+            (Some((_, from)), None) => drop(self.remove(from, delta)),
+            (Some((before, from)), Some(after)) => self.replace(from, row, before, after, delta),
+            (None, None) => {}
+        }
+    }
+
+    /// The record that another bucket has under this key is another one, or was removed.
+    pub(crate) fn included(&mut self, bucket: BucketId, key: &Constant, delta: &mut Delta) {
+        let Some(references) = &self.references else { return };
+        let mut edits = Vec::new();
+        for (include, reference) in references.includes.iter().enumerate() {
+            if reference.target != Some(bucket) {
+                continue;
+            }
+            let rows = references.rows.get(&(include, key.clone())).into_iter().flatten();
+            // A window that refers to one record many times looks its rows up in one pass.
+            let places = self.places(rows);
+            edits.extend(places.into_iter().map(|(at, record)| Edit::Included { at, record, include }));
+        }
+        let most = self.most_edits();
+        edits.into_iter().for_each(|edit| delta.push(edit, most));
+    }
+
+    /// The places of those of the rows that are shown, and what they hold.
+    fn places<'r>(&self, rows: impl Iterator<Item = &'r RowId>) -> Vec<(usize, Record)> {
+        let rows: BTreeSet<RowId> = rows.copied().collect();
+        if rows.is_empty() {
+            return Vec::new();
+        }
+        let shown = self.held.range(self.offset, self.end).enumerate();
+        let wanted = shown.filter(|(_, held)| rows.contains(&held.row));
+        wanted.map(|(at, held)| (at, held.record.clone())).collect()
+    }
+
+    /// What has become of interest since this was asked last.
+    pub(crate) fn interests(&mut self) -> Vec<Interest> {
+        self.references.as_mut().map(|references| std::mem::take(&mut references.interests)).unwrap_or_default()
+    }
+
+    /// All keys that are of interest.
+    pub(crate) fn all_interests(&self) -> impl Iterator<Item = (BucketId, &Constant)> {
+        self.references.iter().flat_map(|references| {
+            references.rows.keys().filter_map(|(include, key)| {
+                Some((references.includes.get(*include)?.target?, key))
+            })
+        })
+    }
+
+    /// Whether fewer records are held than are to be shown, though there may be more.
+    pub(crate) fn is_short(&self) -> bool {
+        !self.complete && self.held.len() < self.end
+    }
+
+    /// How many records are held.
+    pub(crate) fn len(&self) -> usize {
+        self.held.len()
+    }
+
+    /// Whether all that match are held.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.complete
+    }
+
+    /// The records that are shown, in order.
+    pub(crate) fn shown(&self) -> impl Iterator<Item = &Record> {
+        self.held.range(self.offset, self.end).map(|held| &held.record)
+    }
+
+    fn insert(&mut self, row: RowId, record: &Record, delta: &mut Delta) {
+        let Err(at) = self.place(row, record) else { return };
+        if at == self.held.len() && !self.complete {
+            // Who knows what stands before it.
+            return;
+        }
+        self.hold(at, row, record);
+        if at < self.end && self.limit() > 0 {
+            let (place, entering) =
+                if at < self.offset { (0, self.held.get(self.offset)) } else { (at - self.offset, self.held.get(at)) };
+            if let Some(entering) = entering {
+                let record = entering.record.clone();
+                self.tell(Edit::Add(place, Item::Record(record)), delta);
+                if self.held.len() > self.end {
+                    self.tell(Edit::Remove(self.limit()), delta);
+                }
+            }
+        }
+        self.shed();
+    }
+
+    fn remove(&mut self, at: usize, delta: &mut Delta) -> Option<Held> {
+        let full = self.held.len() > self.end;
+        let shown = self.held.len() > self.offset && at < self.end && self.limit() > 0;
+        let removed = self.held.remove(at)?;
+        if let Some(references) = &mut self.references {
+            references.note(removed.row, &removed.record, false);
+        }
+        if shown {
+            self.tell(Edit::Remove(at.saturating_sub(self.offset)), delta);
+            if full && let Some(entering) = self.held.get(self.end - 1) {
+                let record = entering.record.clone();
+                self.tell(Edit::Add(self.limit() - 1, Item::Record(record)), delta);
+            }
+        }
+        Some(removed)
+    }
+
+    fn replace(&mut self, from: usize, row: RowId, before: &Record, after: &Record, delta: &mut Delta) {
+        if self.order.compare(&(row, before), &(row, after)).is_eq() {
+            self.swap(from, after);
+            if self.is_shown(from) {
+                self.tell_record(from, before, after, delta);
+            }
+            return;
+        }
+        // The place it would have if it stood here only once.
+        let to = match self.place(row, after) {
+            Ok(at) | Err(at) if at > from => at - 1,
+            Ok(at) | Err(at) => at,
+        };
+        let known = self.complete || to + 1 < self.held.len();
+        if !(known && self.is_shown(from) && self.is_shown(to)) {
+            self.remove(from, delta);
+            self.insert(row, after, delta);
+            return;
+        }
+        self.swap(from, after);
+        if from != to && let Some(held) = self.held.remove(from) {
+            self.held.insert(to, held);
+            self.tell(Edit::Move(from - self.offset, to - self.offset), delta);
+        }
+        self.tell_record(to, before, after, delta);
+    }
+
+    /// Takes a newer version of the record at a place.
+    fn swap(&mut self, at: usize, after: &Record) {
+        let Some(held) = self.held.get_mut(at) else { return };
+        let before = std::mem::replace(&mut held.record, after.clone());
+        if let Some(references) = &mut self.references {
+            references.note(held.row, &before, false);
+            references.note(held.row, after, true);
+        }
+    }
+
+    fn hold(&mut self, at: usize, row: RowId, record: &Record) {
+        self.held.insert(at, Held { row, record: record.clone() });
+        if let Some(references) = &mut self.references {
+            references.note(row, record, true);
+        }
+    }
+
+    /// Lets go what is held beyond the reserve.
+    fn shed(&mut self) {
+        while self.held.len() > self.most {
+            if let (Some(last), Some(references)) = (self.held.pop(), &mut self.references) {
+                references.note(last.row, &last.record, false);
+            }
+            self.complete = false;
+        }
+    }
+
+    /// Where a record stands, or would.
+    fn place(&self, row: RowId, record: &Record) -> Result<usize, usize> {
+        self.held.search_by(|held| self.order.compare(&(held.row, &held.record), &(row, record)))
+    }
+
+    fn is_shown(&self, at: usize) -> bool {
+        (self.offset..self.end).contains(&at)
+    }
+
+    fn limit(&self) -> usize {
+        self.end - self.offset
+    }
+
+    fn tell_record(&self, at: usize, before: &Record, after: &Record, delta: &mut Delta) {
+        let same = |member: &Member| before.get(member) == after.get(member);
+        let included = self.references.iter().flat_map(|references| &references.includes);
+        let alike = !self.fields.is_empty()
+            && self.fields.iter().all(same)
+            && included.map(|reference| &reference.field).all(same);
+        if !alike && before != after {
+            let edit =
+                Edit::Record { at: at - self.offset, before: before.clone(), after: after.clone() };
+            self.tell(edit, delta);
+        }
+    }
+
+    fn tell(&self, edit: Edit, delta: &mut Delta) {
+        delta.push(edit, self.most_edits());
+    }
+
+    /// Behind so many changes the whole result is shorter.
+    fn most_edits(&self) -> usize {
+        self.held.len().min(self.limit()) + LIVE_RESERVE
+    }
+}
+
+impl References {
+    fn note(&mut self, row: RowId, record: &Record, held: bool) {
+        for (include, reference) in self.includes.iter().enumerate() {
+            let (Some(bucket), Some(key)) =
+                (reference.target, Constant::of_field(&record.get(&reference.field)))
+            else {
+                continue;
+            };
+            let place = (include, key);
+            if held {
+                let rows = self.rows.entry(place.clone()).or_default();
+                if rows.is_empty() {
+                    self.interests.push(Interest { bucket, key: place.1, wanted: true });
+                }
+                rows.insert(row);
+            } else if let Some(rows) = self.rows.get_mut(&place) {
+                rows.remove(&row);
+                if rows.is_empty() {
+                    self.rows.remove(&place);
+                    self.interests.push(Interest { bucket, key: place.1, wanted: false });
+                }
+            }
+        }
+    }
+}
