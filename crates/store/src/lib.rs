@@ -75,7 +75,10 @@ pub use error::{ApplyError, Issue, Referenced, RestoreError, StoreError};
 pub use filter::{Filter, Matcher};
 pub use intent::{Context, Executed, IdSource, Intent, Object, Outcome, Step};
 pub use key::Key;
-pub use live::ViewId;
+pub use live::{
+    HistoryLimits, Joined, LiveExplain, LiveQuery, Preparation, Prepared, Renewed, Replay, Resume,
+    Step as LiveStep, ViewId, ViewLimits, Views, whole_patch,
+};
 pub use migration::Migration;
 pub use number::Number;
 pub use path::MemberPath;

@@ -79,6 +79,3 @@ pub const MAX_FAULTS: usize = 100;
 /// Largest value that `autoincrement` hands out: the largest integer that JavaScript clients keep exactly
 /// (2^53 - 1). Larger given values do not move the counter.
 pub const MAX_AUTOINCREMENT: u64 = 9_007_199_254_740_991;
-/// Records that a live query with a limit holds beyond those that it shows, at least; and as many as it shows if these are
-/// more. So many may leave before the next are looked for.
-pub const LIVE_RESERVE: usize = 256;

@@ -97,6 +97,11 @@ impl fmt::Display for StoreError {
             Self::LimitReached { what, limit } => {
                 write!(f, "Too many {what}: at most {limit} are possible; remove one first, or use fewer")
             }
+            Self::UnindexedViews { bucket, limit } => write!(
+                f,
+                "Too many live queries on bucket \"{bucket}\" that every write has to try (max {limit}): filter by a value, a \
+                 list, a range or a prefix of a field"
+            ),
             Self::CounterExhausted { bucket } => write!(
                 f,
                 "The autoincrement counter of bucket \"{bucket}\" has reached its largest number; give the value \

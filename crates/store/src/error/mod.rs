@@ -231,6 +231,13 @@ pub enum StoreError {
         /// The bound.
         limit: usize,
     },
+    /// No more live queries of a bucket are possible whose filter no index can tell.
+    UnindexedViews {
+        /// The bucket.
+        bucket: Box<str>,
+        /// The bound.
+        limit: usize,
+    },
     /// The bucket's `autoincrement` has handed out (or been given) its largest number.
     CounterExhausted {
         /// The bucket.
@@ -270,6 +277,7 @@ impl StoreError {
                 error.code()
             }
             Self::RecordNotFound { .. } => Code::NotFound,
+            Self::UnindexedViews { .. } => Code::RateLimited,
             Self::Validation { .. }
             | Self::InvalidDefinition { .. }
             | Self::InvalidFilter { .. }

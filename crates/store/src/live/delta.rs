@@ -1,6 +1,8 @@
 //! What a step did to a result, and the JSON Patch (RFC 6902) that tells it.
 
-use crate::Record;
+use std::collections::BTreeMap;
+
+use crate::{Record, RowId};
 
 /// What changed in a result since it was last told, in order. Kept as references to records, and written out as a patch only
 /// if somebody wants one.
@@ -15,14 +17,15 @@ pub(crate) struct Delta {
 pub(crate) enum Edit {
     /// Something new stands at this place; what stood there and behind it has moved back.
     Add(usize, Item),
-    /// What stood at this place is gone; what stood behind it has moved up.
-    Remove(usize),
+    /// What stood at this place is gone; what stood behind it has moved up. A record is named, so that it can be seen when it
+    /// comes back.
+    Remove(usize, Option<(RowId, Record)>),
     /// What stood at the first place was taken out and put in at the second.
     Move(usize, usize),
     /// The record at this place was replaced by another version of it.
-    Record { at: usize, before: Record, after: Record },
+    Record { at: usize, row: RowId, before: Record, after: Record },
     /// What the `include` of this number refers to, from this record at this place, has changed.
-    Included { at: usize, record: Record, include: usize },
+    Included { at: usize, row: RowId, record: Record, include: usize },
     /// A member of the object at this place has changed; its new value is JSON text.
     Member { at: usize, name: &'static str, value: String },
 }
@@ -30,7 +33,7 @@ pub(crate) enum Edit {
 /// An element of a result.
 #[derive(Debug)]
 pub(crate) enum Item {
-    Record(Record),
+    Record(RowId, Record),
     /// JSON text.
     Text(String),
 }
@@ -61,4 +64,48 @@ impl Delta {
     pub(crate) fn is_empty(&self) -> bool {
         self.edits.is_empty() && !self.whole
     }
+
+    /// Forgets everything if the changes undo one another: records that leave a window are often back at the end of the step.
+    /// Records stand in an order that they alone decide, so the result is the same if the same records are shown.
+    pub(crate) fn cancel(&mut self) {
+        if self.edits.len() < 2 {
+            return;
+        }
+        let mut rows: BTreeMap<RowId, Shown<'_>> = BTreeMap::new();
+        for edit in &self.edits {
+            match edit {
+                Edit::Add(_, Item::Record(row, record)) => {
+                    rows.entry(*row).or_default().after = Some(record);
+                }
+                Edit::Remove(_, Some((row, record))) => {
+                    rows.entry(*row).or_insert(Shown { before: Some(record), ..Shown::default() }).after =
+                        None;
+                }
+                Edit::Record { row, before, after, .. } => {
+                    rows.entry(*row).or_insert(Shown { before: Some(before), ..Shown::default() }).after =
+                        Some(after);
+                }
+                Edit::Included { row, record, .. } => {
+                    let known = Shown { before: Some(record), after: Some(record), included: false };
+                    rows.entry(*row).or_insert(known).included = true;
+                }
+                Edit::Move(..) => {}
+                Edit::Add(_, Item::Text(_)) | Edit::Remove(_, None) | Edit::Member { .. } => return,
+            }
+        }
+        let same =
+            |shown: &Shown<'_>| shown.before == shown.after && !(shown.included && shown.after.is_some());
+        if rows.values().all(same) {
+            self.edits.clear();
+        }
+    }
+}
+
+/// A row as the result showed it before and after a step.
+#[derive(Default)]
+struct Shown<'d> {
+    before: Option<&'d Record>,
+    after: Option<&'d Record>,
+    /// What it refers to has changed.
+    included: bool,
 }

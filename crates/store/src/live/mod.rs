@@ -17,11 +17,24 @@
 mod delta;
 mod fold;
 mod groups;
+mod history;
 mod intervals;
 mod matching;
+mod patch;
+mod preparation;
+mod query;
 mod ranked;
+mod readers;
+mod rows;
+mod view;
+mod views;
 
 pub(crate) use delta::{Delta, Edit, Item};
+pub use history::HistoryLimits;
+pub use patch::whole as whole_patch;
+pub use preparation::{Preparation, Prepared, Replay};
+pub use query::LiveQuery;
+pub use views::{Joined, LiveExplain, Renewed, Resume, Step, ViewLimits, Views};
 
 /// Names a view among the [`Views`] it belongs to. Never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -39,7 +39,7 @@ impl Patch<'_> {
                 self.item(item);
                 self.json.push('}');
             }
-            Edit::Remove(at) => {
+            Edit::Remove(at, _) => {
                 self.begin("remove", *at, None);
                 self.json.push('}');
             }
@@ -47,8 +47,8 @@ impl Patch<'_> {
                 self.separate();
                 self.json.push_str(&format!("{{\"op\":\"move\",\"from\":\"/{from}\",\"path\":\"/{to}\"}}"));
             }
-            Edit::Record { at, before, after } => self.record(*at, before, after),
-            Edit::Included { at, record, include } => self.included(*at, record, *include),
+            Edit::Record { at, before, after, .. } => self.record(*at, before, after),
+            Edit::Included { at, record, include, .. } => self.included(*at, record, *include),
             Edit::Member { at, name, value } => self.set("replace", *at, name, value),
         }
     }
@@ -56,8 +56,8 @@ impl Patch<'_> {
     fn item(&mut self, item: &Item) {
         match (item, self.rows) {
             (Item::Text(text), _) => self.json.push_str(text),
-            (Item::Record(record), Some(rows)) => rows.write(&mut self.json, record),
-            (Item::Record(record), None) => self.json.push_str(record.json()),
+            (Item::Record(_, record), Some(rows)) => rows.write(&mut self.json, record),
+            (Item::Record(_, record), None) => self.json.push_str(record.json()),
         }
     }
 
@@ -173,11 +173,7 @@ const VALUE: &str = ",\"value\":";
 
 /// A member name as a part of a JSON Pointer (RFC 6901).
 fn escaped(name: &str) -> Cow<'_, str> {
-    if name.contains(['~', '/']) {
-        name.replace('~', "~0").replace('/', "~1").into()
-    } else {
-        name.into()
-    }
+    if name.contains(['~', '/']) { name.replace('~', "~0").replace('/', "~1").into() } else { name.into() }
 }
 
 impl crate::query::Included<'_> {

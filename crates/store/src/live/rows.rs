@@ -3,16 +3,18 @@
 //! Of a result that is cut off by a limit the view holds some records more than it shows, as a reserve: when one that is
 //! shown leaves, the next is there. Only when the reserve is used up are the records looked for again.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 use super::ranked::Ranked;
 use super::{Delta, Edit, Item};
 use crate::filter::Matcher;
-use crate::limits::LIVE_RESERVE;
 use crate::plan::{Order, window};
-use crate::query::{RowWriter, Shape};
+use crate::query::Shape;
 use crate::value::Constant;
 use crate::{Bucket, BucketId, Member, Record, RowId, Snapshot};
+
+/// Changes of a short result that are told one by one before it is told whole.
+const PATIENCE: usize = 16;
 
 /// See the module.
 #[derive(Debug)]
@@ -43,7 +45,7 @@ struct Held {
 struct References {
     includes: Vec<Reference>,
     /// By the number of the include and the key that is referred to.
-    rows: HashMap<(usize, Constant), BTreeSet<RowId>>,
+    rows: HashMap<(usize, Constant), BTreeMap<RowId, Record>>,
     interests: Vec<Interest>,
 }
 
@@ -64,11 +66,17 @@ pub(crate) struct Interest {
 
 impl RowsView {
     /// Looks the records up.
-    pub(crate) fn build(snapshot: &Snapshot, bucket: &Bucket, shape: &Shape, matcher: &Matcher<'_>) -> Self {
+    pub(crate) fn build(
+        snapshot: &Snapshot,
+        bucket: &Bucket,
+        shape: &Shape,
+        matcher: &Matcher<'_>,
+        reserve: usize,
+    ) -> Self {
         let definition = bucket.definition();
         let order = Order::new(definition, &shape.sort);
         let end = shape.offset.saturating_add(shape.limit.unwrap_or(usize::MAX));
-        let most = end.saturating_add(LIVE_RESERVE.max(end));
+        let most = end.saturating_add(reserve.max(end));
         let mut rows = window(bucket, matcher, &order, None, most.saturating_add(1));
         let complete = rows.len() <= most;
         rows.truncate(most);
@@ -83,11 +91,7 @@ impl RowsView {
             };
             let none = || Reference { field: Member::Version, target: None };
             let includes = shape.includes.iter().map(|include| reference(include).unwrap_or_else(none));
-            Box::new(References {
-                includes: includes.collect(),
-                rows: HashMap::new(),
-                interests: Vec::new(),
-            })
+            Box::new(References { includes: includes.collect(), rows: HashMap::new(), interests: Vec::new() })
         });
         if let Some(references) = &mut references {
             held.iter().for_each(|held| references.note(held.row, &held.record, true));
@@ -121,37 +125,32 @@ impl RowsView {
             if reference.target != Some(bucket) {
                 continue;
             }
-            let rows = references.rows.get(&(include, key.clone())).into_iter().flatten();
-            // A window that refers to one record many times looks its rows up in one pass.
-            let places = self.places(rows);
-            edits.extend(places.into_iter().map(|(at, record)| Edit::Included { at, record, include }));
+            for (row, record) in references.rows.get(&(include, key.clone())).into_iter().flatten() {
+                if let Some(at) = self.place(*row, record).ok().filter(|at| self.is_shown(*at)) {
+                    let (at, row, record) = (at - self.offset, *row, record.clone());
+                    edits.push(Edit::Included { at, row, record, include });
+                }
+            }
         }
         let most = self.most_edits();
         edits.into_iter().for_each(|edit| delta.push(edit, most));
     }
 
-    /// The places of those of the rows that are shown, and what they hold.
-    fn places<'r>(&self, rows: impl Iterator<Item = &'r RowId>) -> Vec<(usize, Record)> {
-        let rows: BTreeSet<RowId> = rows.copied().collect();
-        if rows.is_empty() {
-            return Vec::new();
-        }
-        let shown = self.held.range(self.offset, self.end).enumerate();
-        let wanted = shown.filter(|(_, held)| rows.contains(&held.row));
-        wanted.map(|(at, held)| (at, held.record.clone())).collect()
-    }
-
     /// What has become of interest since this was asked last.
     pub(crate) fn interests(&mut self) -> Vec<Interest> {
-        self.references.as_mut().map(|references| std::mem::take(&mut references.interests)).unwrap_or_default()
+        self.references
+            .as_mut()
+            .map(|references| std::mem::take(&mut references.interests))
+            .unwrap_or_default()
     }
 
     /// All keys that are of interest.
     pub(crate) fn all_interests(&self) -> impl Iterator<Item = (BucketId, &Constant)> {
         self.references.iter().flat_map(|references| {
-            references.rows.keys().filter_map(|(include, key)| {
-                Some((references.includes.get(*include)?.target?, key))
-            })
+            references
+                .rows
+                .keys()
+                .filter_map(|(include, key)| Some((references.includes.get(*include)?.target?, key)))
         })
     }
 
@@ -172,7 +171,7 @@ impl RowsView {
 
     /// The records that are shown, in order.
     pub(crate) fn shown(&self) -> impl Iterator<Item = &Record> {
-        self.held.range(self.offset, self.end).map(|held| &held.record)
+        self.held.range(self.offset..self.end).map(|held| &held.record)
     }
 
     fn insert(&mut self, row: RowId, record: &Record, delta: &mut Delta) {
@@ -183,13 +182,15 @@ impl RowsView {
         }
         self.hold(at, row, record);
         if at < self.end && self.limit() > 0 {
-            let (place, entering) =
-                if at < self.offset { (0, self.held.get(self.offset)) } else { (at - self.offset, self.held.get(at)) };
+            let (place, entering) = if at < self.offset {
+                (0, self.held.get(self.offset))
+            } else {
+                (at - self.offset, self.held.get(at))
+            };
             if let Some(entering) = entering {
-                let record = entering.record.clone();
-                self.tell(Edit::Add(place, Item::Record(record)), delta);
-                if self.held.len() > self.end {
-                    self.tell(Edit::Remove(self.limit()), delta);
+                self.tell(Edit::Add(place, entering.item()), delta);
+                if let Some(leaving) = self.held.get(self.end) {
+                    self.tell(Edit::Remove(self.limit(), Some(leaving.named())), delta);
                 }
             }
         }
@@ -199,15 +200,16 @@ impl RowsView {
     fn remove(&mut self, at: usize, delta: &mut Delta) -> Option<Held> {
         let full = self.held.len() > self.end;
         let shown = self.held.len() > self.offset && at < self.end && self.limit() > 0;
+        // What stands at the front of the window moves out of it if it is one before it that goes.
+        let leaving = self.held.get(at.max(self.offset)).map(Held::named);
         let removed = self.held.remove(at)?;
         if let Some(references) = &mut self.references {
             references.note(removed.row, &removed.record, false);
         }
         if shown {
-            self.tell(Edit::Remove(at.saturating_sub(self.offset)), delta);
+            self.tell(Edit::Remove(at.saturating_sub(self.offset), leaving), delta);
             if full && let Some(entering) = self.held.get(self.end - 1) {
-                let record = entering.record.clone();
-                self.tell(Edit::Add(self.limit() - 1, Item::Record(record)), delta);
+                self.tell(Edit::Add(self.limit() - 1, entering.item()), delta);
             }
         }
         Some(removed)
@@ -217,7 +219,7 @@ impl RowsView {
         if self.order.compare(&(row, before), &(row, after)).is_eq() {
             self.swap(from, after);
             if self.is_shown(from) {
-                self.tell_record(from, before, after, delta);
+                self.tell_record(from, row, before, after, delta);
             }
             return;
         }
@@ -233,11 +235,13 @@ impl RowsView {
             return;
         }
         self.swap(from, after);
-        if from != to && let Some(held) = self.held.remove(from) {
+        if from != to
+            && let Some(held) = self.held.remove(from)
+        {
             self.held.insert(to, held);
             self.tell(Edit::Move(from - self.offset, to - self.offset), delta);
         }
-        self.tell_record(to, before, after, delta);
+        self.tell_record(to, row, before, after, delta);
     }
 
     /// Takes a newer version of the record at a place.
@@ -245,8 +249,7 @@ impl RowsView {
         let Some(held) = self.held.get_mut(at) else { return };
         let before = std::mem::replace(&mut held.record, after.clone());
         if let Some(references) = &mut self.references {
-            references.note(held.row, &before, false);
-            references.note(held.row, after, true);
+            references.renew(held.row, &before, after);
         }
     }
 
@@ -280,16 +283,15 @@ impl RowsView {
         self.end - self.offset
     }
 
-    fn tell_record(&self, at: usize, before: &Record, after: &Record, delta: &mut Delta) {
+    fn tell_record(&self, at: usize, row: RowId, before: &Record, after: &Record, delta: &mut Delta) {
         let same = |member: &Member| before.get(member) == after.get(member);
         let included = self.references.iter().flat_map(|references| &references.includes);
         let alike = !self.fields.is_empty()
             && self.fields.iter().all(same)
             && included.map(|reference| &reference.field).all(same);
         if !alike && before != after {
-            let edit =
-                Edit::Record { at: at - self.offset, before: before.clone(), after: after.clone() };
-            self.tell(edit, delta);
+            let (before, after) = (before.clone(), after.clone());
+            self.tell(Edit::Record { at: at - self.offset, row, before, after }, delta);
         }
     }
 
@@ -299,32 +301,70 @@ impl RowsView {
 
     /// Behind so many changes the whole result is shorter.
     fn most_edits(&self) -> usize {
-        self.held.len().min(self.limit()) + LIVE_RESERVE
+        self.held.len().min(self.limit()) + PATIENCE
+    }
+}
+
+impl Held {
+    fn item(&self) -> Item {
+        Item::Record(self.row, self.record.clone())
+    }
+
+    fn named(&self) -> (RowId, Record) {
+        (self.row, self.record.clone())
     }
 }
 
 impl References {
+    /// A record is held from now on, or is not any more.
     fn note(&mut self, row: RowId, record: &Record, held: bool) {
-        for (include, reference) in self.includes.iter().enumerate() {
-            let (Some(bucket), Some(key)) =
-                (reference.target, Constant::of_field(&record.get(&reference.field)))
-            else {
-                continue;
-            };
-            let place = (include, key);
+        for include in 0..self.includes.len() {
             if held {
-                let rows = self.rows.entry(place.clone()).or_default();
-                if rows.is_empty() {
-                    self.interests.push(Interest { bucket, key: place.1, wanted: true });
-                }
-                rows.insert(row);
-            } else if let Some(rows) = self.rows.get_mut(&place) {
-                rows.remove(&row);
-                if rows.is_empty() {
-                    self.rows.remove(&place);
-                    self.interests.push(Interest { bucket, key: place.1, wanted: false });
-                }
+                self.enter(include, row, record);
+            } else {
+                self.leave(include, row, record);
             }
         }
+    }
+
+    /// A record that is held was replaced by another version of it.
+    fn renew(&mut self, row: RowId, before: &Record, after: &Record) {
+        for include in 0..self.includes.len() {
+            let same = self
+                .includes
+                .get(include)
+                .is_some_and(|reference| before.get(&reference.field) == after.get(&reference.field));
+            if !same {
+                self.leave(include, row, before);
+            }
+            self.enter(include, row, after);
+        }
+    }
+
+    fn enter(&mut self, include: usize, row: RowId, record: &Record) {
+        let Some((bucket, key)) = self.target(include, record) else { return };
+        let rows = self.rows.entry((include, key.clone())).or_default();
+        if rows.is_empty() {
+            self.interests.push(Interest { bucket, key, wanted: true });
+        }
+        rows.insert(row, record.clone());
+    }
+
+    fn leave(&mut self, include: usize, row: RowId, record: &Record) {
+        let Some((bucket, key)) = self.target(include, record) else { return };
+        let place = (include, key);
+        if let Some(rows) = self.rows.get_mut(&place) {
+            rows.remove(&row);
+            if rows.is_empty() {
+                self.rows.remove(&place);
+                self.interests.push(Interest { bucket, key: place.1, wanted: false });
+            }
+        }
+    }
+
+    /// The bucket and the key that a record refers to.
+    fn target(&self, include: usize, record: &Record) -> Option<(BucketId, Constant)> {
+        let reference = self.includes.get(include)?;
+        Some((reference.target?, Constant::of_field(&record.get(&reference.field))?))
     }
 }

@@ -37,6 +37,7 @@ impl Direction {
 
 /// A sort, its members resolved. `null` and absent come last in both directions and are equal to one another; different
 /// types stand in the fixed order booleans, numbers, strings, objects and arrays; what is equal stays in table order.
+#[derive(Debug)]
 pub(crate) struct Order(pub(crate) Vec<(Member, Direction)>);
 
 /// A place in an order: right behind a record that has or had these values, in this row.

@@ -17,6 +17,7 @@ pub use bind::BoundQuery;
 pub use closure::{ClosureQuery, ReadContext, Reader};
 pub(crate) use evaluate::rows;
 pub(crate) use include::{Include, Included, RowWriter};
+pub(crate) use reads::Read;
 pub use reads::{ChangedRows, Reads};
 
 /// A declarative query: `{bucket, filter?, sort?, offset?, limit?, fields?, include?, aggregate?}`.

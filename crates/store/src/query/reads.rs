@@ -29,6 +29,13 @@ struct Scope {
     rows: BTreeSet<RowId>,
 }
 
+/// One thing that was read of a bucket.
+pub(crate) enum Read<'a> {
+    Whole,
+    Row(RowId),
+    Key(&'a Constant),
+}
+
 /// What commits have changed in a bucket, for [`Reads::touched`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ChangedRows {
@@ -112,6 +119,25 @@ impl Reads {
     /// result; otherwise it may.
     pub fn touched_by(&self, commit: &Commit) -> bool {
         commit.changes.iter().any(|change| self.touched_by_change(change))
+    }
+
+    /// Whether what was read can change because this row holds another record now, or none.
+    pub(crate) fn touched_by_row(&self, bucket: BucketId, row: RowId, after: Option<&Record>) -> bool {
+        self.buckets
+            .get(&bucket)
+            .is_some_and(|scope| scope.reads_row(row) || after.is_some_and(|record| scope.reads_key(record)))
+    }
+
+    /// Everything that was read of buckets that there are.
+    pub(crate) fn each(&self, mut read: impl FnMut(BucketId, Read<'_>)) {
+        for (bucket, scope) in &self.buckets {
+            if scope.whole {
+                read(*bucket, Read::Whole);
+                continue;
+            }
+            scope.rows.iter().for_each(|row| read(*bucket, Read::Row(*row)));
+            scope.keys.iter().for_each(|key| read(*bucket, Read::Key(key)));
+        }
     }
 
     fn touched_by_change(&self, change: &Change) -> bool {

@@ -1,0 +1,99 @@
+//! Work that may take long and is therefore done beside the others: making a view, or telling what somebody has missed.
+
+use std::sync::Arc;
+
+use super::history::RowChange;
+use super::view::Kept;
+use super::{Delta, LiveQuery, patch};
+use crate::{Reads, Snapshot, StoreError};
+
+/// A view to be made on a state. Give it to any thread; the state that it needs comes along.
+#[derive(Debug, Clone)]
+pub struct Preparation {
+    pub(crate) query: LiveQuery,
+    pub(crate) snapshot: Snapshot,
+    pub(crate) reserve: usize,
+}
+
+/// A view that was made, or why it could not be.
+#[derive(Debug)]
+pub struct Prepared {
+    pub(crate) query: LiveQuery,
+    pub(crate) position: u64,
+    pub(crate) kept: Result<Kept, (StoreError, Reads)>,
+}
+
+impl Preparation {
+    /// Works the query out. A closure may panic, and then this does.
+    pub fn run(self) -> Prepared {
+        let kept = Kept::build(&self.query, &self.snapshot, self.reserve);
+        Prepared { query: self.query, position: self.snapshot.position(), kept }
+    }
+
+    /// What is worked out.
+    pub fn query(&self) -> &LiveQuery {
+        &self.query
+    }
+
+    /// Records of the bucket it looks into, of which it may have to try each; `None` for a closure, of which nobody knows.
+    pub fn rows(&self) -> Option<usize> {
+        match &self.query {
+            LiveQuery::Declarative(bound) => {
+                Some(self.snapshot.bucket(bound.bucket()).map_or(0, crate::Bucket::len))
+            }
+            LiveQuery::Programmatic { .. } => None,
+        }
+    }
+}
+
+impl Prepared {
+    /// Position of the state it was made on.
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// The names of the buckets that a closure has read or asked for, also if it failed.
+    pub fn buckets(&self) -> Vec<Arc<str>> {
+        match &self.kept {
+            Ok(Kept::Maintained(_)) => Vec::new(),
+            Ok(Kept::Run { reads, .. }) | Err((_, reads)) => reads.buckets().cloned().collect(),
+        }
+    }
+}
+
+/// What somebody has missed since a position, to be worked out. Give it to any thread.
+#[derive(Debug)]
+pub struct Replay {
+    /// The state of today.
+    pub(crate) prepared: Preparation,
+    pub(crate) position: u64,
+    /// The rows that have changed since then.
+    pub(crate) changes: Vec<RowChange>,
+    /// The result of today.
+    pub(crate) result: Option<Arc<str>>,
+}
+
+impl Replay {
+    /// The operations of a JSON Patch, joined by commas, that turn the result as it was at the position into that of today;
+    /// empty if they are the same. `None` if the result of then cannot be had back. A closure may panic, and then this does.
+    pub fn run(self) -> Option<String> {
+        let Preparation { query, snapshot, reserve } = self.prepared;
+        let past = snapshot.rewound(self.position, &self.changes);
+        let result = self.result.as_deref();
+        let kept = Kept::build(&query, &past, reserve).ok()?;
+        let mut maintained = match kept {
+            Kept::Maintained(maintained) => maintained,
+            Kept::Run { result: before, .. } => {
+                return Some(if Some(&*before) == result { String::new() } else { patch::whole(result) });
+            }
+        };
+        let mut delta = Delta::default();
+        maintained.catch_up(&self.changes, &snapshot, &mut delta);
+        if delta.is_empty() {
+            return Some(String::new());
+        }
+        let told = if maintained.is_short() { None } else { maintained.patch(&delta, &snapshot).ok()? };
+        let shorter = told.filter(|told| told.len() <= result.map_or(0, str::len));
+        Some(shorter.unwrap_or_else(|| patch::whole(result)))
+    }
+}

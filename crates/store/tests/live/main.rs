@@ -1,0 +1,356 @@
+//! Live queries against the truth: after every step of long random histories each view equals its query run from scratch, and
+//! so does what subscribers make of the patches, be they prompt, slow, or away for a while.
+//!
+//! `LIVE_COMMITS=1000000 cargo test --release -p dunlin-store --test live` runs longer; a failure prints the `LIVE_SEED` that
+//! repeats its history alone.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its helpers too")]
+#![allow(unreachable_pub, reason = "modules of one test")]
+
+mod client;
+#[path = "../common/mod.rs"]
+mod common;
+mod patch;
+mod random;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use client::Client;
+use common::World;
+use dunlin_store::{
+    ClosureQuery, Commit, HistoryLimits, Intent, Joined, LiveQuery, LiveStep, Preparation, Prepared, Query,
+    Renewed, StoreError, ViewId, ViewLimits, Views,
+};
+use random::Chance;
+use serde_json::{Value, json};
+
+/// Writes of one history.
+const WRITES: usize = 250;
+/// Live queries that one history opens at first.
+const QUERIES: usize = 10;
+
+struct History {
+    world: World,
+    chance: Chance,
+    views: Views,
+    /// What each view is of.
+    queries: BTreeMap<ViewId, LiveQuery>,
+    told: BTreeMap<ViewId, Option<Arc<str>>>,
+    clients: Vec<Client>,
+    /// Views that are being made, on the state of some steps ago.
+    opening: Vec<Preparation>,
+    renewing: Vec<(ViewId, Prepared)>,
+    /// Commits that the views have not been told of.
+    behind: Vec<Commit>,
+    tally: Tally,
+}
+
+/// What has happened, to see that everything does.
+#[derive(Debug, Default)]
+struct Tally {
+    commits: usize,
+    changed: usize,
+    renewed: usize,
+    outdated: usize,
+    ended: usize,
+    resumed: usize,
+    lost: usize,
+}
+
+impl Tally {
+    fn add(&mut self, other: &Self) {
+        self.commits += other.commits;
+        self.changed += other.changed;
+        self.renewed += other.renewed;
+        self.outdated += other.outdated;
+        self.ended += other.ended;
+        self.resumed += other.resumed;
+        self.lost += other.lost;
+    }
+}
+
+impl History {
+    fn new(seed: u64) -> Self {
+        let mut chance = Chance(seed);
+        let mut world = World::new();
+        for name in random::BUCKETS {
+            world.define(name, random::bucket(&mut chance)).unwrap();
+        }
+        let limits = ViewLimits {
+            history: HistoryLimits { commits: 40, bytes: 64 * 1024 },
+            unindexed: usize::MAX,
+            reserve: 1 + chance.below(4),
+        };
+        let views = Views::new(world.state.clone(), limits);
+        Self {
+            world,
+            chance,
+            views,
+            queries: BTreeMap::new(),
+            told: BTreeMap::new(),
+            clients: Vec::new(),
+            opening: Vec::new(),
+            renewing: Vec::new(),
+            behind: Vec::new(),
+            tally: Tally::default(),
+        }
+    }
+
+    fn run(mut self) -> Tally {
+        for _ in 0..QUERIES {
+            self.begin_opening();
+        }
+        for _ in 0..WRITES {
+            self.write();
+            if !self.chance.once_in(4) {
+                self.step();
+            }
+        }
+        self.step();
+        for client in self.clients.iter_mut().filter(|client| !client.away) {
+            client.drain();
+        }
+        self.check();
+        let ids: Vec<ViewId> = self.queries.keys().copied().collect();
+        ids.into_iter().for_each(|id| self.views.close(id));
+        assert!(self.views.is_empty());
+        self.tally
+    }
+
+    fn write(&mut self) {
+        let seen = self.world.log.len();
+        let chance = &mut self.chance;
+        if chance.once_in(60) {
+            let name = *chance.pick(&random::BUCKETS);
+            match chance.below(3) {
+                0 => drop(self.world.run(Intent::DropBucket { name: name.into() })),
+                1 => drop(self.world.alter(name, random::alteration(chance))),
+                _ => drop(self.world.run(Intent::DefineQuery {
+                    name: format!("q{}", chance.below(1_000_000)),
+                    config: common::object(json!({"bucket": name})),
+                })),
+            }
+        } else {
+            // A refusal is as good as a success here.
+            let _ = self.world.run(random::write(chance));
+        }
+        for name in random::BUCKETS {
+            if self.world.state.bucket(name).is_err() && self.chance.once_in(3) {
+                let config = random::bucket(&mut self.chance);
+                // The one may refer to the other, which is gone.
+                let _ = self.world.define(name, config);
+            }
+        }
+        if self.chance.once_in(5) {
+            self.world.now += self.chance.below(20) as u64;
+            self.world.expire();
+        }
+        let new = &self.world.log[seen..];
+        self.tally.commits += new.len();
+        self.behind.extend_from_slice(new);
+    }
+
+    /// Takes the views along, and the subscribers with them.
+    fn step(&mut self) {
+        let commits = std::mem::take(&mut self.behind);
+        let before: BTreeSet<ViewId> =
+            self.queries.keys().copied().filter(|id| self.views.is_stale(*id)).collect();
+        let LiveStep { changed, stale, ended, .. } = if self.chance.once_in(200) {
+            self.views.restart(self.world.state.clone())
+        } else {
+            self.views.advance(&commits, self.world.state.clone())
+        };
+        for (id, error) in ended {
+            assert!(matches!(error, StoreError::BucketNotDefined { .. }), "{error}");
+            self.tally.ended += 1;
+            self.forget(id);
+        }
+        for id in changed {
+            assert!(!before.contains(&id) && !self.views.is_stale(id));
+            self.deliver(id);
+        }
+        for id in stale {
+            let prepared = self.views.prepare_again(id).unwrap().run();
+            self.renewing.push((id, prepared));
+        }
+        if !self.chance.once_in(3) {
+            self.finish_renewals();
+        }
+        if !self.chance.once_in(3) {
+            self.finish_openings();
+        }
+        self.check();
+        self.visit();
+    }
+
+    /// Tells all subscribers of a view, and keeps what they were told.
+    fn deliver(&mut self, id: ViewId) {
+        self.tally.changed += 1;
+        let operations = self.views.patch(id).unwrap();
+        let position = self.views.changed_at(id);
+        for client in self.clients.iter_mut().filter(|client| client.view == id) {
+            client.push(position, &operations);
+        }
+        let result = self.views.result(id).unwrap();
+        let told = self.told.insert(id, result.clone());
+        assert_ne!(told, Some(result), "a change that is none: {:?}", self.queries.get(&id));
+    }
+
+    fn finish_renewals(&mut self) {
+        while let Some((id, prepared)) = self.renewing.pop() {
+            match self.views.renew(id, prepared) {
+                Renewed::Changed => self.deliver(id),
+                Renewed::Same => {}
+                Renewed::Closed => continue,
+                Renewed::Outdated => self.tally.outdated += 1,
+                Renewed::Ended(_) => {
+                    self.tally.ended += 1;
+                    self.forget(id);
+                    continue;
+                }
+            }
+            self.tally.renewed += 1;
+            if self.views.is_stale(id) {
+                let prepared = self.views.prepare_again(id).unwrap().run();
+                self.renewing.push((id, prepared));
+            }
+        }
+    }
+
+    fn begin_opening(&mut self) {
+        let chance = &mut self.chance;
+        let query = if chance.once_in(6) {
+            closure(chance)
+        } else {
+            let (config, params) = random::query(chance);
+            let query = Query::parse("random", &config).unwrap();
+            if query.check_against(self.views.snapshot()).is_err() {
+                return;
+            }
+            LiveQuery::Declarative(query.bind(&params).unwrap())
+        };
+        self.opening.push(self.views.prepare(query));
+    }
+
+    fn finish_openings(&mut self) {
+        for preparation in std::mem::take(&mut self.opening) {
+            let query = preparation.query().clone();
+            let prepared = preparation.run();
+            match self.views.open(prepared) {
+                Ok(Joined::View(id)) => {
+                    self.queries.insert(id, query);
+                    if self.views.is_stale(id) {
+                        let prepared = self.views.prepare_again(id).unwrap().run();
+                        self.renewing.push((id, prepared));
+                        self.finish_renewals();
+                    }
+                    if self.queries.contains_key(&id) {
+                        let result = self.views.result(id).unwrap();
+                        self.told.insert(id, result);
+                        self.clients.push(Client::new(&mut self.views, id));
+                    }
+                }
+                Ok(Joined::Outdated) => self.tally.outdated += 1,
+                Err(StoreError::BucketNotDefined { .. }) => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+
+    /// Subscribers read, leave, come back; views are opened and closed.
+    fn visit(&mut self) {
+        for client in &mut self.clients {
+            if client.away {
+                if self.chance.once_in(6) && !self.views.is_stale(client.view) {
+                    let resumed = client.return_to(&mut self.views);
+                    *(if resumed { &mut self.tally.resumed } else { &mut self.tally.lost }) += 1;
+                }
+            } else if self.chance.once_in(2) {
+                client.drain();
+            } else if self.chance.once_in(10) {
+                client.leave();
+            }
+        }
+        if self.chance.once_in(10) {
+            self.begin_opening();
+        }
+        if self.queries.len() > QUERIES {
+            let ids: Vec<ViewId> = self.queries.keys().copied().collect();
+            let id = *self.chance.pick(&ids);
+            self.views.close(id);
+            self.forget(id);
+        }
+    }
+
+    fn forget(&mut self, id: ViewId) {
+        self.queries.remove(&id);
+        self.told.remove(&id);
+        self.clients.retain(|client| client.view != id);
+    }
+
+    /// Every view, and whoever has taken everything that it was told, knows the truth.
+    fn check(&mut self) {
+        let snapshot = self.views.snapshot().clone();
+        for (id, query) in &self.queries {
+            if self.views.is_stale(*id) {
+                continue;
+            }
+            let truth: Option<String> = match query {
+                LiveQuery::Declarative(bound) => bound.evaluate(&snapshot).unwrap(),
+                LiveQuery::Programmatic { query, params } => {
+                    Some(query.run(&snapshot, params).0.unwrap().to_string())
+                }
+            };
+            let result = self.views.result(*id).unwrap();
+            assert_eq!(result.as_deref(), truth.as_deref(), "{query:?} {:?}", self.views.explain(*id));
+            assert_eq!(self.told.get(id), Some(&result), "a change that nobody was told of: {query:?}");
+            let truth: Value = truth.map_or(Value::Null, |text| serde_json::from_str(&text).unwrap());
+            for client in
+                self.clients.iter_mut().filter(|client| client.view == *id && client.is_up_to_date())
+            {
+                assert_eq!(client.belief, truth, "{query:?}");
+            }
+        }
+    }
+}
+
+/// A query that is code: one that looks keys up, or one that reads everything.
+fn closure(chance: &mut Chance) -> LiveQuery {
+    let (query, params) = if chance.once_in(2) {
+        let query = ClosureQuery::new("one", |ctx, params| {
+            let task = ctx.bucket("tasks")?.get(&params["id"]).map(|record| record.to_value());
+            let person = task.as_ref().map(|task| task["p"].clone()).unwrap_or_default();
+            let person = ctx.bucket("people")?.get(&person).map(|record| record.to_value());
+            Ok(json!({"task": task, "person": person}))
+        });
+        (query, json!({"id": *chance.pick(&["a", "b", "c"])}))
+    } else {
+        let query = ClosureQuery::new("many", |ctx, _| Ok(json!(ctx.bucket("people")?.all().count())));
+        (query, Value::Null)
+    };
+    LiveQuery::Programmatic { query, params: params.into() }
+}
+
+#[test]
+fn every_view_and_every_subscriber_knows_the_truth_after_every_step() {
+    let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
+    if let Some(seed) = number("LIVE_SEED") {
+        println!("{:?}", History::new(seed).run());
+        return;
+    }
+    let wanted = usize::try_from(number("LIVE_COMMITS").unwrap_or(50_000)).unwrap();
+    let mut tally = Tally::default();
+    for seed in 0.. {
+        let history = std::panic::catch_unwind(|| History::new(seed).run());
+        match history {
+            Ok(history) => tally.add(&history),
+            Err(_) => panic!("LIVE_SEED={seed} cargo test -p dunlin-store --test live repeats it"),
+        }
+        if tally.commits >= wanted {
+            break;
+        }
+    }
+    println!("{tally:?}");
+    let Tally { changed, renewed, outdated, ended, resumed, lost, .. } = tally;
+    assert!([changed, renewed, outdated, ended, resumed, lost].iter().all(|count| *count > 10), "{tally:?}");
+}
