@@ -19,6 +19,7 @@ mod fold;
 mod groups;
 mod intervals;
 mod matching;
+mod postings;
 
 pub(crate) use delta::{Delta, Edit, Item};
 
