@@ -14,6 +14,7 @@ mod tests;
 
 use std::collections::BTreeSet;
 use std::hash::RandomState;
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -126,7 +127,7 @@ impl Matching {
                 return None;
             };
             let Some(template) = self.templates.get_mut(template) else { continue };
-            let range = choice.range.map(|range| range.range);
+            let range = choice.range.map(|range| range.stretch);
             for lead in choice.leads(&self.hasher) {
                 anchors.extend(template.insert(lead, range, view));
             }
@@ -137,8 +138,7 @@ impl Matching {
     fn withdraw(&mut self, anchors: &[Anchor], view: ViewId) {
         for anchor in anchors {
             let mut templates = self.templates.iter_mut();
-            if let Some(template) = templates.find(|template| std::ptr::eq(&*template.shape, &*anchor.shape))
-            {
+            if let Some(template) = templates.find(|template| Arc::ptr_eq(&template.shape, &anchor.shape)) {
                 template.remove(anchor, view);
             }
         }
@@ -257,13 +257,13 @@ impl Filed {
             Place::Everything => Value::Array(vec![Value::Object(serde_json::Map::new())]),
             Place::Unindexed => Value::Null,
             Place::Under(anchors) => {
-                let mut shapes: Vec<&Shape> = Vec::new();
+                let mut shapes: Vec<&Arc<Shape>> = Vec::new();
                 for anchor in anchors {
-                    if !shapes.iter().any(|shape| std::ptr::eq(*shape, &*anchor.shape)) {
+                    if !shapes.iter().any(|shape| Arc::ptr_eq(shape, &anchor.shape)) {
                         shapes.push(&anchor.shape);
                     }
                 }
-                shapes.into_iter().map(Shape::explain).collect()
+                shapes.into_iter().map(|shape| shape.explain()).collect()
             }
         }
     }

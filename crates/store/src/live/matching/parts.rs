@@ -37,7 +37,7 @@ pub(super) struct Equal<'f, 'm> {
 /// A member whose value must lie in a stretch that is not empty.
 pub(super) struct Range<'m> {
     pub(super) member: &'m Member,
-    pub(super) range: KeyRange,
+    pub(super) stretch: KeyRange,
     /// It is bounded on both sides.
     closed: bool,
 }
