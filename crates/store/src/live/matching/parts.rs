@@ -99,11 +99,8 @@ impl<'f, 'm> Part<'f, 'm> {
                 part.equal.push(Equal { member, values: Some(values).filter(|values| !values.is_empty())? });
             } else if let Some(range) = of_one().filter_map(range_of).reduce(KeyRange::and) {
                 let closed = of_one().any(|test| bounds(test).0) && of_one().any(|test| bounds(test).1);
-                part.ranges.push(Range {
-                    member,
-                    range: Some(range).filter(|range| !range.is_empty())?,
-                    closed,
-                });
+                let stretch = Some(range).filter(|range| !range.is_empty())?;
+                part.ranges.push(Range { member, stretch, closed });
             }
         }
         part.equal.sort_by_key(|equal| {

@@ -360,9 +360,9 @@ fn too_many_templates_share_those_that_are_there() {
     schema.insert("id".into(), json!({"type": "string"}));
     let config = json!({"key": "id", "schema": schema});
     let definition = Definition::parse("wide", config.as_object().unwrap()).unwrap();
-    let pairs = (0..20).flat_map(|a| (0..a).map(move |b| (a, b)));
+    let pairs: Vec<(usize, usize)> = (0..20).flat_map(|a| (0..a).map(move |b| (a, b))).collect();
     let filters =
-        pairs.map(|&(a, b)| json!({(names[a].clone()): a, (names[b].clone()): b, "id": {"$gt": "a"}}));
+        pairs.iter().map(|&(a, b)| json!({(names[a].clone()): a, (names[b].clone()): b, "id": {"$gt": "a"}}));
     // None of the templates can serve this one.
     let filters = [json!({"f0": 0})].into_iter().chain(filters).chain([json!({"other": 1})]);
     let mut world = World::of(definition, filters);
