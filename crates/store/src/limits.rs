@@ -79,3 +79,13 @@ pub const MAX_FAULTS: usize = 100;
 /// Largest value that `autoincrement` hands out: the largest integer that JavaScript clients keep exactly
 /// (2^53 - 1). Larger given values do not move the counter.
 pub const MAX_AUTOINCREMENT: u64 = 9_007_199_254_740_991;
+/// Combinations of members by which the live views of one bucket are found. A changed record is looked up in each, some
+/// 50 ns; applications have a few dozen kinds of queries.
+pub const MAX_VIEW_TEMPLATES: usize = 64;
+/// Members outside the schema by which the live views of one bucket are found. Each is looked for in the JSON text of
+/// every changed record.
+pub const MAX_VIEW_FOREIGN_MEMBERS: usize = 32;
+/// Places under which one live view is filed, for the elements of `$in` and the branches of `$or`; about 70 bytes each.
+pub const MAX_VIEW_ANCHORS: usize = 1_000;
+/// Places under which the elements of several `$in` are filed, each with each: these are more than the filter is long.
+pub const MAX_VIEW_COMBINATIONS: usize = 64;

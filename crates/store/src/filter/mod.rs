@@ -139,8 +139,38 @@ impl<'a> Matcher<'a> {
     }
 }
 
+impl Node {
+    /// What it says of every record alike, whatever its members; `None` if that depends on the record, or seems to.
+    pub(crate) fn constant(&self) -> Option<bool> {
+        /// The answer that decides, if any gives it; else the other one, if all give that.
+        fn decide(nodes: &[Node], decisive: bool) -> Option<bool> {
+            let mut all = true;
+            for node in nodes {
+                match node.constant() {
+                    Some(answer) if answer == decisive => return Some(decisive),
+                    answer => all &= answer.is_some(),
+                }
+            }
+            all.then_some(!decisive)
+        }
+        match self {
+            Self::All(nodes) => decide(nodes, false),
+            Self::Any(nodes) => decide(nodes, true),
+            Self::Not(node) => node.constant().map(|answer| !answer),
+            Self::Test { test, .. } => match test {
+                Test::Equals(None) => Some(false),
+                Test::Differs(None) => Some(true),
+                Test::In(operands) if operands.is_empty() => Some(false),
+                Test::NotIn(operands) if operands.is_empty() => Some(true),
+                _ => None,
+            },
+        }
+    }
+}
+
 impl Test {
-    fn holds(&self, value: &FieldValue<'_>) -> bool {
+    /// Whether a member's value passes.
+    pub(crate) fn holds(&self, value: &FieldValue<'_>) -> bool {
         match self {
             Self::Equals(operand) => equal(operand.as_ref(), value),
             Self::Differs(operand) => !equal(operand.as_ref(), value),

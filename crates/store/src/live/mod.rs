@@ -21,6 +21,7 @@ mod history;
 mod intervals;
 mod matching;
 mod patch;
+mod postings;
 mod preparation;
 mod query;
 mod ranked;

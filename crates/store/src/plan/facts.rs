@@ -5,30 +5,48 @@ use crate::filter::{Node, Relation, Test};
 use crate::order_key::KeyRange;
 use crate::value::Constant;
 
-/// Tests that every matching record passes, found at the root of a filter and in what is joined to it by `$and`.
-#[derive(Default)]
-pub(super) struct Facts<'f> {
-    /// Tests of schema fields, by the field's place.
-    tests: Vec<(usize, &'f Test)>,
+/// Tests that every matching record passes, found at the root of a filter and in what is joined to it by `$and`. `M` is
+/// how a member is told: schema fields by their places, or all members by themselves.
+pub(crate) struct Facts<'f, M = usize> {
+    /// Tests of members.
+    pub(crate) tests: Vec<(M, &'f Test)>,
     /// The branches of each `$or`.
-    pub(super) alternatives: Vec<&'f [Node]>,
+    pub(crate) alternatives: Vec<&'f [Node]>,
     /// No record can match.
-    pub(super) impossible: bool,
+    pub(crate) impossible: bool,
 }
 
 impl<'f> Facts<'f> {
+    /// What is known of schema fields.
     pub(super) fn of(node: &'f Node, members: &[Member]) -> Self {
-        let mut facts = Self::default();
-        facts.add(node, members);
+        Self::gather(node, |name| match members.get(name) {
+            Some(Member::Field(slot, _)) => Some(*slot),
+            _ => None,
+        })
+    }
+}
+
+impl<'f, 'm> Facts<'f, &'m Member> {
+    /// What is known of any member.
+    pub(crate) fn of_members(node: &'f Node, members: &'m [Member]) -> Self {
+        Self::gather(node, |name| members.get(name))
+    }
+}
+
+impl<'f, M> Facts<'f, M> {
+    /// `member` tells the member that a test looks at, by its number, if it counts.
+    fn gather(node: &'f Node, member: impl Fn(usize) -> Option<M>) -> Self {
+        let mut facts = Self { tests: Vec::new(), alternatives: Vec::new(), impossible: false };
+        facts.add(node, &member);
         facts
     }
 
-    fn add(&mut self, node: &'f Node, members: &[Member]) {
+    fn add(&mut self, node: &'f Node, member: &impl Fn(usize) -> Option<M>) {
         match node {
-            Node::All(nodes) => nodes.iter().for_each(|node| self.add(node, members)),
+            Node::All(nodes) => nodes.iter().for_each(|node| self.add(node, member)),
             Node::Any(nodes) => match nodes.as_slice() {
                 [] => self.impossible = true,
-                [node] => self.add(node, members),
+                [node] => self.add(node, member),
                 nodes => self.alternatives.push(nodes),
             },
             Node::Not(_) => {}
@@ -38,13 +56,15 @@ impl<'f> Facts<'f> {
                     Test::In(values) if values.is_empty() => self.impossible = true,
                     _ => {}
                 }
-                if let Some(Member::Field(slot, _)) = members.get(*name) {
-                    self.tests.push((*slot, test));
+                if let Some(member) = member(*name) {
+                    self.tests.push((member, test));
                 }
             }
         }
     }
+}
 
+impl<'f> Facts<'f> {
     pub(super) fn is_empty(&self) -> bool {
         self.tests.is_empty() && self.alternatives.is_empty()
     }
@@ -80,7 +100,7 @@ impl<'f> Facts<'f> {
 }
 
 /// The stretch of values that can pass a test.
-fn range_of(test: &Test) -> Option<KeyRange> {
+pub(crate) fn range_of(test: &Test) -> Option<KeyRange> {
     match test {
         Test::Related(relation, operand) => {
             let operand = operand.as_field();

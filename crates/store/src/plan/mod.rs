@@ -16,7 +16,7 @@ use crate::value::Constant;
 use crate::{Bucket, Member};
 
 pub use explain::{Explain, Plan};
-use facts::Facts;
+pub(crate) use facts::{Facts, range_of};
 pub use order::Direction;
 pub(crate) use order::{Order, Position, Row};
 pub(crate) use rows::Candidates;
