@@ -89,8 +89,10 @@ impl Delta {
                     let known = Shown { before: Some(record), after: Some(record), included: false };
                     rows.entry(*row).or_insert(known).included = true;
                 }
-                Edit::Move(..) => {}
-                Edit::Add(_, Item::Text(_)) | Edit::Remove(_, None) | Edit::Member { .. } => return,
+                // Only a record that is another one now has moved.
+                Edit::Move(..) | Edit::Add(_, Item::Text(_)) | Edit::Remove(_, None) | Edit::Member { .. } => {
+                    return;
+                }
             }
         }
         let same =

@@ -43,6 +43,16 @@ pub(crate) struct Matching {
     hasher: RandomState,
 }
 
+impl std::fmt::Debug for Matching {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (templates, unindexed) = (self.templates.len(), self.unindexed.len());
+        f.debug_struct("Matching")
+            .field("templates", &templates)
+            .field("unindexed", &unindexed)
+            .finish_non_exhaustive()
+    }
+}
+
 /// How a view is found: kept to take it out again and to tell whoever asks.
 #[derive(Debug)]
 pub(crate) struct Filed(Place);

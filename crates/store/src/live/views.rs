@@ -261,8 +261,11 @@ impl Views {
     /// Puts a view that was made anew in its place.
     pub fn renew(&mut self, id: ViewId, prepared: Prepared) -> Renewed {
         let Prepared { position, kept, .. } = prepared;
-        if !self.views.contains_key(&id) {
-            return Renewed::Closed;
+        match self.views.get(&id) {
+            None => return Renewed::Closed,
+            Some(view) if !view.stale => return Renewed::Same,
+            Some(view) if position < view.made_at => return Renewed::Outdated,
+            Some(_) => {}
         }
         let mut kept = match kept {
             Ok(kept) => kept,

@@ -32,10 +32,10 @@ impl Client {
         if self.away {
             return;
         }
-        assert!(position > self.position, "positions grow");
+        assert!(position > self.position, "positions grow: {position} after {}", self.position);
         match &mut self.pending {
             Some((pending, newest)) => {
-                assert!(position > *newest, "positions grow");
+                assert!(position > *newest, "positions grow: {position} after {newest}");
                 pending.push(',');
                 pending.push_str(operations);
                 *newest = position;
