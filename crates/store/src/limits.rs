@@ -79,3 +79,6 @@ pub const MAX_FAULTS: usize = 100;
 /// Largest value that `autoincrement` hands out: the largest integer that JavaScript clients keep exactly
 /// (2^53 - 1). Larger given values do not move the counter.
 pub const MAX_AUTOINCREMENT: u64 = 9_007_199_254_740_991;
+/// Changes of single groups that a step of a live query tells beyond the number of its groups: with more of them the whole
+/// result is shorter.
+pub const GROUP_EDITS_FLOOR: usize = 16;

@@ -52,6 +52,16 @@ impl Delta {
         self.edits.clear();
     }
 
+    /// The changes in order; none if the result is told whole.
+    pub(crate) fn edits(&self) -> &[Edit] {
+        &self.edits
+    }
+
+    /// Whether the result is told whole.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.whole
+    }
+
     /// Whether nothing changed.
     pub(crate) fn is_empty(&self) -> bool {
         self.edits.is_empty() && !self.whole

@@ -14,12 +14,15 @@
 //! Pure like the rest of this crate: making a view may take long, so it can be done on another thread
 //! ([`Preparation::run`]); the view is then brought up to date when it joins the others.
 
+#[cfg(test)]
+mod aggregate_tests;
 mod delta;
 mod fold;
 mod groups;
 mod intervals;
 mod matching;
 mod ranked;
+mod row_set;
 
 pub(crate) use delta::{Delta, Edit, Item};
 

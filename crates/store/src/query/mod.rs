@@ -15,6 +15,7 @@ use crate::{Aggregate, Direction};
 
 pub use bind::BoundQuery;
 pub use closure::{ClosureQuery, ReadContext, Reader};
+pub(crate) use evaluate::{group_value, identity, project, write_group};
 use include::Include;
 pub use reads::{ChangedRows, Reads};
 
