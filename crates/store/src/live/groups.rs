@@ -119,7 +119,9 @@ impl GroupsView {
     /// Closes a step: tells how the result has changed. `bucket` is the state after it.
     pub(crate) fn settle(&mut self, bucket: &Bucket, delta: &mut Delta) {
         let most = self.order.len() + GROUP_EDITS_FLOOR;
-        for (number, identity) in std::mem::take(&mut self.touched) {
+        let mut touched = std::mem::take(&mut self.touched);
+        touched.sort_by_cached_key(|(number, _)| self.groups.get(*number).map(Group::turn));
+        for (number, identity) in touched {
             let Some(group) = self.groups.get_mut(number) else { continue };
             group.touched = false;
             // All rows of a group are in the bucket.
@@ -129,12 +131,10 @@ impl GroupsView {
                 let value = group_value(group.running.result());
                 Some(Told { first, key: key.into(), value })
             });
-            let is_empty = now.is_none();
-            tell(&mut self.order, number, group.told.take(), now.as_ref(), &mut |edit| {
-                delta.push(edit, most)
-            });
-            group.told = now;
-            if is_empty {
+            tell(&mut self.order, number, group.told.take(), now.as_ref(), |edit| delta.push(edit, most));
+            if now.is_some() {
+                group.told = now;
+            } else {
                 *group = Group::new(self.function);
                 self.numbers.remove(identity.as_str());
                 self.unused.push(number);
@@ -163,6 +163,18 @@ impl Group {
     fn new(function: Aggregate) -> Self {
         Self { rows: RowSet::default(), running: Running::new(function), touched: false, told: None }
     }
+
+    /// When a group is told, among those that were touched: so that no place changes twice, nor any at all if the groups
+    /// have kept their order. What goes is told first; then what moves back, the last of it first, then what moves up or stays,
+    /// the first of it first; then what is new.
+    fn turn(&self) -> (u8, u64) {
+        match (self.told.as_ref().map(|told| told.first), self.rows.first()) {
+            (_, None) => (0, 0),
+            (Some(before), Some(now)) if now > before => (1, u64::MAX - now.0),
+            (Some(_), Some(now)) => (2, now.0),
+            (None, Some(now)) => (3, now.0),
+        }
+    }
 }
 
 /// Brings the place of a group up to date, and tells how it has changed. Two groups can have the same first row until both
@@ -172,7 +184,7 @@ fn tell(
     number: usize,
     before: Option<Told>,
     now: Option<&Told>,
-    edit: &mut impl FnMut(Edit),
+    mut edit: impl FnMut(Edit),
 ) {
     let place =
         |order: &Ranked<(RowId, usize)>, first: RowId| order.search_by(|other| other.cmp(&(first, number)));
