@@ -89,3 +89,6 @@ pub const MAX_VIEW_FOREIGN_MEMBERS: usize = 32;
 pub const MAX_VIEW_ANCHORS: usize = 1_000;
 /// Places under which the elements of several `$in` are filed, each with each: these are more than the filter is long.
 pub const MAX_VIEW_COMBINATIONS: usize = 64;
+/// Changes of single groups that a step of a live query tells beyond the number of its groups: with more of them the whole
+/// result is shorter.
+pub const GROUP_EDITS_FLOOR: usize = 16;

@@ -90,7 +90,10 @@ impl Delta {
                     rows.entry(*row).or_insert(known).included = true;
                 }
                 // Only a record that is another one now has moved.
-                Edit::Move(..) | Edit::Add(_, Item::Text(_)) | Edit::Remove(_, None) | Edit::Member { .. } => {
+                Edit::Move(..)
+                | Edit::Add(_, Item::Text(_))
+                | Edit::Remove(_, None)
+                | Edit::Member { .. } => {
                     return;
                 }
             }

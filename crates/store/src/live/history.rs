@@ -134,11 +134,6 @@ impl History {
         self.bytes
     }
 
-    /// The oldest position whose state can be had back.
-    pub(crate) fn from(&self) -> u64 {
-        self.from
-    }
-
     /// Whether the state at `position` can be had back as far as the bucket of this name goes.
     pub(crate) fn reaches(&self, position: u64, bucket: &str) -> bool {
         position >= self.from && self.buckets.get(bucket).is_none_or(|at| *at <= position)

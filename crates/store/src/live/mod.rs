@@ -14,6 +14,8 @@
 //! Pure like the rest of this crate: making a view may take long, so it can be done on another thread
 //! ([`Preparation::run`]); the view is then brought up to date when it joins the others.
 
+#[cfg(test)]
+mod aggregate_tests;
 mod delta;
 mod fold;
 mod groups;
@@ -26,6 +28,7 @@ mod preparation;
 mod query;
 mod ranked;
 mod readers;
+mod row_set;
 mod rows;
 mod view;
 mod views;

@@ -61,10 +61,6 @@ impl<T> Ranked<T> {
         }
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     pub(crate) fn get(&self, at: usize) -> Option<&T> {
         let chunks = self.chunks();
         let (chunk, offset) = locate(chunks, at);
@@ -124,15 +120,6 @@ impl<T> Ranked<T> {
     /// Takes the last.
     pub(crate) fn pop(&mut self) -> Option<T> {
         self.remove(self.len().checked_sub(1)?)
-    }
-
-    /// Drops all but the first `len`.
-    pub(crate) fn truncate(&mut self, len: usize) {
-        match &mut self.0 {
-            Repr::Short(list) => list.truncate(len),
-            Repr::Long(long) => long.truncate(len),
-        }
-        self.shorten();
     }
 
     pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = &T> {
@@ -222,17 +209,6 @@ impl<T> Long<T> {
             chunk.append(&mut behind);
         }
     }
-
-    fn truncate(&mut self, len: usize) {
-        if len < self.len {
-            let (i, offset) = locate(&self.chunks, len);
-            self.chunks.truncate(i + usize::from(offset > 0));
-            if let Some(chunk) = self.chunks.get_mut(i) {
-                chunk.truncate(offset);
-            }
-            self.len = len;
-        }
-    }
 }
 
 /// The chunk that a place lies in, and the place in that chunk. Behind the last element it is behind the last of a chunk, the
@@ -261,7 +237,6 @@ mod tests {
         Insert(usize, usize),
         Remove(usize, usize),
         Pop(usize),
-        Truncate(usize),
         Change(usize),
     }
 
@@ -272,7 +247,6 @@ mod tests {
             6 => (place(), times()).prop_map(|(at, times)| Step::Insert(at, times)),
             4 => (place(), times()).prop_map(|(at, times)| Step::Remove(at, times)),
             1 => times().prop_map(Step::Pop),
-            1 => (700_usize..1_001).prop_map(Step::Truncate),
             1 => place().prop_map(Step::Change),
         ]
     }
@@ -299,11 +273,6 @@ mod tests {
                     assert_eq!(list.pop(), model.pop());
                 }
             }
-            Step::Truncate(len) => {
-                let len = model.len() * len / 1_000;
-                list.truncate(len);
-                model.truncate(len);
-            }
             Step::Change(at) => {
                 let at = model.len() * at / 1_000;
                 assert_eq!(list.get(at), model.get(at));
@@ -316,7 +285,7 @@ mod tests {
     }
 
     fn check(list: &Ranked<u32>, model: &[u32]) {
-        assert_eq!((list.len(), list.is_empty()), (model.len(), model.is_empty()));
+        assert_eq!(list.len(), model.len());
         assert!(list.iter().eq(model));
         assert!(list.iter().rev().eq(model.iter().rev()));
         match &list.0 {

@@ -116,7 +116,7 @@ pub(crate) fn rows<'a>(
 }
 
 /// Writes the named members, in the order of the names; those that the record lacks are left out.
-pub(super) fn project(json: &mut String, record: &Record, fields: &[(&str, Member)]) {
+pub(crate) fn project<N: AsRef<str>>(json: &mut String, record: &Record, fields: &[(N, Member)]) {
     json.push('{');
     let start = json.len();
     for (name, member) in fields {
@@ -124,7 +124,7 @@ pub(super) fn project(json: &mut String, record: &Record, fields: &[(&str, Membe
             if json.len() > start {
                 json.push(',');
             }
-            write_string(json, name);
+            write_string(json, name.as_ref());
             json.push(':');
             json.push_str(&value);
         }
@@ -158,19 +158,29 @@ fn groups<'a>(
     }
     let (mut json, count) = (String::from("["), groups.len());
     for (first, totals) in groups {
-        let separator = if json.len() > 1 { "," } else { "" };
-        json.extend([separator, "{\"key\":"]);
-        project(&mut json, first, &by);
-        // In a group the smallest or largest of no numbers is 0 on this wire.
-        let value = totals.result(function).unwrap_or(Number::ZERO);
-        json.extend([",\"value\":", &value.to_string(), "}"]);
+        if json.len() > 1 {
+            json.push(',');
+        }
+        let mut key = String::new();
+        project(&mut key, first, &by);
+        write_group(&mut json, &key, group_value(totals.result(function)));
     }
     json.push(']');
     (json, count)
 }
 
+/// Writes one group; its key is JSON text.
+pub(crate) fn write_group(json: &mut String, key: &str, value: Number) {
+    json.extend(["{\"key\":", key, ",\"value\":", &value.to_string(), "}"]);
+}
+
+/// What stands in a group for its result: there the smallest or largest of no numbers is 0 on this wire.
+pub(crate) fn group_value(result: Option<Number>) -> Number {
+    result.unwrap_or(Number::ZERO)
+}
+
 /// One text for each group: the values as JSON, numbers canonical. JSON texts cannot run into one another.
-fn identity(record: &Record, by: &[(&str, Member)]) -> String {
+pub(crate) fn identity<N>(record: &Record, by: &[(N, Member)]) -> String {
     let mut identity = String::new();
     for (_, member) in by {
         identity.push_str(record.get(member).to_json().as_deref().unwrap_or("null"));

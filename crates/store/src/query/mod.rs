@@ -15,7 +15,7 @@ use crate::{Aggregate, Direction};
 
 pub use bind::BoundQuery;
 pub use closure::{ClosureQuery, ReadContext, Reader};
-pub(crate) use evaluate::rows;
+pub(crate) use evaluate::{group_value, identity, project, rows, write_group};
 pub(crate) use include::{Include, Included, RowWriter};
 pub(crate) use reads::Read;
 pub use reads::{ChangedRows, Reads};

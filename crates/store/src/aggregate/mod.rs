@@ -1,19 +1,21 @@
 //! Folds numbers: count, sum, average, smallest, largest.
 
+mod exact_sum;
+mod running;
+
 use dunlin_protocol::Aggregate;
 
 use crate::{FieldValue, Number};
 
-/// Everything the functions need, gathered in one pass over the records in result order.
+pub(crate) use exact_sum::ExactSum;
+pub(crate) use running::Running;
+
+/// Everything the functions need, gathered in one pass over the records.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Totals {
     records: u64,
     numbers: u64,
-    /// Sum of the numbers while all of them are integers.
-    exact: i128,
-    /// Sum of the numbers as doubles, in order.
-    rounded: f64,
-    fractional: bool,
+    sum: ExactSum,
     min: Option<Number>,
     max: Option<Number>,
 }
@@ -23,33 +25,28 @@ impl Totals {
         self.records += 1;
         let Some(number) = value.as_number() else { return };
         self.numbers += 1;
-        self.rounded += number.as_f64();
-        match number.as_integer() {
-            // 2^63 integers of 64 bits fit 128 bits; there are never that many records.
-            Some(int) => self.exact = self.exact.saturating_add(int),
-            None => self.fractional = true,
-        }
+        self.sum.add(number);
         self.min = Some(self.min.map_or(number, |min| min.min(number)));
         self.max = Some(self.max.map_or(number, |max| max.max(number)));
     }
 
-    /// The result. A sum of integers is exact while it fits 64 bits; with a fraction among them, and for averages that
-    /// are not whole, it is the double that adding in result order gives.
-    #[expect(clippy::cast_precision_loss, reason = "a mean is a double")]
+    /// The result. A sum is exact and rounded once: of integers it stays exact while it fits 64 bits; beyond, and with a
+    /// fraction among them, it is the nearest double. An average is this sum divided by how many numbers there are.
     pub(crate) fn result(&self, function: Aggregate) -> Option<Number> {
         match function {
             Aggregate::Count => Some(self.records.into()),
-            Aggregate::Sum => Some(self.sum()),
-            Aggregate::Avg if self.numbers == 0 => Some(Number::ZERO),
-            Aggregate::Avg => Some((self.sum().as_f64() / self.numbers as f64).into()),
+            Aggregate::Sum => Some(self.sum.result()),
+            Aggregate::Avg => Some(average(&self.sum, self.numbers)),
             Aggregate::Min => self.min,
             Aggregate::Max => self.max,
         }
     }
+}
 
-    fn sum(&self) -> Number {
-        if self.fractional { self.rounded.into() } else { Number::from_integer(self.exact) }
-    }
+/// The mean of so many numbers; 0 of none.
+#[expect(clippy::cast_precision_loss, reason = "a mean is a double")]
+fn average(sum: &ExactSum, numbers: u64) -> Number {
+    if numbers == 0 { Number::ZERO } else { (sum.result().as_f64() / numbers as f64).into() }
 }
 
 #[cfg(test)]
@@ -80,6 +77,7 @@ mod tests {
     #[test]
     fn fractions_make_doubles() {
         assert_eq!(totals(&["0.1", "0.2"]).result(Aggregate::Sum), Some(Number::from(0.1 + 0.2)));
+        assert_eq!(totals(&["0.1"; 10]).result(Aggregate::Sum), Some(Number::from(1.0)), "rounded once");
         assert_eq!(totals(&["1", "2"]).result(Aggregate::Avg).unwrap().to_string(), "1.5");
     }
 }

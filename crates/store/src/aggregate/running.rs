@@ -1,0 +1,80 @@
+//! What one function needs to be kept up to date.
+
+use std::collections::BTreeMap;
+
+use super::{ExactSum, average};
+use crate::{Aggregate, FieldValue, Number};
+
+/// The result of one function over values that come and go; no more is kept than the function needs. The same as that of
+/// [`Totals`](super::Totals) over the values that are there.
+#[derive(Debug)]
+pub(crate) enum Running {
+    /// How many values.
+    Count(u64),
+    Sum(ExactSum),
+    /// Of so many numbers.
+    Avg(u64, ExactSum),
+    /// The numbers and how often each is there: when the smallest goes, another one is.
+    Min(BTreeMap<Number, u64>),
+    Max(BTreeMap<Number, u64>),
+}
+
+impl Running {
+    /// Over no values.
+    pub(crate) fn new(function: Aggregate) -> Self {
+        match function {
+            Aggregate::Count => Self::Count(0),
+            Aggregate::Sum => Self::Sum(ExactSum::default()),
+            Aggregate::Avg => Self::Avg(0, ExactSum::default()),
+            Aggregate::Min => Self::Min(BTreeMap::new()),
+            Aggregate::Max => Self::Max(BTreeMap::new()),
+        }
+    }
+
+    pub(crate) fn add(&mut self, value: &FieldValue<'_>) {
+        match (self, value.as_number()) {
+            (Self::Count(count), _) => *count += 1,
+            (_, None) => {}
+            (Self::Sum(sum), Some(number)) => sum.add(number),
+            (Self::Avg(numbers, sum), Some(number)) => {
+                *numbers += 1;
+                sum.add(number);
+            }
+            (Self::Min(numbers) | Self::Max(numbers), Some(number)) => {
+                *numbers.entry(number).or_default() += 1
+            }
+        }
+    }
+
+    /// Takes a value back that was added.
+    pub(crate) fn subtract(&mut self, value: &FieldValue<'_>) {
+        match (self, value.as_number()) {
+            (Self::Count(count), _) => *count = count.saturating_sub(1),
+            (_, None) => {}
+            (Self::Sum(sum), Some(number)) => sum.subtract(number),
+            (Self::Avg(numbers, sum), Some(number)) => {
+                *numbers = numbers.saturating_sub(1);
+                sum.subtract(number);
+            }
+            (Self::Min(numbers) | Self::Max(numbers), Some(number)) => {
+                if let Some(times) = numbers.get_mut(&number) {
+                    *times -= 1;
+                    if *times == 0 {
+                        numbers.remove(&number);
+                    }
+                }
+            }
+        }
+    }
+
+    /// `None` for the smallest or largest of nothing.
+    pub(crate) fn result(&self) -> Option<Number> {
+        match self {
+            Self::Count(count) => Some((*count).into()),
+            Self::Sum(sum) => Some(sum.result()),
+            Self::Avg(numbers, sum) => Some(average(sum, *numbers)),
+            Self::Min(numbers) => numbers.first_key_value().map(|(number, _)| *number),
+            Self::Max(numbers) => numbers.last_key_value().map(|(number, _)| *number),
+        }
+    }
+}
