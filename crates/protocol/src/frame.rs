@@ -20,6 +20,36 @@ pub fn result(id: Id, data: &str) -> String {
     frame
 }
 
+/// The same of a write, for a client that wants to know which commit it shows: `,"position":…` behind the data.
+///
+/// ```
+/// use dunlin_protocol::{Id, frame};
+/// let answer = frame::result_at(Id::ZERO, "null", 7);
+/// assert_eq!(answer, r#"{"id":0,"type":"result","data":null,"position":7}"#);
+/// ```
+pub fn result_at(id: Id, data: &str, position: u64) -> String {
+    let mut frame = begin_result(id, data.len() + POSITION_BYTES);
+    frame.push_str(data);
+    end_result(&mut frame, Some(position));
+    frame
+}
+
+/// Ends a result, with the position where one is told.
+pub fn end_result(frame: &mut String, position: Option<u64>) {
+    push_position(frame, position);
+    frame.push('}');
+}
+
+/// `,"position":` with the longest number.
+const POSITION_BYTES: usize = 12 + 20;
+
+fn push_position(frame: &mut String, position: Option<u64>) {
+    if let Some(position) = position {
+        frame.push_str(",\"position\":");
+        frame.push_str(itoa::Buffer::new().format(position));
+    }
+}
+
 /// The beginning of a [`result`] whose data is written straight behind it; a `}` ends it.
 ///
 /// ```
@@ -60,13 +90,55 @@ pub fn error(id: Id, error: &Error, with_details: bool) -> String {
     frame
 }
 
-/// `{"type":"push","channel":"subscription","subscriptionId":…,"data":…}`.
-pub fn push(subscription_id: &str, data: Option<&str>) -> String {
+/// What of a live query's result a push holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PushBody {
+    /// Nothing: the result is undefined.
+    None,
+    /// The whole result.
+    Data,
+    /// Operations of a JSON Patch, without the brackets around them.
+    Patch,
+}
+
+/// Everything of a push up to its body: `{"type":"push","channel":"subscription","subscriptionId":…,"position"?:…` and then
+/// `,"data":` or `,"patch":[`. The body is written straight behind it, and the [tail](PushBody::tail) behind that: it is shared
+/// by all who get it, and never copied for one of them.
+///
+/// ```
+/// use dunlin_protocol::frame::{PushBody, push_head};
+/// let patch = r#"{"op":"remove","path":"/0"}"#;
+/// let frame = [&push_head("sub-1", Some(7), PushBody::Patch), patch, PushBody::Patch.tail()].concat();
+/// let expected = r#"{"type":"push","channel":"subscription","subscriptionId":"sub-1","position":7,"patch":[{"op":"remove","path":"/0"}]}"#;
+/// assert_eq!(frame, expected);
+/// ```
+pub fn push_head(subscription_id: &str, position: Option<u64>, body: PushBody) -> String {
+    const HEAD: &str = "{\"type\":\"push\",\"channel\":\"subscription\",\"subscriptionId\":";
     let id = quoted(subscription_id);
-    let head = "{\"type\":\"push\",\"channel\":\"subscription\",\"subscriptionId\":";
-    match data {
-        Some(data) => concat(&[head, &id, ",\"data\":", data, "}"]),
-        None => concat(&[head, &id, "}"]),
+    let head = body.head();
+    let mut frame = String::with_capacity(HEAD.len() + id.len() + POSITION_BYTES + head.len());
+    frame.push_str(HEAD);
+    frame.push_str(&id);
+    push_position(&mut frame, position);
+    frame.push_str(head);
+    frame
+}
+
+impl PushBody {
+    const fn head(self) -> &'static str {
+        match self {
+            Self::None => "",
+            Self::Data => ",\"data\":",
+            Self::Patch => ",\"patch\":[",
+        }
+    }
+
+    /// What ends the frame behind the body.
+    pub const fn tail(self) -> &'static str {
+        match self {
+            Self::None | Self::Data => "}",
+            Self::Patch => "]}",
+        }
     }
 }
 
@@ -127,8 +199,10 @@ mod tests {
         for frame in [
             error(Id::ZERO, &failure, true),
             error(Id::ZERO, &failure, false),
-            push(nasty, Some("[1]")),
-            push(nasty, None),
+            push_head(nasty, None, PushBody::Data) + "[1]" + PushBody::Data.tail(),
+            push_head(nasty, Some(u64::MAX), PushBody::Patch) + "{}" + PushBody::Patch.tail(),
+            push_head(nasty, None, PushBody::None) + PushBody::None.tail(),
+            result_at(Id::ZERO, "[1]", u64::MAX),
             subscription_ended(nasty, Code::Forbidden, nasty),
             welcome(1, true),
             ping(2),

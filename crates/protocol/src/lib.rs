@@ -24,7 +24,8 @@ pub use close::Close;
 pub use error::{Code, Error};
 pub use id::Id;
 pub use operation::{
-    Aggregate, Explained, Grouping, KeyField, Object, Operation, PageFields, Read, Resource, Step, Write,
+    Aggregate, Explained, Grouping, Hello, KeyField, Mode, Object, Operation, PageFields, Queried, Read,
+    Resource, Resume, Step, Subscribe, Write,
 };
 pub use request::{Fields, Message, Request, Scalar};
 pub use tier::Tier;

@@ -7,5 +7,11 @@ pub const MAX_OPERATIONS: usize = 10_000;
 /// Records of one `insertMany`. As many as the store lets one write change.
 pub const MAX_INSERTED: usize = 100_000;
 
+/// Names in the `extensions` of one `hello`. There are far fewer to ask for.
+pub const MAX_EXTENSIONS: usize = 256;
+
+/// Bytes of the `client` of one `hello`: a name and a version, for the log.
+pub const MAX_CLIENT_BYTES: usize = 256;
+
 /// Fields of one `groupBy`. The values of all of them are read for each record.
 pub const MAX_GROUP_FIELDS: usize = 256;

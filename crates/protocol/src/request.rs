@@ -157,10 +157,12 @@ fields! {
         cursor = "cursor",
         /// Name of the bucket or query to administer.
         name = "name",
-        /// Name of a query.
-        query = "query",
         /// A subscription.
         subscription_id = "subscriptionId",
+        /// How a live query tells of changes.
+        mode = "mode",
+        /// Name and version of the client.
+        client = "client",
         /// A login token.
         token = "token";
     documents:
@@ -180,8 +182,14 @@ fields! {
         config = "config",
         /// Changes to a bucket's definition.
         updates = "updates",
+        /// Name of a query, or a query.
+        query = "query",
         /// Parameters of a query.
-        params = "params";
+        params = "params",
+        /// The last state of a live query that the client has.
+        resume = "resume",
+        /// Extensions of the protocol.
+        extensions = "extensions";
 }
 
 impl<'a> Fields<'a> {

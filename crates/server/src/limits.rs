@@ -79,6 +79,14 @@ pub const READ_BUFFER_BYTES: usize = 1024;
 /// tungstenite's write buffer target per connection, bytes: frames are gathered up to this size before a write.
 pub const WRITE_BUFFER_BYTES: usize = 16 * 1024;
 
+/// Bytes of pushes that a driver takes from its outbox at once; the push that reaches it is the last one. What it has taken
+/// can no longer be merged, and fewer bytes would not fill a write.
+pub const PUSH_PORTION_BYTES: usize = 64 * 1024;
+
+/// Bytes of a push's body from which on it is written straight from where all subscribers share it. Copying a smaller one
+/// into a write together with others costs less than a write of its own.
+pub const SHARED_BODY_BYTES: usize = 2 * 1024;
+
 /// How long a callback of the embedder may take to validate a token. A later answer denies.
 pub const AUTHENTICATE_WAIT: Duration = Duration::from_secs(10);
 

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use dunlin_protocol::{Code, Error, frame};
+use dunlin_protocol::{Code, Error, Mode, Resume};
 use dunlin_store::{Bucket, BucketId, Reads, Snapshot};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::oneshot;
 
-use crate::connection::{ConnectionMessage, SubscriptionId};
+use crate::connection::{ConnectionMessage, Payload, Pushed, SubscriptionId};
 use crate::feed::ChangeFeed;
 use crate::live_source::{Encoded, Evaluated, Source, SourceKey};
 use crate::metrics::{Metrics, count};
@@ -38,6 +38,12 @@ pub(crate) struct Watch {
     pub(crate) definition: Option<Arc<str>>,
     pub(crate) source: Source,
     pub(crate) id: SubscriptionId,
+    /// What its pushes hold.
+    #[expect(dead_code, reason = "until views are maintained the outbox alone has to know")]
+    pub(crate) mode: Mode,
+    /// What the client has already.
+    #[expect(dead_code, reason = "until views keep their history everybody gets the whole result")]
+    pub(crate) resume: Option<Resume>,
     /// The connection it belongs to.
     pub(crate) watcher: Arc<Entry>,
 }
@@ -46,6 +52,8 @@ pub(crate) struct Watch {
 pub(crate) struct Joined {
     /// The result now; after an error nothing is watched.
     pub(crate) result: Result<Encoded, Error>,
+    /// The commit it shows.
+    pub(crate) position: u64,
     /// The buckets that the query has read for it, or asked for.
     pub(crate) buckets: Vec<Arc<str>>,
 }
@@ -151,11 +159,14 @@ impl LiveState {
             (Some(reply), result) => {
                 let failed = result.is_err();
                 // The connection may have ended while it waited; then nobody would ever unwatch.
-                if reply.send(Joined { result, buckets: joined.buckets }).is_err() && !failed {
+                if reply.send(Joined { result, ..joined }).is_err() && !failed {
                     self.unwatch(id);
                 }
             }
-            (None, Ok(result)) => deliver(&self.shared.metrics, id, &watcher, result.as_deref()),
+            (None, Ok(data)) => {
+                let payload = Payload::Full { position: joined.position, data };
+                deliver(&self.shared.metrics, id, &watcher, &payload);
+            }
             (None, Err(error)) => end(id, &watcher, error),
         }
     }
@@ -165,7 +176,7 @@ impl LiveState {
     async fn join(&mut self, watch: Watch) -> Joined {
         let since = match self.defined(&watch) {
             Ok(since) => since,
-            Err(error) => return Joined { result: Err(error), buckets: Vec::new() },
+            Err(error) => return Joined { result: Err(error), position: 0, buckets: Vec::new() },
         };
         let key = watch.source.key();
         if let Some(id) = self.by_source.get(&key).copied() {
@@ -182,11 +193,12 @@ impl LiveState {
         };
         let Some(view) = self.views.get_mut(&view_id) else {
             let error = Error::new(Code::InternalError, "The live query was ended at once; subscribe again");
-            return Joined { result: Err(error), buckets: Vec::new() };
+            return Joined { result: Err(error), position: 0, buckets: Vec::new() };
         };
         view.watches.insert(watch.id, Watcher { query: watch.query, since, entry: watch.watcher });
         self.by_subscription.insert(watch.id, view_id);
-        Joined { result: Ok(view.result.clone()), buckets: view.reads.buckets().cloned().collect() }
+        let buckets = view.reads.buckets().cloned().collect();
+        Joined { result: Ok(view.result.clone()), position: view.position, buckets }
     }
 
     /// The query may have been undefined since the connection looked it up. The position at which it is still there.
@@ -208,7 +220,7 @@ impl LiveState {
             Ok(result) => result,
             Err(error) => {
                 let buckets = reads.buckets().cloned().collect();
-                return Err(Joined { result: Err(error), buckets });
+                return Err(Joined { result: Err(error), position: 0, buckets });
             }
         };
         self.last_view += 1;
@@ -335,8 +347,9 @@ impl LiveState {
                 let Some(view) = self.views.get_mut(&id) else { return };
                 view.position = snapshot.position();
                 if view.result != result {
+                    let payload = Payload::Full { position: view.position, data: result.clone() };
                     for (subscription, watcher) in &view.watches {
-                        deliver(&self.shared.metrics, *subscription, &watcher.entry, result.as_deref());
+                        deliver(&self.shared.metrics, *subscription, &watcher.entry, &payload);
                     }
                     view.result = result;
                 }
@@ -377,8 +390,8 @@ fn undefined(query: &str) -> Error {
     Error::new(Code::QueryNotDefined, format!("Query \"{query}\" is not defined any more"))
 }
 
-fn deliver(metrics: &Metrics, id: SubscriptionId, watcher: &Entry, result: Option<&str>) {
-    if watcher.outbox.push(id, frame::push(&format!("sub-{id}"), result).into()) {
+fn deliver(metrics: &Metrics, id: SubscriptionId, watcher: &Entry, payload: &Payload) {
+    if watcher.outbox.push(id, payload, 0) == Pushed::Merged {
         metrics.pushes_merged.increment(1);
     }
 }

@@ -7,10 +7,11 @@ use dunlin_protocol::{Code, Error, frame};
 use dunlin_store::{BoundQuery, ClosureQuery, Reads, Snapshot};
 use serde_json::Value;
 
+use crate::connection::Body;
 use crate::limits;
 
 /// JSON text of a view's result; `None` is an undefined one (the minimum of nothing).
-pub(crate) type Encoded = Option<Arc<str>>;
+pub(crate) type Encoded = Option<Body>;
 
 /// A query with its parameters.
 #[derive(Clone)]
@@ -83,7 +84,7 @@ async fn declarative(bound: BoundQuery, snapshot: Snapshot) -> Result<Encoded, E
         run()
     };
     let result = caught.map_err(|_| failed())??;
-    Ok(result.map(Arc::from))
+    Ok(result.map(Body::from))
 }
 
 fn failed() -> Error {

@@ -19,7 +19,15 @@ use crate::published::Published;
 use crate::workbench::{Clock, RandomIds, Workbench};
 
 /// What became of one intent.
-pub(crate) type Written = Result<Outcome, WriteError>;
+pub(crate) type Written = Result<Done, WriteError>;
+
+/// A write that is done.
+#[derive(Debug, Clone)]
+pub(crate) struct Done {
+    pub(crate) outcome: Outcome,
+    /// The commit it was, or the one before it if it changed nothing.
+    pub(crate) position: u64,
+}
 
 /// Why a write was not done.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -275,7 +283,7 @@ impl StoreState {
         let mut expired = 0;
         for (row, written) in due.into_iter().zip(written) {
             match written {
-                Ok(Outcome::Deleted { existed: true }) => expired += 1,
+                Ok(Done { outcome: Outcome::Deleted { existed: true }, .. }) => expired += 1,
                 Ok(_) => {}
                 Err(refusal) => {
                     tracing::debug!(%refusal, "a record whose time is over has to stay for now");

@@ -170,7 +170,8 @@ impl StoreHandle {
     /// Executes any write.
     pub async fn execute(&self, intent: Intent) -> Result<Outcome, WriteError> {
         let _permit = self.embedded.acquire().await.map_err(|_| WriteError::Interrupted)?;
-        self.write(vec![intent]).await.pop().unwrap_or(Err(WriteError::Interrupted))
+        let written = self.write(vec![intent]).await.pop().unwrap_or(Err(WriteError::Interrupted));
+        written.map(|done| done.outcome)
     }
 
     async fn count(&self, intent: Intent) -> Result<usize, WriteError> {

@@ -9,7 +9,7 @@ use rand::{Rng, SeedableRng};
 use crate::events::Watched;
 use crate::limits;
 use crate::programmatic::Programmatic;
-use crate::store_actor::{WriteError, Written};
+use crate::store_actor::{Done, WriteError, Written};
 use crate::time::unix_ms;
 
 /// Times of commits: the wall clock, but never backwards.
@@ -80,7 +80,7 @@ impl Workbench {
             self.changes += commit.changes.len().saturating_sub(1);
             self.commits.push(commit);
         }
-        Ok(executed.outcome)
+        Ok(Done { outcome: executed.outcome, position: self.next.position() })
     }
 
     /// Whether a group may take so long that it must not hold up the connections which share this worker thread.

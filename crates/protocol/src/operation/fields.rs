@@ -66,20 +66,24 @@ pub(super) fn page(fields: &Fields<'_>, has_after: bool) -> Result<Option<PageFi
     Ok(Some(PageFields { cursor, filter, sort }))
 }
 
-/// `bucket` and `filter`, or `query` and `params`, of an `explain`.
+/// `bucket` and `filter`, or `query` and `params`, or `subscriptionId`, of an `explain`.
 pub(super) fn explained<'a>(fields: &Fields<'a>) -> Result<Explained<'a>, Error> {
-    match (&fields.bucket, &fields.query) {
-        (Some(_), Some(_)) | (None, None) => {
-            Err(validation("Expected either \"bucket\" or \"query\"".to_owned()))
-        }
-        (None, query) => {
-            Ok(Explained::Query { query: text("query", query.as_ref())?, params: params(fields)? })
-        }
-        (bucket, None) => Ok(Explained::Bucket {
-            bucket: text("bucket", bucket.as_ref())?,
+    Ok(match (&fields.bucket, fields.query, &fields.subscription_id) {
+        (Some(bucket), None, None) => Explained::Bucket {
+            bucket: text("bucket", Some(bucket))?,
             filter: optional_object("filter", fields.filter)?,
-        }),
-    }
+        },
+        (None, Some(query), None) => {
+            Explained::Query { query: string("query", Some(query))?, params: params(fields)? }
+        }
+        (None, None, Some(id)) => {
+            Explained::Subscription { subscription_id: text("subscriptionId", Some(id))? }
+        }
+        _ => {
+            let message = "Expected either \"bucket\", \"query\" or \"subscriptionId\"";
+            return Err(validation(message.to_owned()));
+        }
+    })
 }
 
 /// The parameters of a query; absent is `null`.

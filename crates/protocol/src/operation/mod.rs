@@ -1,6 +1,7 @@
 //! From a request to a typed operation: every field checked, in the order the specification gives.
 
 mod fields;
+mod live;
 mod resource;
 mod transaction;
 
@@ -12,9 +13,9 @@ use crate::request::Request;
 use crate::{Code, Error};
 
 use fields::{
-    any, explained, grouping, key, key_field, object, objects, optional_object, page, params, positive,
-    string, text,
+    any, explained, grouping, key, key_field, object, objects, optional_object, page, positive, string, text,
 };
+pub use live::{Hello, Mode, Queried, Resume, Subscribe};
 pub use resource::Resource;
 pub use transaction::Step;
 
@@ -31,7 +32,8 @@ pub type Object = Map<String, Value>;
 pub enum Operation<'a> {
     Read(Read<'a>),
     Write(Write<'a>),
-    Subscribe { query: Cow<'a, str>, params: Value },
+    Hello(Hello<'a>),
+    Subscribe(Subscribe<'a>),
     Unsubscribe { subscription_id: Cow<'a, str> },
     ListQueries,
     Explain(Explained<'a>),
@@ -148,6 +150,7 @@ pub struct PageFields {
 pub enum Explained<'a> {
     Bucket { bucket: Cow<'a, str>, filter: Option<Object> },
     Query { query: Cow<'a, str>, params: Value },
+    Subscription { subscription_id: Cow<'a, str> },
 }
 
 /// What a `store.groupBy` makes of each group.
@@ -308,12 +311,11 @@ impl<'a> Operation<'a> {
             }
             "store.undefineQuery" => Self::Write(Write::UndefineQuery { name: name()? }),
             "store.listQueries" => Self::ListQueries,
-            "store.subscribe" => {
-                Self::Subscribe { query: text("query", f.query.as_ref())?, params: params(f)? }
-            }
+            "store.subscribe" => Self::Subscribe(live::subscribe(f)?),
             "store.unsubscribe" => {
                 Self::Unsubscribe { subscription_id: text("subscriptionId", f.subscription_id.as_ref())? }
             }
+            "hello" => Self::Hello(live::hello(f)?),
             "server.stats" => Self::ServerStats,
             "server.connections" => Self::ServerConnections,
             "auth.login" => Self::Login { token: text("token", f.token.as_ref())? },

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use serde_json::Value;
 
-use super::{Explained, Operation, Read, Step, Write};
+use super::{Explained, Object, Operation, Queried, Read, Step, Subscribe, Write};
 
 /// What an operation touches: what rights are checked on. Derived from the parsed operation alone, so a stray field in the
 /// request can never stand in for it.
@@ -29,16 +29,19 @@ impl Operation<'_> {
         match self {
             Self::Write(write) => write.resources(),
             Self::Read(read) => vec![read.resource()],
-            Self::Subscribe { query, .. } | Self::Explain(Explained::Query { query, .. }) => {
-                vec![Resource::query(query)]
-            }
+            Self::Subscribe(Subscribe { query: Queried::Inline(config), .. }) => read_by(config).collect(),
+            Self::Subscribe(Subscribe { query: Queried::Named(query), .. })
+            | Self::Explain(Explained::Query { query, .. }) => vec![Resource::query(query)],
             Self::Explain(Explained::Bucket { bucket, .. }) => vec![Resource::bucket(bucket)],
             Self::ListQueries | Self::StoreStats | Self::ServerStats | Self::ServerConnections => {
                 vec![Resource::Server]
             }
-            Self::Unsubscribe { .. } | Self::Login { .. } | Self::Logout | Self::WhoAmI => {
-                vec![Resource::Own]
-            }
+            Self::Hello(_)
+            | Self::Unsubscribe { .. }
+            | Self::Explain(Explained::Subscription { .. })
+            | Self::Login { .. }
+            | Self::Logout
+            | Self::WhoAmI => vec![Resource::Own],
         }
     }
 }
@@ -80,8 +83,7 @@ impl Write<'_> {
             | Self::DropBucket { name: bucket }
             | Self::UpdateBucket { name: bucket, .. } => vec![Resource::bucket(bucket)],
             Self::DefineQuery { name, config } => {
-                let read = config.get("bucket").and_then(Value::as_str);
-                std::iter::once(Resource::query(name)).chain(read.map(Resource::bucket)).collect()
+                std::iter::once(Resource::query(name)).chain(read_by(config)).collect()
             }
             Self::UndefineQuery { name } => vec![Resource::query(name)],
             Self::Transaction { operations } => {
@@ -105,6 +107,11 @@ impl Step<'_> {
             Self::Write(write) => write.resources(),
         }
     }
+}
+
+/// The bucket that the definition of a query names, if it names one.
+fn read_by(config: &Object) -> impl Iterator<Item = Resource<'_>> {
+    config.get("bucket").and_then(Value::as_str).map(Resource::bucket).into_iter()
 }
 
 impl<'a> Resource<'a> {

@@ -75,7 +75,7 @@ fn pages_by_cursor_are_asked_for_with_any_of_three_fields() {
 }
 
 #[test]
-fn an_explain_is_about_a_bucket_or_a_query() {
+fn an_explain_is_about_a_bucket_a_query_or_a_subscription() {
     for (fields, explained, resource) in [
         (
             r#""bucket":"b","filter":null"#,
@@ -87,15 +87,21 @@ fn an_explain_is_about_a_bucket_or_a_query() {
             Explained::Query { query: "q".into(), params: serde_json::json!({"a": 1}) },
             Resource::Query("q".into()),
         ),
+        (
+            r#""subscriptionId":"sub-1""#,
+            Explained::Subscription { subscription_id: "sub-1".into() },
+            Resource::Own,
+        ),
     ] {
         let text = format!(r#"{{"id":1,"type":"store.explain",{fields}}}"#);
         let operation = parse(&text).unwrap();
         assert_eq!(operation.resources(), [resource]);
         assert_eq!(operation, Operation::Explain(explained), "{text}");
     }
-    for fields in [r#""x":1"#, r#""bucket":"b","query":"q""#] {
+    for fields in [r#""x":1"#, r#""bucket":"b","query":"q""#, r#""bucket":"b","subscriptionId":"sub-1""#] {
         let text = format!(r#"{{"id":1,"type":"store.explain",{fields}}}"#);
-        assert_eq!(parse(&text).unwrap_err().message, "Expected either \"bucket\" or \"query\"");
+        let message = "Expected either \"bucket\", \"query\" or \"subscriptionId\"";
+        assert_eq!(parse(&text).unwrap_err().message, message);
     }
 }
 

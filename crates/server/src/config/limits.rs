@@ -47,6 +47,8 @@ pub const HEARTBEAT_TIMEOUT_MS: u64 = 10_000;
 pub const BUFFERED_BYTES: usize = 1024 * 1024;
 /// Default of `backpressure.highWaterMark`, a share of `maxBufferedBytes`.
 pub const HIGH_WATER_MARK: f64 = 0.8;
+/// Default of `backpressure.slowConsumerMs`, milliseconds: longer than a phone in a tunnel.
+pub const SLOW_CONSUMER_MS: u64 = 30_000;
 /// Default of `connectionLimits.maxSubscriptionsPerConnection`.
 pub const SUBSCRIPTIONS_PER_CONNECTION: usize = 100;
 /// Default of `connectionLimits.maxTotalSubscriptions`.
@@ -64,6 +66,8 @@ pub const PAYLOADS: RangeInclusive<u64> = 1..=256 * 1024 * 1024;
 pub const HEARTBEATS_MS: RangeInclusive<u64> = 1..=86_400_000;
 /// From one byte (tests) to 1 GiB per connection.
 pub const BUFFERS: RangeInclusive<u64> = 1..=1024 * 1024 * 1024;
+/// From one millisecond (tests) to a day, in milliseconds: whoever takes nothing for a day is gone.
+pub const SLOW_CONSUMERS_MS: RangeInclusive<u64> = 1..=86_400_000;
 /// Subscriptions of one connection; 0 switches subscriptions off. The upper end keeps a typing error from meaning
 /// "unlimited".
 pub const SUBSCRIPTIONS_OF_ONE: RangeInclusive<u64> = 0..=1_000_000;

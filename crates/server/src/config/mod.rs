@@ -111,10 +111,12 @@ pub struct Heartbeat {
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Backpressure {
-    /// Most bytes waiting for one connection.
+    /// Bytes of answers that may wait for one connection.
     pub max_buffered_bytes: usize,
-    /// Share of `max_buffered_bytes` above which pushes are merged; above 0, at most 1.
+    /// Share of `max_buffered_bytes` of waiting answers at which a connection is worked for no further; above 0, at most 1.
     pub high_water_mark: f64,
+    /// How long a connection may take nothing of what waits for it, in milliseconds.
+    pub slow_consumer_ms: u64,
 }
 
 /// `connectionLimits`: how many live subscriptions there may be.
@@ -263,6 +265,7 @@ impl Default for Config {
             backpressure: Backpressure {
                 max_buffered_bytes: limits::BUFFERED_BYTES,
                 high_water_mark: limits::HIGH_WATER_MARK,
+                slow_consumer_ms: limits::SLOW_CONSUMER_MS,
             },
             connection_limits: ConnectionLimits {
                 max_subscriptions_per_connection: limits::SUBSCRIPTIONS_PER_CONNECTION,

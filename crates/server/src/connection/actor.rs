@@ -44,6 +44,8 @@ pub(crate) struct ConnectionArguments {
 pub(crate) struct ConnectionState {
     pub(crate) shared: Arc<Shared>,
     pub(crate) subscriptions: BTreeMap<SubscriptionId, Watch>,
+    /// The client wants to know positions.
+    pub(crate) positions: bool,
     seat: Seat,
     /// Wakes the actor when the session ends.
     expiry: Option<JoinHandle<()>>,
@@ -84,7 +86,14 @@ impl Actor for ConnectionActor {
     ) -> Result<ConnectionState, ActorProcessingErr> {
         let ConnectionArguments { shared, seat, span } = arguments;
         seat.seat_actor(myself);
-        Ok(ConnectionState { shared, subscriptions: BTreeMap::new(), seat, expiry: None, span })
+        Ok(ConnectionState {
+            shared,
+            subscriptions: BTreeMap::new(),
+            positions: false,
+            seat,
+            expiry: None,
+            span,
+        })
     }
 
     async fn handle(

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use dunlin_protocol::{Close, frame};
 use futures_util::{Sink, Stream};
@@ -17,6 +17,8 @@ use tokio_tungstenite::tungstenite::{Error as SocketError, Message, Utf8Bytes};
 
 use super::heartbeat::{Beat, Heartbeat};
 use super::meter::Meter;
+use super::outgoing::Outgoing;
+use super::stall::Stall;
 use super::{ConnectionMessage, Outbox};
 use crate::limits;
 use crate::metrics::Metrics;
@@ -33,10 +35,14 @@ pub(crate) struct Driver<S> {
     actor: ActorRef<ConnectionMessage>,
     metrics: Arc<Metrics>,
     heartbeat: Heartbeat,
+    stall: Stall,
+    /// For both of them.
     timer: Pin<Box<Sleep>>,
     /// Frames taken from the outbox that the socket has not accepted yet.
-    sending: VecDeque<Utf8Bytes>,
-    /// The socket holds bytes that have not been flushed.
+    sending: VecDeque<Outgoing>,
+    /// There are answers among them, or on their way through the socket.
+    answers: bool,
+    /// tungstenite holds bytes that have not been flushed.
     unflushed: bool,
     /// Reading, as said above.
     reading: bool,
@@ -45,6 +51,8 @@ pub(crate) struct Driver<S> {
     /// What the client has sent and nobody has been given yet.
     batch: Vec<Utf8Bytes>,
     closing: Option<Close>,
+    /// The client has said goodbye, and tungstenite answers that: nothing else is sent any more.
+    farewell: bool,
     /// The client has ended the conversation; what it asked before that is still being done.
     ending: Option<End>,
     /// Heartbeats that came due while we did not listen.
@@ -69,6 +77,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         actor: ActorRef<ConnectionMessage>,
         metrics: Arc<Metrics>,
         heartbeat: Heartbeat,
+        stall: Stall,
         welcome: Utf8Bytes,
     ) -> Self {
         let timer = Box::pin(tokio::time::sleep_until(heartbeat.deadline()));
@@ -78,13 +87,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             actor,
             metrics,
             heartbeat,
+            stall,
             timer,
-            sending: VecDeque::from([welcome]),
+            sending: VecDeque::from([Outgoing::Text(welcome)]),
+            answers: false,
             unflushed: false,
             reading: true,
             answered: false,
             batch: Vec::new(),
             closing: None,
+            farewell: false,
             ending: None,
             excused: 0,
             stuck: None,
@@ -114,10 +126,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             if let Poll::Ready(end) = self.poll_send(cx) {
                 return Poll::Ready(end);
             }
-            if self.blocked() && self.stuck.is_none() {
+            if !self.blocked() {
+                self.stall.over();
+            } else if self.stuck.is_none() {
                 self.stuck = self.outbox.poll_closing(cx);
                 if self.stuck.is_some() {
                     self.timer.as_mut().reset(Instant::now() + limits::CLOSE_WAIT);
+                } else if self.stall.waits(self.socket.get_ref().written, Instant::now) {
+                    self.set_timer();
                 }
             }
             if self.reading {
@@ -141,31 +157,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     /// Moves frames from the outbox to the socket for as long as both are willing.
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         loop {
-            if self.ending.is_some() {
+            if self.ending.is_some() || self.farewell {
                 // Nobody takes it any more; whoever waits for it to leave shall go on.
                 self.sending.clear();
                 self.unflushed = false;
-                self.outbox.sent();
+            } else if ready!(self.poll_put(cx)).is_err() {
+                return Poll::Ready(End::Client);
             }
-            while !self.sending.is_empty() {
-                match Pin::new(&mut self.socket).poll_ready(cx) {
-                    Poll::Pending => return Poll::Pending,
-                    Poll::Ready(Err(_)) => return Poll::Ready(End::Client),
-                    Poll::Ready(Ok(())) => {}
-                }
-                if let Some(frame) = self.sending.pop_front() {
-                    if Pin::new(&mut self.socket).start_send(Message::Text(frame)).is_err() {
-                        return Poll::Ready(End::Client);
-                    }
-                    self.unflushed = true;
-                }
-            }
-            if self.unflushed {
-                match Pin::new(&mut self.socket).poll_flush(cx) {
-                    Poll::Pending => return Poll::Pending,
-                    Poll::Ready(Err(_)) => return Poll::Ready(End::Client),
-                    Poll::Ready(Ok(())) => self.unflushed = false,
-                }
+            if std::mem::take(&mut self.answers) {
                 self.outbox.sent();
             }
             if std::mem::take(&mut self.answered) {
@@ -177,11 +176,38 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             if let Some(reason) = self.closing {
                 return Poll::Ready(End::Server(reason));
             }
-            let Poll::Ready(parcel) = self.outbox.poll_take(cx) else { return Poll::Pending };
-            self.metrics.pushes_sent.increment(parcel.pushes as u64);
-            self.sending.extend(parcel.frames);
+            let parcel = ready!(self.outbox.poll_take(cx, &mut self.sending));
+            if parcel.pushes > 0 {
+                self.metrics.pushes_sent.increment(parcel.pushes);
+            }
+            self.answers |= parcel.answers;
             self.answered |= parcel.answered;
             self.closing = parcel.close;
+        }
+    }
+
+    /// Gives the socket all that was taken. Frames leave in this order whichever way they go: a shared one begins when
+    /// tungstenite has nothing left, and while it is not finished nothing of tungstenite's gets past it.
+    fn poll_put(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SocketError>> {
+        loop {
+            ready!(self.socket.get_mut().poll_ahead(cx))?;
+            match self.sending.front() {
+                Some(Outgoing::Text(_)) => ready!(Pin::new(&mut self.socket).poll_ready(cx))?,
+                _ if self.unflushed => {
+                    ready!(Pin::new(&mut self.socket).poll_flush(cx))?;
+                    self.unflushed = false;
+                }
+                Some(Outgoing::Shared(_)) => {}
+                None => return Poll::Ready(Ok(())),
+            }
+            match self.sending.pop_front() {
+                Some(Outgoing::Text(frame)) => {
+                    Pin::new(&mut self.socket).start_send(Message::Text(frame))?;
+                    self.unflushed = true;
+                }
+                Some(Outgoing::Shared(frame)) => self.socket.get_mut().give(frame),
+                None => {}
+            }
         }
     }
 
@@ -209,7 +235,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                     break Some(End::Server(Close::BinaryNotSupported));
                 }
                 // To a close tungstenite has queued the answer; reading on flushes it and ends the stream.
-                Poll::Ready(Some(Ok(Message::Close(_) | Message::Pong(_) | Message::Frame(_)))) => {}
+                Poll::Ready(Some(Ok(Message::Close(_)))) => self.farewell = true,
+                Poll::Ready(Some(Ok(Message::Pong(_) | Message::Frame(_)))) => {}
                 Poll::Ready(None) => break Some(End::Client),
                 Poll::Ready(Some(Err(error))) => break Some(broken(&error)),
             }
@@ -237,9 +264,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
 
     /// The socket does not take what is to be sent.
     fn blocked(&self) -> bool {
-        self.unflushed || !self.sending.is_empty()
+        self.unflushed || !self.sending.is_empty() || self.socket.get_ref().is_ahead()
     }
 
+    fn set_timer(&mut self) {
+        let beat = self.heartbeat.deadline();
+        let deadline = self.stall.deadline().map_or(beat, |stalled| stalled.min(beat));
+        // It wakes early rather than being set anew for each byte that is taken.
+        if deadline < self.timer.deadline() || self.timer.is_elapsed() {
+            self.timer.as_mut().reset(deadline);
+        }
+    }
+
+    /// The timer is over: what is due?
     fn beat(&mut self) -> Option<End> {
         if let Some(reason) = self.stuck {
             return Some(End::Server(reason));
@@ -249,18 +286,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             return None;
         }
         let now = Instant::now();
-        // What the client's side of TCP accepts is a sign of life only where we wait for it.
-        let blocked = self.blocked();
-        // Nor is silence a sign of death while it is us who does not listen.
-        self.excused += u64::from(!self.reading && !blocked);
-        let meter = self.socket.get_ref();
-        let life = meter.read + self.excused + if blocked { meter.written } else { 0 };
-        match self.heartbeat.beat(now, life) {
-            Beat::Dead => return Some(End::Server(Close::HeartbeatTimeout)),
-            Beat::Ping if !blocked => self.sending.push_back(frame::ping(unix_ms()).into()),
-            Beat::Ping | Beat::Rest => {}
+        if self.stall.deadline().is_some_and(|deadline| deadline <= now) {
+            self.metrics.slow_consumers.increment(1);
+            return Some(End::Server(Close::SlowConsumer));
         }
-        self.timer.as_mut().reset(self.heartbeat.deadline());
+        if self.heartbeat.deadline() <= now {
+            if self.blocked() {
+                // A ping would wait behind what waits: whether anybody is there is for the stall to say.
+                self.heartbeat.put_off(now);
+            } else {
+                // Silence is no sign of death while it is us who does not listen.
+                self.excused += u64::from(!self.reading);
+                match self.heartbeat.beat(now, self.socket.get_ref().read + self.excused) {
+                    Beat::Dead => return Some(End::Server(Close::HeartbeatTimeout)),
+                    Beat::Ping => self.sending.push_back(Outgoing::Text(frame::ping(unix_ms()).into())),
+                    Beat::Rest => {}
+                }
+            }
+        }
+        self.set_timer();
         None
     }
 }

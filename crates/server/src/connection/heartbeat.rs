@@ -9,7 +9,7 @@ use tokio::time::Instant;
 pub(crate) struct Rhythm {
     /// From one ping to the next.
     pub(crate) interval: Duration,
-    /// From a ping to the close, if nothing at all came in (or, while we cannot write, went out).
+    /// From a ping to the close, if nothing at all came in.
     pub(crate) timeout: Duration,
 }
 
@@ -55,6 +55,13 @@ impl Heartbeat {
             }
             None => self.ping(now, life),
         }
+    }
+
+    /// Call instead where nobody can be asked: what waits for the socket would go before the ping. The next one is an
+    /// interval away.
+    pub(crate) fn put_off(&mut self, now: Instant) {
+        self.last_ping = now;
+        self.asked_at = None;
     }
 
     fn ping(&mut self, now: Instant, life: u64) -> Beat {
@@ -103,6 +110,17 @@ mod tests {
             events.iter().filter(|(_, beat)| *beat == Beat::Ping).map(|(ms, _)| *ms).collect();
         assert_eq!(pings, [100, 200, 300]);
         assert!(events.iter().all(|(_, beat)| *beat != Beat::Dead));
+    }
+
+    #[test]
+    fn whoever_could_not_be_asked_is_not_dead() {
+        let mut heartbeat = Heartbeat::new(RHYTHM, Instant::now());
+        let asked = heartbeat.deadline();
+        assert_eq!(heartbeat.beat(asked, 0), Beat::Ping);
+        let late = heartbeat.deadline();
+        heartbeat.put_off(late);
+        assert_eq!(heartbeat.deadline(), late + RHYTHM.interval);
+        assert_eq!(heartbeat.beat(heartbeat.deadline(), 0), Beat::Ping);
     }
 
     #[test]

@@ -5,9 +5,13 @@ mod driver;
 mod heartbeat;
 mod meter;
 mod outbox;
+mod outgoing;
+mod pending;
 mod serve;
+mod stall;
 mod turn;
 
 pub(crate) use actor::{ConnectionMessage, ConnectionState, ask_live};
 pub(crate) use outbox::{Outbox, SubscriptionId};
+pub(crate) use pending::{Body, Payload, Pushed};
 pub(crate) use serve::{Upgrade, serve};

@@ -1,13 +1,17 @@
 //! What waits for a connection's socket: answers in order, and at most one pending push per subscription.
 
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
-use dunlin_protocol::Close;
-use futures_util::task::AtomicWaker;
+use dunlin_protocol::{Close, Mode};
 use tokio::sync::Notify;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
+
+use super::outgoing::Outgoing;
+use super::pending::{Body, Payload, Pending, Pushed};
+use crate::limits;
 
 /// Number of a subscription, unique within the server's life; on the wire `sub-<n>`.
 pub(crate) type SubscriptionId = u64;
@@ -21,8 +25,6 @@ pub(crate) struct Outbox {
     waiting: Mutex<Waiting>,
     /// Set once and never cleared: nothing that comes in from the client has an effect any more.
     closing: AtomicBool,
-    /// Wakes the driver.
-    driver: AtomicWaker,
     /// Wakes the `ConnectionActor` when everything has left.
     drained: Notify,
 }
@@ -32,26 +34,59 @@ struct Waiting {
     answers: Vec<Utf8Bytes>,
     /// Bytes of answers that have not left for the socket yet, including those the driver has taken.
     answer_bytes: usize,
-    pushes: Vec<(SubscriptionId, Utf8Bytes)>,
-    /// Subscriptions that may be pushed to, ascending. The `LiveActor` learns of an end a little later than the client.
-    open: Vec<SubscriptionId>,
+    /// Subscriptions that may be pushed to. The `LiveActor` learns of an end a little later than the client.
+    open: HashMap<SubscriptionId, Open>,
+    /// Those with a push that waits, the one that waits longest first. Among them may be some that have ended.
+    queue: VecDeque<SubscriptionId>,
+    /// The client wants to know positions.
+    positions: bool,
     /// While true, pushes stay: an answer that must precede them is being worked out.
     held: bool,
     /// The batch the driver handed over is answered.
     answered: bool,
     close: Option<Close>,
+    /// The driver, if it waits. It is taken out to be woken: nobody wakes it twice.
+    driver: Option<Waker>,
+    /// The driver cannot send: only a reason to close is news to it.
+    blocked: bool,
 }
 
-/// What the driver takes out at once.
-#[derive(Default)]
+/// An open subscription.
+struct Open {
+    mode: Mode,
+    pending: Option<Pending>,
+}
+
+/// What the driver takes out at once, beside the frames.
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Parcel {
-    pub(crate) frames: Vec<Utf8Bytes>,
-    /// How many of `frames`, from the end, are pushes.
-    pub(crate) pushes: usize,
+    /// There were answers among them: say [`Outbox::sent`] when they have left.
+    pub(crate) answers: bool,
+    /// How many were pushes.
+    pub(crate) pushes: u64,
     /// The batch is answered: read the next one when these frames have left.
     pub(crate) answered: bool,
     /// Close the socket after these frames.
     pub(crate) close: Option<Close>,
+}
+
+impl Waiting {
+    /// Takes the driver out if it waits for this kind of news.
+    fn driver(&mut self, closing: bool) -> Option<Waker> {
+        if self.blocked && !closing { None } else { self.driver.take() }
+    }
+
+    fn listen(&mut self, cx: &Context<'_>) {
+        if !self.driver.as_ref().is_some_and(|driver| driver.will_wake(cx.waker())) {
+            self.driver = Some(cx.waker().clone());
+        }
+    }
+}
+
+fn wake(driver: Option<Waker>) {
+    if let Some(driver) = driver {
+        driver.wake();
+    }
 }
 
 impl Outbox {
@@ -62,7 +97,7 @@ impl Outbox {
 
     /// Puts answers in. With `last`, the batch is answered and pushes held back may follow.
     pub(crate) fn answer(&self, answers: Vec<Utf8Bytes>, last: bool) {
-        {
+        let driver = {
             let mut waiting = self.waiting();
             waiting.answer_bytes += bytes(&answers);
             if waiting.answers.is_empty() {
@@ -74,8 +109,9 @@ impl Outbox {
                 waiting.answered = true;
                 waiting.held = false;
             }
-        }
-        self.driver.wake();
+            waiting.driver(false)
+        };
+        wake(driver);
     }
 
     /// Puts a message in that answers nothing (`system` events).
@@ -88,48 +124,88 @@ impl Outbox {
         self.waiting().held = true;
     }
 
-    /// Lets pushes of a new subscription in. Ids are given in ascending order.
-    pub(crate) fn open(&self, subscription: SubscriptionId) {
-        self.waiting().open.push(subscription);
+    /// Whether pushes tell positions to a client that wants whole results. Patches always do.
+    pub(crate) fn tell_positions(&self, tell: bool) {
+        self.waiting().positions = tell;
     }
 
-    /// Puts the newest state of an open subscription in; an older one that still waits is replaced. Returns whether it was.
-    pub(crate) fn push(&self, subscription: SubscriptionId, frame: Utf8Bytes) -> bool {
-        let (replaced, held) = {
-            let mut waiting = self.waiting();
-            if waiting.open.binary_search(&subscription).is_err() {
-                return false;
+    /// Lets pushes of a new subscription in.
+    pub(crate) fn open(&self, subscription: SubscriptionId, mode: Mode) {
+        self.waiting().open.insert(subscription, Open { mode, pending: None });
+    }
+
+    /// Tells an open subscription of a newer state. A whole result replaces what still waits; a patch joins it, for as long as
+    /// that is no longer than the whole result, which has `whole` bytes.
+    pub(crate) fn push(&self, subscription: SubscriptionId, payload: &Payload, whole: usize) -> Pushed {
+        match payload {
+            Payload::Full { position, data } => self.push_whole(subscription, *position, data.as_ref()),
+            Payload::Patch { position, ops } => {
+                self.put(subscription, |open| match (open.mode, &mut open.pending) {
+                    (Mode::Full, _) => false,
+                    (Mode::Patch, Some(pending)) => pending.join(*position, ops, whole),
+                    (Mode::Patch, pending) => {
+                        *pending = Pending::patch(*position, ops, whole);
+                        pending.is_some()
+                    }
+                })
             }
-            let replaced =
-                if let Some((_, pending)) = waiting.pushes.iter_mut().find(|(id, _)| *id == subscription) {
-                    *pending = frame;
-                    true
-                } else {
-                    waiting.pushes.push((subscription, frame));
-                    false
-                };
-            (replaced, waiting.held)
-        };
-        if !held {
-            self.driver.wake();
         }
-        replaced
+    }
+
+    /// Tells an open subscription of the whole newest state, which replaces what still waits. In patch mode it becomes a patch
+    /// of one operation.
+    pub(crate) fn push_whole(
+        &self,
+        subscription: SubscriptionId,
+        position: u64,
+        data: Option<&Body>,
+    ) -> Pushed {
+        self.put(subscription, |open| {
+            open.pending = Some(Pending::whole(open.mode, position, data.cloned()));
+            true
+        })
+    }
+
+    /// Changes what waits for a subscription; `change` says whether it has.
+    fn put(&self, id: SubscriptionId, change: impl FnOnce(&mut Open) -> bool) -> Pushed {
+        let driver = {
+            let mut waiting = self.waiting();
+            let Some(open) = waiting.open.get_mut(&id) else { return Pushed::Closed };
+            let merged = open.pending.is_some();
+            if !change(open) {
+                return Pushed::NeedsWhole;
+            }
+            if merged {
+                // The driver has been woken, or is not to be.
+                return Pushed::Merged;
+            }
+            waiting.queue.push_back(id);
+            if waiting.held { None } else { waiting.driver(false) }
+        };
+        wake(driver);
+        Pushed::Sent
     }
 
     /// Forgets what waits for a subscription that has ended, and lets nothing of it in any more.
     pub(crate) fn forget(&self, subscription: SubscriptionId) {
         let mut waiting = self.waiting();
-        if let Ok(at) = waiting.open.binary_search(&subscription) {
-            waiting.open.remove(at);
+        waiting.open.remove(&subscription);
+        // Now and then, so that forgetting many does not take the square of their number.
+        if waiting.queue.len() > 2 * waiting.open.len() {
+            let Waiting { open, queue, .. } = &mut *waiting;
+            queue.retain(|id| open.contains_key(id));
         }
-        waiting.pushes.retain(|(id, _)| *id != subscription);
     }
 
     /// Asks the driver to close the socket once what is already answered has left. The first reason stands.
     pub(crate) fn close(&self, reason: Close) {
         self.closing.store(true, Ordering::Release);
-        self.waiting().close.get_or_insert(reason);
-        self.driver.wake();
+        let driver = {
+            let mut waiting = self.waiting();
+            waiting.close.get_or_insert(reason);
+            waiting.driver(true)
+        };
+        wake(driver);
         self.drained.notify_one();
     }
 
@@ -140,34 +216,23 @@ impl Outbox {
 
     /// For a driver that cannot send: the reason to close, or `None` and a wake-up when there is one.
     pub(crate) fn poll_closing(&self, cx: &Context<'_>) -> Option<Close> {
-        self.driver.register(cx.waker());
-        if self.is_closing() { self.waiting().close } else { None }
-    }
-
-    /// For the driver: what there is to send, or `Pending` until there is something.
-    pub(crate) fn poll_take(&self, cx: &Context<'_>) -> Poll<Parcel> {
-        if let Some(parcel) = self.take() {
-            return Poll::Ready(parcel);
-        }
-        self.driver.register(cx.waker());
-        // Once more: something may have come in before the waker was in place.
-        self.take().map_or(Poll::Pending, Poll::Ready)
-    }
-
-    fn take(&self) -> Option<Parcel> {
         let mut waiting = self.waiting();
-        let mut parcel = Parcel {
-            frames: std::mem::take(&mut waiting.answers),
-            pushes: 0,
-            answered: std::mem::take(&mut waiting.answered),
-            close: waiting.close,
-        };
-        if !waiting.held && !waiting.pushes.is_empty() {
-            parcel.pushes = waiting.pushes.len();
-            parcel.frames.extend(waiting.pushes.drain(..).map(|(_, frame)| frame));
+        waiting.blocked = true;
+        waiting.listen(cx);
+        waiting.close
+    }
+
+    /// For the driver: puts what there is to send behind `frames`, or is `Pending` until there is something. All answers, and
+    /// pushes up to [`limits::PUSH_PORTION_BYTES`], the longest waiting first: what stays here can still be merged.
+    pub(crate) fn poll_take(&self, cx: &Context<'_>, frames: &mut VecDeque<Outgoing>) -> Poll<Parcel> {
+        let mut waiting = self.waiting();
+        waiting.blocked = false;
+        let parcel = waiting.take(frames);
+        if parcel == Parcel::default() {
+            waiting.listen(cx);
+            return Poll::Pending;
         }
-        let empty = parcel.frames.is_empty() && !parcel.answered && parcel.close.is_none();
-        (!empty).then_some(parcel)
+        Poll::Ready(parcel)
     }
 
     /// For the driver: everything it has taken has left for the socket.
@@ -186,6 +251,35 @@ impl Outbox {
             self.drained.notified().await;
         }
     }
+
+    /// How many bytes of pushes wait here. They are shared with the other subscribers of the same result, but for patches
+    /// that were merged.
+    pub(crate) fn push_bytes(&self) -> usize {
+        let waiting = self.waiting();
+        waiting.open.values().filter_map(|open| open.pending.as_ref()).map(Pending::bytes).sum()
+    }
+}
+
+impl Waiting {
+    fn take(&mut self, frames: &mut VecDeque<Outgoing>) -> Parcel {
+        let mut parcel = Parcel {
+            answers: !self.answers.is_empty(),
+            pushes: 0,
+            answered: std::mem::take(&mut self.answered),
+            close: self.close,
+        };
+        frames.extend(std::mem::take(&mut self.answers).into_iter().map(Outgoing::Text));
+        let mut bytes = 0;
+        while !self.held && bytes < limits::PUSH_PORTION_BYTES {
+            let Some(id) = self.queue.pop_front() else { break };
+            let Some(pending) = self.open.get_mut(&id).and_then(|open| open.pending.take()) else { continue };
+            let frame = pending.into_frame(id, self.positions);
+            bytes += frame.len();
+            frames.push_back(frame);
+            parcel.pushes += 1;
+        }
+        parcel
+    }
 }
 
 fn bytes(frames: &[Utf8Bytes]) -> usize {
@@ -193,62 +287,4 @@ fn bytes(frames: &[Utf8Bytes]) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn with_two() -> Outbox {
-        let outbox = Outbox::default();
-        outbox.open(1);
-        outbox.open(2);
-        outbox
-    }
-
-    fn take(outbox: &Outbox) -> Vec<String> {
-        outbox.take().map_or_else(Vec::new, |parcel| parcel.frames.iter().map(ToString::to_string).collect())
-    }
-
-    #[test]
-    fn a_newer_push_takes_the_place_of_an_older_one() {
-        let outbox = with_two();
-        assert!(!outbox.push(1, "a1".into()));
-        assert!(!outbox.push(2, "b1".into()));
-        assert!(outbox.push(1, "a2".into()));
-        assert_eq!(take(&outbox), ["a2", "b1"]);
-        assert_eq!(take(&outbox), [""; 0]);
-    }
-
-    #[test]
-    fn pushes_held_back_leave_behind_the_answers() {
-        let outbox = with_two();
-        outbox.hold();
-        outbox.push(1, "push".into());
-        assert_eq!(take(&outbox), [""; 0]);
-        outbox.answer(vec!["early".into()], false);
-        assert_eq!(take(&outbox), ["early"]);
-        outbox.answer(vec!["late".into()], true);
-        assert_eq!(take(&outbox), ["late", "push"]);
-    }
-
-    #[test]
-    fn a_subscription_that_ended_sends_nothing_more() {
-        let outbox = with_two();
-        outbox.push(1, "a".into());
-        outbox.push(2, "b".into());
-        outbox.forget(1);
-        // What was on its way when it ended comes too late.
-        outbox.push(1, "a".into());
-        assert_eq!(take(&outbox), ["b"]);
-    }
-
-    #[tokio::test]
-    async fn a_writer_above_the_mark_waits_until_the_socket_has_taken_everything() {
-        let outbox = Outbox::default();
-        outbox.answer(vec!["0123456789".into()], false);
-        outbox.below(11).await;
-        take(&outbox);
-        let waits = tokio::time::timeout(std::time::Duration::from_millis(1), outbox.below(10)).await;
-        assert!(waits.is_err(), "taken is not sent");
-        outbox.sent();
-        outbox.below(10).await;
-    }
-}
+mod tests;

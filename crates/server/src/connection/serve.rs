@@ -17,6 +17,7 @@ use super::actor::{ConnectionActor, ConnectionArguments};
 use super::driver::{Driver, End, close};
 use super::heartbeat::{Heartbeat, Rhythm};
 use super::meter::Meter;
+use super::stall::Stall;
 use crate::limits;
 use crate::shared::Shared;
 use crate::time::unix_ms;
@@ -78,8 +79,9 @@ where
             let requires_auth = shared.auth.as_ref().is_some_and(|auth| auth.anonymous.is_none());
             let welcome = frame::welcome(unix_ms(), requires_auth);
             let heartbeat = Heartbeat::new(rhythm, Instant::now());
-            let metrics = Arc::clone(&shared.metrics);
-            Driver::new(socket, outbox, actor, metrics, heartbeat, welcome.into()).run().await
+            let stall = Stall::new(Duration::from_millis(shared.config.backpressure.slow_consumer_ms));
+            let (metrics, outbox) = (Arc::clone(&shared.metrics), Arc::clone(&outbox));
+            Driver::new(socket, outbox, actor, metrics, heartbeat, stall, welcome.into()).run().await
         }
         Err(error) => {
             span.in_scope(|| tracing::error!(%error, "the connection's actor did not start"));
@@ -95,6 +97,9 @@ where
         }
         End::Server(reason) => {
             shared.metrics.connection_closed("server", Some(reason.code()));
+            if reason == Close::SlowConsumer {
+                tracing::info!(push_bytes = outbox.push_bytes(), "it took nothing of what waited for it");
+            }
             tracing::debug!(code = reason.code(), reason = reason.reason(), "closed");
         }
     });

@@ -154,7 +154,10 @@ impl<'a> Turn<'a> {
                     // A group that was interrupted has no results.
                     let result: Written = written.next().unwrap_or(Err(WriteError::Interrupted));
                     match result {
-                        Ok(outcome) => self.answer(ops::write::answer(id, &shape, &outcome)),
+                        Ok(done) => {
+                            let position = self.state.positions.then_some(done.position);
+                            self.answer(ops::write::answer(id, &shape, &done.outcome, position));
+                        }
                         Err(error) => self.refuse(id, &ops::write::refusal(&shape, error)),
                     }
                 }

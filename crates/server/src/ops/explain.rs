@@ -5,26 +5,58 @@ use dunlin_store::{Filter, Snapshot};
 use serde_json::{Map, Value, json};
 
 use super::read::parsed;
+use super::subscribe::own;
+use crate::connection::ConnectionState;
 use crate::limits;
-use crate::shared::Shared;
+use crate::live_actor::Watch;
+use crate::live_source::Source;
 
 /// Runs it and returns the JSON text of its `data`. What is large runs on a blocking thread: to explain is to do the work.
-pub(crate) async fn run(shared: &Shared, what: Explained<'_>) -> Result<String, Error> {
+pub(crate) async fn run(state: &ConnectionState, what: Explained<'_>) -> Result<String, Error> {
+    let shared = &state.shared;
     let snapshot = shared.published.snapshot();
     let (bucket, filter, named) = match what {
+        Explained::Subscription { subscription_id } => {
+            let (_, watch) = own(state, &subscription_id)?;
+            return live(snapshot, watch).await;
+        }
         Explained::Bucket { bucket, filter } => (bucket.into_owned(), parsed(filter.as_ref())?, false),
         Explained::Query { query, .. } if shared.programmatic.contains(&query) => {
-            let message = format!(
-                "Query \"{query}\" is code; only declarative queries can be explained. Explain the filters that it uses \
-                 with \"bucket\""
-            );
-            return Err(Error::new(Code::ValidationError, message));
+            return Err(part_of_program(&query));
         }
         Explained::Query { query, params } => {
             let bound = snapshot.query(&query)?.bind(&params)?;
             (bound.bucket().to_owned(), bound.filter().clone(), true)
         }
     };
+    explain_apart(snapshot, bucket, filter, named).await
+}
+
+fn part_of_program(query: &str) -> Error {
+    let message = format!(
+        "Query \"{query}\" is code; only declarative queries can be explained. Explain the filters that it uses \
+         with \"bucket\""
+    );
+    Error::new(Code::ValidationError, message)
+}
+
+/// How a live query is kept up to date. For now: how it is evaluated from scratch.
+async fn live(snapshot: Snapshot, watch: &Watch) -> Result<String, Error> {
+    match &watch.source {
+        Source::Declarative(bound) => {
+            let (bucket, filter) = (bound.bucket().to_owned(), bound.filter().clone());
+            explain_apart(snapshot, bucket, filter, true).await
+        }
+        Source::Programmatic { .. } => Err(part_of_program(&watch.query)),
+    }
+}
+
+async fn explain_apart(
+    snapshot: Snapshot,
+    bucket: String,
+    filter: Filter,
+    named: bool,
+) -> Result<String, Error> {
     if snapshot.bucket(&bucket)?.len() <= limits::INLINE_ROWS {
         return explain(&snapshot, &bucket, &filter, named);
     }

@@ -2,14 +2,17 @@
 
 pub(crate) mod control;
 mod explain;
+mod hello;
 mod login;
 pub(crate) mod read;
+mod subscribe;
 pub(crate) mod write;
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use dunlin_protocol::{Code, Error, Explained, Operation, Request, Resource, Write};
+use dunlin_protocol::{Code, Error, Explained, Operation, Queried, Request, Resource, Subscribe, Write};
+use dunlin_store::{Query, Snapshot};
 
 use crate::auth::Access;
 use crate::connection::ConnectionState;
@@ -40,7 +43,7 @@ pub(crate) fn understand<'a>(
 }
 
 fn needs_no_session(kind: &str) -> bool {
-    kind.starts_with("auth.") || kind == "ping"
+    kind.starts_with("auth.") || matches!(kind, "hello" | "ping")
 }
 
 /// Somebody is logged in whose session has not ended, or nobody and nobody needs to be.
@@ -85,23 +88,37 @@ pub(crate) fn authorise(state: &ConnectionState, kind: &str, operation: &Operati
     if needs_no_session(kind) {
         return Ok(());
     }
-    if let Operation::Subscribe { query, .. } = operation
+    if let Operation::Subscribe(Subscribe { query: Queried::Named(query), .. }) = operation
         && state.shared.programmatic.contains(query)
     {
         // What it reads is known when it has run: `authorise_programmatic`.
         return Ok(());
     }
     let mut resources = operation.resources();
-    if let Operation::Subscribe { query, .. } | Operation::Explain(Explained::Query { query, .. }) = operation
-    {
-        // Rights on a query are rights on what it reads.
-        let snapshot = state.shared.published.load();
-        if let Ok(definition) = snapshot.query(query) {
-            let buckets = definition.buckets(&snapshot).into_iter();
-            resources.extend(buckets.map(|bucket| Resource::Bucket(Cow::Owned(bucket.to_string()))));
+    // Rights on a query are rights on what it reads.
+    let snapshot = state.shared.published.load();
+    let read = match operation {
+        Operation::Subscribe(Subscribe { query: Queried::Named(query), .. })
+        | Operation::Explain(Explained::Query { query, .. }) => {
+            snapshot.query(query).map(|query| read_by(query, &snapshot)).unwrap_or_default()
+        }
+        // One that is wrong is refused for that when it is clear that this user may ask at all.
+        Operation::Subscribe(Subscribe { query: Queried::Inline(config), .. }) => {
+            subscribe::inline(config).map(|query| read_by(&query, &snapshot)).unwrap_or_default()
+        }
+        _ => Vec::new(),
+    };
+    for resource in read {
+        if !resources.contains(&resource) {
+            resources.push(resource);
         }
     }
     decide(state, auth, kind, &resources)
+}
+
+fn read_by(query: &Query, snapshot: &Snapshot) -> Vec<Resource<'static>> {
+    let buckets = query.buckets(snapshot).into_iter();
+    buckets.map(|bucket| Resource::Bucket(Cow::Owned(bucket.to_string()))).collect()
 }
 
 /// Decides whether this connection may see what a query of the program has read. For all others that is decided before.

@@ -96,20 +96,27 @@ impl Shape {
     }
 }
 
-/// The whole answer to a write that was done.
-pub(crate) fn answer(id: Id, shape: &Shape, outcome: &Outcome) -> String {
+/// The whole answer to a write that was done, with the position where the client wants to know it.
+pub(crate) fn answer(id: Id, shape: &Shape, outcome: &Outcome, position: Option<u64>) -> String {
     match (shape, outcome) {
         (Shape::Named { name, what }, _) => {
-            frame::result(id, &frame::json(&json!({"name": name, *what: true})))
+            result(id, &frame::json(&json!({"name": name, *what: true})), position)
         }
         // The commonest answer is made in one allocation of its size.
-        (Shape::Outcome, Outcome::Record(record)) => frame::result(id, record.json()),
+        (Shape::Outcome, Outcome::Record(record)) => result(id, record.json(), position),
         (Shape::Outcome, outcome) => {
             let mut answer = frame::begin_result(id, 0);
             data(&mut answer, outcome);
-            answer.push('}');
+            frame::end_result(&mut answer, position);
             answer
         }
+    }
+}
+
+fn result(id: Id, data: &str, position: Option<u64>) -> String {
+    match position {
+        Some(position) => frame::result_at(id, data, position),
+        None => frame::result(id, data),
     }
 }
 

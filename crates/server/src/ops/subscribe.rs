@@ -1,0 +1,131 @@
+//! `store.subscribe` and `store.unsubscribe`: from a wish to a place in a view.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use dunlin_protocol::{Code, Error, Object, Queried, Subscribe, frame};
+use dunlin_store::Query;
+
+use super::authorise_programmatic;
+use crate::connection::{ConnectionState, SubscriptionId, ask_live};
+use crate::live_actor::{LiveMessage, Watch};
+use crate::live_source::Source;
+
+/// What a query that a client gives is called where a message names it, and where subscriptions are counted by name.
+pub(super) const INLINE: &str = "(inline)";
+
+pub(super) async fn subscribe(state: &mut ConnectionState, wish: &Subscribe<'_>) -> Result<String, Error> {
+    let most = &state.shared.config.connection_limits;
+    let (own, total) = (most.max_subscriptions_per_connection, most.max_total_subscriptions);
+    if state.subscriptions.len() >= own {
+        return Err(Error::new(
+            Code::RateLimited,
+            format!("Subscription limit reached (max {own} per connection)"),
+        ));
+    }
+    if !state.seat().take_subscription(total) {
+        return Err(Error::new(
+            Code::RateLimited,
+            format!("Global subscription limit reached (max {total})"),
+        ));
+    }
+    match watch(state, wish).await {
+        Ok(answer) => Ok(answer),
+        Err(error) => {
+            state.seat().free_subscription();
+            Err(error)
+        }
+    }
+}
+
+async fn watch(state: &mut ConnectionState, wish: &Subscribe<'_>) -> Result<String, Error> {
+    let (query, definition, source) = find(state, wish)?;
+    let id = state.shared.last_subscription.fetch_add(1, Ordering::Relaxed) + 1;
+    let mode = wish.mode.unwrap_or_default();
+    let resume = wish.resume.clone();
+    let watcher = Arc::clone(state.entry());
+    let watch = Watch { query, definition, source, id, mode, resume, watcher };
+    let outbox = &state.entry().outbox;
+    // The first push must not overtake the result.
+    outbox.hold();
+    outbox.open(id, mode);
+    let joined =
+        ask_live(&state.shared, |reply| LiveMessage::Watch { watch: watch.clone(), reply: Some(reply) })
+            .await;
+    let result = joined.and_then(|joined| {
+        authorise_programmatic(state, &watch.query, &joined.buckets)?;
+        Ok((joined.result?, joined.position))
+    });
+    let (data, position) = match result {
+        Ok(result) => result,
+        Err(error) => {
+            // Whoever may not watch it was watching for a moment; nothing of it leaves the outbox.
+            state.shared.feed.tell(LiveMessage::Unwatch(vec![id]));
+            outbox.forget(id);
+            return Err(error);
+        }
+    };
+    state.subscriptions.insert(id, watch);
+    let head = format!("{{\"subscriptionId\":\"sub-{id}\"");
+    if wish.is_extended() {
+        // Where there are patches there is a value that they change.
+        let data = data.as_deref().unwrap_or("null");
+        let epoch = frame::json(state.shared.published.load().epoch());
+        let place = format!(",\"epoch\":{epoch},\"position\":{position},\"resumed\":false}}");
+        return Ok([&head, ",\"data\":", data, &place].concat());
+    }
+    Ok(match data {
+        Some(data) => [&head, ",\"data\":", &data, "}"].concat(),
+        None => head + "}",
+    })
+}
+
+/// The name of what shall be watched, its definition where it can be undefined, and what is evaluated.
+fn find(
+    state: &ConnectionState,
+    wish: &Subscribe<'_>,
+) -> Result<(Arc<str>, Option<Arc<str>>, Source), Error> {
+    let Subscribe { query, params, .. } = wish;
+    match query {
+        Queried::Inline(config) => {
+            let query = inline(config)?;
+            query.check_against(&state.shared.published.load())?;
+            Ok((INLINE.into(), None, Source::Declarative(query.bind(params)?)))
+        }
+        Queried::Named(name) => {
+            if let Some(query) = state.shared.programmatic.get(name) {
+                let source = Source::Programmatic { query: query.clone(), params: Arc::new(params.clone()) };
+                return Ok((name.as_ref().into(), None, source));
+            }
+            let view = state.shared.published.load();
+            let query = view.query(name)?;
+            let source = Source::Declarative(query.bind(params)?);
+            Ok((name.as_ref().into(), Some(Arc::clone(query.config())), source))
+        }
+    }
+}
+
+/// A query that a client gives, checked like one that is defined.
+pub(super) fn inline(config: &Object) -> Result<Query, Error> {
+    Ok(Query::parse(INLINE, config)?)
+}
+
+pub(super) fn unsubscribe(state: &mut ConnectionState, subscription: &str) -> Result<String, Error> {
+    let (id, _) = own(state, subscription)?;
+    state.subscriptions.remove(&id);
+    state.seat().free_subscription();
+    state.shared.feed.tell(LiveMessage::Unwatch(vec![id]));
+    state.entry().outbox.forget(id);
+    Ok("{\"unsubscribed\":true}".to_owned())
+}
+
+/// The subscription of this connection that has this name on the wire.
+pub(super) fn own<'a>(
+    state: &'a ConnectionState,
+    subscription: &str,
+) -> Result<(SubscriptionId, &'a Watch), Error> {
+    let id: Option<SubscriptionId> = subscription.strip_prefix("sub-").and_then(|number| number.parse().ok());
+    let id = id.filter(|id| format!("sub-{id}") == subscription);
+    id.and_then(|id| Some((id, state.subscriptions.get(&id)?)))
+        .ok_or_else(|| Error::new(Code::NotFound, format!("Subscription \"{subscription}\" not found")))
+}
