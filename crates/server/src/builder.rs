@@ -18,10 +18,10 @@ use crate::auth::{Authentication, Authenticator, Login, Permissions, RoleTiers, 
 use crate::config::{Config, Durability, Role, SeedRequest, Storage, StorageKind};
 use crate::crew::Crew;
 use crate::events::EventBus;
-use crate::feed::ChangeFeed;
+use crate::live::ChangeFeed;
 use crate::http::{self, Http};
 use crate::listener;
-use crate::live_actor::LiveArguments;
+use crate::live::LiveArguments;
 use crate::metrics::Metrics;
 use crate::programmatic::Programmatic;
 use crate::published::Published;
@@ -204,6 +204,7 @@ impl ServerBuilder {
                 published: Arc::clone(&published),
                 feed: Arc::clone(&feed),
                 metrics: Arc::clone(&metrics),
+                limits: config.live.limits(),
             },
             registry: Arc::clone(&registry),
             store_actor,

@@ -6,7 +6,7 @@
 //! - `connection`: a driver task owns the socket, an actor owns the session, an outbox joins them;
 //! - `ops`: what each operation does, and the gate they all pass ([`auth`](Authenticator));
 //! - `store_actor`: the only writer, `workbench`: where it prepares what it writes; `published`: the newest durable state, which reads use without asking anybody;
-//! - `feed`, `live_actor`, `live_source`: from commits to pushes; `programmatic`: queries that are part of the program; `events`: from commits to listeners in this process;
+//! - `live`: from commits to pushes; `programmatic`: queries that are part of the program; `events`: from commits to listeners in this process;
 //! - `expiry`: when records are due to be removed; `typed`: buckets as collections of a Rust type;
 //! - `supervisor`: restarts what must not be missing. `docs/actors.md` says who owns what and what a panic costs;
 //! - [`config`], [`limits`]: everything that can be chosen, and everything that is bounded.
@@ -18,13 +18,11 @@ mod connection;
 mod crew;
 mod events;
 mod expiry;
-mod feed;
 mod handshake;
 mod http;
 pub mod limits;
 mod listener;
-mod live_actor;
-mod live_source;
+mod live;
 mod metrics;
 mod migrate;
 mod ops;

@@ -31,9 +31,13 @@ pub const EXPIRY_RETRY_US: u64 = 100;
 /// clock, which may be set while it sleeps.
 pub const EXPIRY_LOOK_AGAIN_MS: u64 = 60_000;
 
-/// Changed rows of one bucket that are told to the live queries one by one; behind more of them the whole bucket counts as
-/// changed. Enough for the writes of one evaluation's time; a query that looks records up by key is spared the others'.
-pub const CHANGED_ROWS: usize = 256;
+/// Changes of records that wait for the live queries, at most: some seconds of writing. Behind more of them every live query is
+/// worked out anew from the newest state.
+pub const FEED_CHANGES: usize = 65_536;
+
+/// Records that a live query with a limit holds beyond those that it shows, at least; and as many as it shows if these are
+/// more. So many may leave before the next are looked for; each is 24 bytes.
+pub const LIVE_RESERVE: usize = 256;
 
 /// Commits kept for a receiver of [`Events`](crate::Events) that falls behind. Older ones it only learns the number of.
 pub const EVENT_COMMITS: usize = 1024;

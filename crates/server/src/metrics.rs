@@ -42,7 +42,12 @@ metrics! {
     append_seconds: Histogram "dunlin_journal_append_seconds" Seconds "Time to make one group commit durable.";
     append_commits: Histogram "dunlin_journal_append_commits" Count "Commits in one group commit.";
     views: Gauge "dunlin_live_views" Count "Distinct live queries maintained now.";
-    views_evaluated: Counter "dunlin_live_views_evaluated_total" Count "Evaluations of live queries.";
+    views_unindexed: Gauge "dunlin_live_views_unindexed" Count "Distinct live queries whose filter no index can tell: every write to their bucket tries them.";
+    views_evaluated: Counter "dunlin_live_views_evaluated_total" Count "Live queries worked out, or told of a change that concerns them.";
+    payloads_encoded: Counter "dunlin_live_payloads_encoded_total" Count "Results and patches of live queries written as JSON, each for all who watch.";
+    history_bytes: Gauge "dunlin_live_history_bytes" Bytes "Bytes of the past that are kept for clients which come back.";
+    resumed: Counter "dunlin_live_resumed_total" Count "Subscriptions taken up again with what was missed.";
+    not_resumed: Counter "dunlin_live_not_resumed_total" Count "Subscriptions that asked for what was missed and got the whole result.";
     pushes_sent: Counter "dunlin_pushes_sent_total" Count "Pushes handed to sockets.";
     pushes_merged: Counter "dunlin_pushes_merged_total" Count "Pushes replaced by a newer one before a slow socket took them.";
     slow_consumers: Counter "dunlin_slow_consumers_total" Count "Connections closed because they took nothing of what waited for them.";

@@ -8,7 +8,7 @@ use crate::auth::{Authenticator, Permissions, Session};
 use crate::config::Config;
 use crate::crew::Crew;
 use crate::events::EventBus;
-use crate::feed::ChangeFeed;
+use crate::live::ChangeFeed;
 use crate::metrics::Metrics;
 use crate::programmatic::Programmatic;
 use crate::published::Published;

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 
 use crate::events::EventBus;
 use crate::expiry::Expiry;
-use crate::feed::ChangeFeed;
+use crate::live::ChangeFeed;
 use crate::limits;
 use crate::metrics::{Metrics, count};
 use crate::programmatic::Programmatic;
@@ -171,8 +171,8 @@ async fn catch_up(shared: &StoreArguments) -> Result<(), ActorProcessingErr> {
     let journal = Arc::clone(&shared.journal);
     let recovered = tokio::task::spawn_blocking(move || journal.recover()).await??;
     let (from, to) = (shared.published.load().position(), recovered.position());
-    shared.published.store(recovered);
-    shared.feed.everything_changed();
+    shared.published.store(recovered.clone());
+    shared.feed.everything_changed(recovered);
     shared.events.skipped(from, to);
     Ok(())
 }
@@ -224,7 +224,6 @@ impl StoreState {
             let _ = reply.send(written);
         }
         self.shared.metrics.expired.increment(expired);
-        self.shared.feed.changed(&commits);
         self.shared.events.tell(&commits, &watched);
         Ok(())
     }
@@ -303,7 +302,9 @@ impl StoreState {
     ) -> Result<Result<(), WriteError>, ActorProcessingErr> {
         let (before, after) = (self.shared.published.load().position(), next.position());
         let Err(error) = self.append(commits, &next).await? else {
-            self.shared.published.store(next);
+            self.shared.published.store(next.clone());
+            // Before anybody is answered: whoever has an answer may ask what the live queries show.
+            self.shared.feed.changed(commits, next);
             self.shared.metrics.commits.increment(commits.len() as u64);
             return Ok(Ok(()));
         };
@@ -330,8 +331,8 @@ impl StoreState {
         match tokio::task::spawn_blocking(move || journal.recover()).await? {
             Ok(recovered) => {
                 let position = recovered.position();
-                self.shared.published.store(recovered);
-                self.shared.feed.everything_changed();
+                self.shared.published.store(recovered.clone());
+                self.shared.feed.everything_changed(recovered);
                 self.in_doubt = false;
                 tracing::info!(position, "the journal is in order again");
                 Ok(Ok(position))

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::connection::ConnectionMessage;
 use crate::limits;
-use crate::live_actor::{LiveActor, LiveArguments};
+use crate::live::{LiveActor, LiveArguments};
 use crate::registry::Registry;
 use crate::store_actor::{StoreActor, StoreArguments, StoreMessage};
 

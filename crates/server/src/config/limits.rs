@@ -53,6 +53,13 @@ pub const SLOW_CONSUMER_MS: u64 = 30_000;
 pub const SUBSCRIPTIONS_PER_CONNECTION: usize = 100;
 /// Default of `connectionLimits.maxTotalSubscriptions`.
 pub const TOTAL_SUBSCRIPTIONS: usize = 10_000;
+/// Default of `live.historyBytes`, bytes: at 200 bytes a record some 200,000 changes.
+pub const HISTORY_BYTES: usize = 64 * 1024 * 1024;
+/// Default of `live.historyCommits`: small commits are bounded too.
+pub const HISTORY_COMMITS: usize = 1_000_000;
+/// Default of `live.maxUnindexedQueries`: to try one takes about a tenth of a microsecond, so a write is delayed by a tenth of
+/// a millisecond at most.
+pub const UNINDEXED: usize = 1_000;
 /// Default of `shutdownGraceMs`, milliseconds.
 pub const SHUTDOWN_GRACE_MS: u64 = 0;
 /// Default of `storage.dir`, relative to the working directory.
@@ -77,3 +84,9 @@ pub const SUBSCRIPTIONS_OF_ALL: RangeInclusive<u64> = 0..=10_000_000;
 pub const CONNECTIONS_PER_IP: RangeInclusive<u64> = 1..=1_000_000;
 /// Up to one hour, in milliseconds: longer than any service manager waits before it kills.
 pub const GRACES_MS: RangeInclusive<u64> = 0..=3_600_000;
+/// Up to 64 GiB; 0 keeps nothing, and whoever comes back gets the whole result.
+pub const HISTORIES_BYTES: RangeInclusive<u64> = 0..=64 * 1024 * 1024 * 1024;
+/// Commits kept at most; 0 keeps none.
+pub const HISTORIES_COMMITS: RangeInclusive<u64> = 0..=1_000_000_000;
+/// Live queries of one bucket that no index can tell; 0 allows none.
+pub const UNINDEXED_QUERIES: RangeInclusive<u64> = 0..=1_000_000;

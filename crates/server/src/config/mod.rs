@@ -37,6 +37,7 @@ mod tests;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
+use dunlin_store::{HistoryLimits, ViewLimits};
 use serde::{Deserialize, Serialize};
 
 pub use auth::{Auth, Role, TokenSession};
@@ -75,6 +76,8 @@ pub struct Config {
     pub heartbeat: Heartbeat,
     /// How much may wait for a slow reader.
     pub backpressure: Backpressure,
+    /// Live queries.
+    pub live: Live,
     /// How many subscriptions there may be.
     pub connection_limits: ConnectionLimits,
     /// Whether errors tell clients what was wrong in detail.
@@ -104,6 +107,28 @@ pub struct Heartbeat {
     pub interval_ms: u64,
     /// Time a client has to show life after a ping, in milliseconds.
     pub timeout_ms: u64,
+}
+
+/// `live`: bounds of live queries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Live {
+    /// Bytes of replaced and removed records that are kept, so that a client which comes back is told what it has missed.
+    pub history_bytes: usize,
+    /// Commits that are kept for the same.
+    pub history_commits: usize,
+    /// Distinct live queries of one bucket that every write to it has to try.
+    pub max_unindexed_queries: usize,
+}
+
+impl Live {
+    pub(crate) fn limits(self) -> ViewLimits {
+        ViewLimits {
+            history: HistoryLimits { commits: self.history_commits, bytes: self.history_bytes },
+            unindexed: self.max_unindexed_queries,
+            reserve: crate::limits::LIVE_RESERVE,
+        }
+    }
 }
 
 /// `backpressure`: bounds what waits for one slow reader.
@@ -261,6 +286,11 @@ impl Default for Config {
             heartbeat: Heartbeat {
                 interval_ms: limits::HEARTBEAT_INTERVAL_MS,
                 timeout_ms: limits::HEARTBEAT_TIMEOUT_MS,
+            },
+            live: Live {
+                history_bytes: limits::HISTORY_BYTES,
+                history_commits: limits::HISTORY_COMMITS,
+                max_unindexed_queries: limits::UNINDEXED,
             },
             backpressure: Backpressure {
                 max_buffered_bytes: limits::BUFFERED_BYTES,

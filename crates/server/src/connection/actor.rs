@@ -14,7 +14,7 @@ use tracing::Instrument;
 use super::SubscriptionId;
 use super::turn::Turn;
 use crate::auth::Session;
-use crate::live_actor::{LiveMessage, Watch};
+use crate::live::{LiveMessage, Watch};
 use crate::registry::{Entry, Seat};
 use crate::shared::Shared;
 use crate::time::unix_ms;
@@ -112,7 +112,7 @@ impl Actor for ConnectionActor {
             ConnectionMessage::Ended { id, error } => state.ended(id, &error),
             ConnectionMessage::WatchAgain => {
                 for watch in state.subscriptions.values() {
-                    state.shared.feed.tell(LiveMessage::Watch { watch: watch.clone(), reply: None });
+                    state.shared.feed.tell(LiveMessage::Watch { watch: Box::new(watch.clone()), reply: None });
                 }
             }
             ConnectionMessage::Close(reason) => state.entry().outbox.close(reason),

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{explain, hello, login, subscribe};
 use crate::connection::{ConnectionState, ask_live};
 use crate::limits;
-use crate::live_actor::LiveMessage;
+use crate::live::LiveMessage;
 use crate::shared::Shared;
 
 /// Runs the operation and returns the JSON text of its `data`.

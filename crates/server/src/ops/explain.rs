@@ -8,8 +8,7 @@ use super::read::parsed;
 use super::subscribe::own;
 use crate::connection::ConnectionState;
 use crate::limits;
-use crate::live_actor::Watch;
-use crate::live_source::Source;
+use crate::live::Watch;
 
 /// Runs it and returns the JSON text of its `data`. What is large runs on a blocking thread: to explain is to do the work.
 pub(crate) async fn run(state: &ConnectionState, what: Explained<'_>) -> Result<String, Error> {
@@ -43,11 +42,11 @@ fn part_of_program(query: &str) -> Error {
 /// How a live query is kept up to date. For now: how it is evaluated from scratch.
 async fn live(snapshot: Snapshot, watch: &Watch) -> Result<String, Error> {
     match &watch.source {
-        Source::Declarative(bound) => {
+        LiveQuery::Declarative(bound) => {
             let (bucket, filter) = (bound.bucket().to_owned(), bound.filter().clone());
             explain_apart(snapshot, bucket, filter, true).await
         }
-        Source::Programmatic { .. } => Err(part_of_program(&watch.query)),
+        LiveQuery::Programmatic { .. } => Err(part_of_program(&watch.query)),
     }
 }
 

@@ -8,8 +8,7 @@ use dunlin_store::Query;
 
 use super::authorise_programmatic;
 use crate::connection::{ConnectionState, SubscriptionId, ask_live};
-use crate::live_actor::{LiveMessage, Watch};
-use crate::live_source::Source;
+use crate::live::{LiveMessage, Watch};
 
 /// What a query that a client gives is called where a message names it, and where subscriptions are counted by name.
 pub(super) const INLINE: &str = "(inline)";
@@ -50,7 +49,7 @@ async fn watch(state: &mut ConnectionState, wish: &Subscribe<'_>) -> Result<Stri
     outbox.hold();
     outbox.open(id, mode);
     let joined =
-        ask_live(&state.shared, |reply| LiveMessage::Watch { watch: watch.clone(), reply: Some(reply) })
+        ask_live(&state.shared, |reply| LiveMessage::Watch { watch: Box::new(watch.clone()), reply: Some(reply) })
             .await;
     let result = joined.and_then(|joined| {
         authorise_programmatic(state, &watch.query, &joined.buckets)?;
@@ -90,16 +89,16 @@ fn find(
         Queried::Inline(config) => {
             let query = inline(config)?;
             query.check_against(&state.shared.published.load())?;
-            Ok((INLINE.into(), None, Source::Declarative(query.bind(params)?)))
+            Ok((INLINE.into(), None, LiveQuery::Declarative(query.bind(params)?)))
         }
         Queried::Named(name) => {
             if let Some(query) = state.shared.programmatic.get(name) {
-                let source = Source::Programmatic { query: query.clone(), params: Arc::new(params.clone()) };
+                let source = LiveQuery::Programmatic { query: query.clone(), params: Arc::new(params.clone()) };
                 return Ok((name.as_ref().into(), None, source));
             }
             let view = state.shared.published.load();
             let query = view.query(name)?;
-            let source = Source::Declarative(query.bind(params)?);
+            let source = LiveQuery::Declarative(query.bind(params)?);
             Ok((name.as_ref().into(), Some(Arc::clone(query.config())), source))
         }
     }

@@ -78,7 +78,11 @@ impl History {
     }
 
     /// Takes the commits in that follow the state `before`, and tells what they have done together.
-    pub(crate) fn note(&mut self, before: &Snapshot, commits: &[Commit]) -> Changes {
+    pub(crate) fn note<'c>(
+        &mut self,
+        before: &Snapshot,
+        commits: impl Iterator<Item = &'c Commit>,
+    ) -> Changes {
         let mut merged = Merged::default();
         for commit in commits {
             let mut rows = Vec::with_capacity(commit.changes.len());

@@ -47,6 +47,11 @@ impl Preparation {
 }
 
 impl Prepared {
+    /// What was worked out.
+    pub fn query(&self) -> &LiveQuery {
+        &self.query
+    }
+
     /// Position of the state it was made on.
     pub fn position(&self) -> u64 {
         self.position

@@ -1,5 +1,6 @@
 //! What a live query works its result out from: a definition or a closure, with parameters.
 
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -20,20 +21,29 @@ pub enum LiveQuery {
     },
 }
 
-/// What identifies a live query: all who ask for the same share one view.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) enum LiveKey {
-    Declarative(BoundQuery),
-    /// The closure's name, and its parameters as JSON text.
-    Programmatic(Arc<str>, Box<str>),
+/// Equal if name (or definition) and parameters are: all who ask for the same share one view.
+impl PartialEq for LiveQuery {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Declarative(one), Self::Declarative(other)) => one == other,
+            (
+                Self::Programmatic { query, params },
+                Self::Programmatic { query: other_query, params: other_params },
+            ) => query.name() == other_query.name() && params == other_params,
+            _ => false,
+        }
+    }
 }
 
-impl LiveQuery {
-    pub(crate) fn key(&self) -> LiveKey {
+impl Eq for LiveQuery {}
+
+impl Hash for LiveQuery {
+    fn hash<H: Hasher>(&self, state: &mut H) {
         match self {
-            Self::Declarative(bound) => LiveKey::Declarative(bound.clone()),
+            Self::Declarative(bound) => bound.hash(state),
             Self::Programmatic { query, params } => {
-                LiveKey::Programmatic(Arc::clone(query.name()), params.to_string().into())
+                query.name().hash(state);
+                params.hash(state);
             }
         }
     }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use super::history::{Changes, History, HistoryLimits, RowChange};
 use super::matching::{Filed, Matching};
-use super::query::LiveKey;
 use super::readers::Readers;
 use super::view::{Kept, keys_of};
 use super::{Delta, LiveQuery, Preparation, Prepared, Replay, ViewId, patch};
@@ -20,7 +19,7 @@ pub struct Views {
     history: History,
     limits: ViewLimits,
     views: HashMap<ViewId, View>,
-    by_query: HashMap<LiveKey, ViewId>,
+    by_query: HashMap<LiveQuery, ViewId>,
     /// What is watched of each bucket.
     buckets: HashMap<BucketId, Watched>,
     /// Which views depend on what the bucket of a name is.
@@ -190,7 +189,7 @@ impl Views {
 
     /// The view of a query, if there is one.
     pub fn find(&self, query: &LiveQuery) -> Option<ViewId> {
-        self.by_query.get(&query.key()).copied()
+        self.by_query.get(query).copied()
     }
 
     /// Whether a view waits to be made anew.
@@ -214,16 +213,15 @@ impl Views {
     /// # Errors
     /// Why it could not be made; [`StoreError::UnindexedViews`] if no more views without an index are possible.
     pub fn open(&mut self, prepared: Prepared) -> Result<Joined, StoreError> {
-        let key = prepared.query.key();
-        if let Some(known) = self.by_query.get(&key) {
+        let Prepared { query, position, kept } = prepared;
+        if let Some(known) = self.by_query.get(&query) {
             return Ok(Joined::View(*known));
         }
-        let Prepared { query, position, kept } = prepared;
         let mut kept = kept.map_err(|(error, _)| error)?;
         let Some(fresh) = self.bring_up(&mut kept, position) else { return Ok(Joined::Outdated) };
         let id = ViewId(self.last + 1);
         let view = View {
-            query,
+            query: query.clone(),
             kept,
             filed: None,
             buckets: Vec::new(),
@@ -244,7 +242,7 @@ impl Views {
             self.close(id);
             return Err(error);
         }
-        self.by_query.insert(key, id);
+        self.by_query.insert(query, id);
         self.remember_parts(id);
         Ok(Joined::View(id))
     }
@@ -339,15 +337,20 @@ impl Views {
         self.unfile(id);
         self.depend(id, Vec::new());
         if let Some(view) = self.views.remove(&id) {
-            self.by_query.remove(&view.query.key());
+            self.by_query.remove(&view.query);
         }
     }
 
     /// Takes the views to the state `next`, which these commits lead to. If they do not follow the state that the views
     /// show, all views have to be made anew.
-    pub fn advance(&mut self, commits: &[Commit], next: Snapshot) -> Step {
+    pub fn advance<'c, I>(&mut self, commits: I, next: Snapshot) -> Step
+    where
+        I: IntoIterator<Item = &'c Commit>,
+        I::IntoIter: Clone,
+    {
+        let commits = commits.into_iter();
         let mut expected = self.snapshot.position();
-        let follows = commits.iter().all(|commit| {
+        let follows = commits.clone().all(|commit| {
             expected += 1;
             commit.position == expected
         });
@@ -625,6 +628,11 @@ impl Views {
                 Ok(told.filter(|told| told.len() <= whole.len()).unwrap_or(whole))
             }
         }
+    }
+
+    /// The names of the buckets that a view depends on.
+    pub fn buckets(&self, id: ViewId) -> Vec<Arc<str>> {
+        self.views.get(&id).map(|view| view.buckets.clone()).unwrap_or_default()
     }
 
     /// Position of the step that changed a view's result last, or at which the view was made.

@@ -1,0 +1,96 @@
+//! The road from the `StoreActor` to the `LiveActor`: commits in order, up to a bound.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwapOption;
+use dunlin_store::{Commit, Snapshot};
+use ractor::ActorRef;
+
+use super::LiveMessage;
+use crate::limits;
+
+/// Gathers commits until they are taken. If the `LiveActor` falls further behind than [`limits::FEED_CHANGES`], only the newest
+/// state is kept, and every live query is worked out from that.
+#[derive(Default)]
+pub(crate) struct ChangeFeed {
+    waiting: Mutex<Waiting>,
+    reader: ArcSwapOption<ActorRef<LiveMessage>>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    news: Option<News>,
+    /// A wake-up is on its way.
+    awake: bool,
+}
+
+/// What has happened since it was asked last.
+pub(crate) struct News {
+    /// The newest state.
+    pub(crate) snapshot: Snapshot,
+    /// The commits that lead to it; `None` if they are not known.
+    pub(crate) commits: Option<Vec<Arc<Vec<Commit>>>>,
+    /// Changes in these commits.
+    changes: usize,
+}
+
+impl ChangeFeed {
+    /// Sets who is woken.
+    pub(crate) fn set_reader(&self, reader: ActorRef<LiveMessage>) {
+        self.reader.store(Some(Arc::new(reader)));
+        // A wake-up may have been lost with the reader before.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).awake = true;
+        self.tell(LiveMessage::Changed);
+    }
+
+    /// These commits were published, and led to this state.
+    pub(crate) fn changed(&self, commits: &Arc<Vec<Commit>>, snapshot: Snapshot) {
+        let changes: usize = commits.iter().map(|commit| commit.changes.len()).sum();
+        self.note(|news| match news {
+            Some(news) => {
+                news.snapshot = snapshot;
+                news.changes += changes;
+                if let Some(known) = news.commits.as_mut().filter(|_| news.changes <= limits::FEED_CHANGES) {
+                    known.push(Arc::clone(commits));
+                } else {
+                    news.commits = None;
+                }
+            }
+            None => {
+                let known = (changes <= limits::FEED_CHANGES).then(|| vec![Arc::clone(commits)]);
+                *news = Some(News { snapshot, commits: known, changes });
+            }
+        });
+    }
+
+    /// This state was published, and nobody knows what led to it.
+    pub(crate) fn everything_changed(&self, snapshot: Snapshot) {
+        self.note(|news| *news = Some(News { snapshot, commits: None, changes: 0 }));
+    }
+
+    /// Sends the reader a message. One that is gone is being restarted, and then begins with the newest state and is told of
+    /// every subscription anew; a message with a reply port in it is dropped, which its sender notices.
+    pub(crate) fn tell(&self, message: LiveMessage) {
+        if let Some(reader) = &*self.reader.load() {
+            let _ = reader.cast(message);
+        }
+    }
+
+    fn note(&self, note: impl FnOnce(&mut Option<News>)) {
+        let wake = {
+            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            note(&mut waiting.news);
+            !std::mem::replace(&mut waiting.awake, true)
+        };
+        if wake {
+            self.tell(LiveMessage::Changed);
+        }
+    }
+
+    /// For the reader.
+    pub(crate) fn take(&self) -> Option<News> {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.awake = false;
+        waiting.news.take()
+    }
+}

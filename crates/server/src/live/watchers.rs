@@ -1,0 +1,108 @@
+//! Who watches which view, and by which name.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use dunlin_protocol::Mode;
+use dunlin_store::ViewId;
+
+use super::Watch;
+use crate::connection::SubscriptionId;
+use crate::registry::Entry;
+
+/// See the module.
+#[derive(Default)]
+pub(super) struct Watchers {
+    views: HashMap<ViewId, Audience>,
+    by_subscription: HashMap<SubscriptionId, (ViewId, Arc<str>)>,
+    by_name: HashMap<Arc<str>, BTreeSet<SubscriptionId>>,
+}
+
+/// Everybody who watches one view.
+#[derive(Default)]
+pub(super) struct Audience {
+    pub(super) watchers: BTreeMap<SubscriptionId, Watcher>,
+    /// How many of them want whole results.
+    pub(super) full: usize,
+    /// How often it was told of a change.
+    pub(super) pushes: u64,
+}
+
+pub(super) struct Watcher {
+    pub(super) mode: Mode,
+    /// The query was defined at this position. One that is undefined later ends the subscription; what cannot be undefined
+    /// never is.
+    since: Option<u64>,
+    pub(super) entry: Arc<Entry>,
+}
+
+impl Watchers {
+    pub(super) fn join(&mut self, view: ViewId, watch: &Watch, position: u64) {
+        let audience = self.views.entry(view).or_default();
+        audience.full += usize::from(watch.mode == Mode::Full);
+        let since = watch.definition.is_some().then_some(position);
+        let watcher = Watcher { mode: watch.mode, since, entry: Arc::clone(&watch.watcher) };
+        audience.watchers.insert(watch.id, watcher);
+        self.by_subscription.insert(watch.id, (view, Arc::clone(&watch.query)));
+        self.by_name.entry(Arc::clone(&watch.query)).or_default().insert(watch.id);
+    }
+
+    /// Forgets a subscription. The view, if nobody watches it any more.
+    pub(super) fn leave(&mut self, id: SubscriptionId) -> Option<ViewId> {
+        let (view, name) = self.by_subscription.remove(&id)?;
+        if let Some(named) = self.by_name.get_mut(&name) {
+            named.remove(&id);
+            if named.is_empty() {
+                self.by_name.remove(&name);
+            }
+        }
+        let audience = self.views.get_mut(&view)?;
+        if let Some(watcher) = audience.watchers.remove(&id) {
+            audience.full -= usize::from(watcher.mode == Mode::Full);
+        }
+        if audience.watchers.is_empty() {
+            self.views.remove(&view);
+            return Some(view);
+        }
+        None
+    }
+
+    /// Forgets a view; who watched it.
+    pub(super) fn dismiss(&mut self, view: ViewId) -> Vec<(SubscriptionId, Arc<Entry>)> {
+        let watchers = self.views.get(&view).into_iter().flat_map(|audience| &audience.watchers);
+        let watchers: Vec<_> = watchers.map(|(id, watcher)| (*id, Arc::clone(&watcher.entry))).collect();
+        for (id, _) in &watchers {
+            self.leave(*id);
+        }
+        watchers
+    }
+
+    pub(super) fn audience(&mut self, view: ViewId) -> Option<&mut Audience> {
+        self.views.get_mut(&view)
+    }
+
+    pub(super) fn is_watched(&self, view: ViewId) -> bool {
+        self.views.contains_key(&view)
+    }
+
+    /// The view of a subscription.
+    pub(super) fn view_of(&self, id: SubscriptionId) -> Option<ViewId> {
+        self.by_subscription.get(&id).map(|(view, _)| *view)
+    }
+
+    /// Subscriptions of the query of this name that was defined before a position.
+    pub(super) fn of_query(&self, name: &str, before: u64) -> Vec<(SubscriptionId, Arc<Entry>)> {
+        let named = self.by_name.get(name).into_iter().flatten();
+        let watchers = named.filter_map(|id| {
+            let watcher = self.views.get(&self.by_subscription.get(id)?.0)?.watchers.get(id)?;
+            let older = watcher.since.is_some_and(|since| since < before);
+            older.then(|| (*id, Arc::clone(&watcher.entry)))
+        });
+        watchers.collect()
+    }
+
+    /// The names of all queries that are watched, and by how many.
+    pub(super) fn names(&self) -> impl Iterator<Item = (&Arc<str>, usize)> {
+        self.by_name.iter().map(|(name, ids)| (name, ids.len()))
+    }
+}
