@@ -145,7 +145,6 @@ fn nearest(limbs: &[u64; LIMBS]) -> u64 {
     let cut = bits.saturating_sub(MANTISSA_BITS as usize + 1);
     let (i, by) = (cut / LIMB_BITS, cut % LIMB_BITS);
     let pair = u128::from(limb(i + 1)) << LIMB_BITS | u128::from(limb(i));
-    #[expect(clippy::cast_possible_truncation, reason = "no more than the mantissa is left above the cut")]
     let mantissa = (pair >> by & LOW) as u64;
     let mut double = ((cut as u64) << MANTISSA_BITS) + mantissa;
     if let Some(half) = cut.checked_sub(1) {
@@ -185,7 +184,9 @@ mod tests {
         }
         let negative = carry(&mut digits) < 0;
         if negative {
-            digits.iter_mut().for_each(|digit| *digit = -*digit);
+            for digit in &mut digits {
+                *digit = -*digit;
+            }
             // What was borrowed beyond the highest digit is not needed: its opposite is carried there.
             carry(&mut digits);
         }
@@ -227,7 +228,9 @@ mod tests {
 
     fn sum(numbers: &[Number]) -> ExactSum {
         let mut sum = ExactSum::default();
-        numbers.iter().for_each(|number| sum.add(*number));
+        for number in numbers {
+            sum.add(*number);
+        }
         sum
     }
 

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use super::{ExactSum, average};
-use crate::{Aggregate, FieldValue, Number};
+use crate::{Aggregate, Member, Number, Record};
 
-/// The result of one function over values that come and go; no more is kept than the function needs. The same as that of
-/// [`Totals`](super::Totals) over the values that are there.
+/// The result of one function over records that come and go; no more is kept than the function needs. The same as that of
+/// [`Totals`](super::Totals) over the records that are there.
 #[derive(Debug)]
 pub(crate) enum Running {
-    /// How many values.
+    /// How many records.
     Count(u64),
     Sum(ExactSum),
     /// Of so many numbers.
@@ -20,7 +20,7 @@ pub(crate) enum Running {
 }
 
 impl Running {
-    /// Over no values.
+    /// Over no records.
     pub(crate) fn new(function: Aggregate) -> Self {
         match function {
             Aggregate::Count => Self::Count(0),
@@ -31,32 +31,45 @@ impl Running {
         }
     }
 
-    pub(crate) fn add(&mut self, value: &FieldValue<'_>) {
-        match (self, value.as_number()) {
-            (Self::Count(count), _) => *count += 1,
-            (_, None) => {}
-            (Self::Sum(sum), Some(number)) => sum.add(number),
-            (Self::Avg(numbers, sum), Some(number)) => {
-                *numbers += 1;
-                sum.add(number);
-            }
-            (Self::Min(numbers) | Self::Max(numbers), Some(number)) => {
-                *numbers.entry(number).or_default() += 1
-            }
+    /// Adds a record with what it has in this member.
+    pub(crate) fn add(&mut self, record: &Record, member: &Member) {
+        if let Self::Count(count) = self {
+            *count += 1;
+        } else if let Some(number) = record.get(member).as_number() {
+            self.add_number(number);
         }
     }
 
-    /// Takes a value back that was added.
-    pub(crate) fn subtract(&mut self, value: &FieldValue<'_>) {
-        match (self, value.as_number()) {
-            (Self::Count(count), _) => *count = count.saturating_sub(1),
-            (_, None) => {}
-            (Self::Sum(sum), Some(number)) => sum.subtract(number),
-            (Self::Avg(numbers, sum), Some(number)) => {
+    /// Takes a record back that was added.
+    pub(crate) fn subtract(&mut self, record: &Record, member: &Member) {
+        if let Self::Count(count) = self {
+            *count = count.saturating_sub(1);
+        } else if let Some(number) = record.get(member).as_number() {
+            self.subtract_number(number);
+        }
+    }
+
+    fn add_number(&mut self, number: Number) {
+        match self {
+            Self::Count(_) => {}
+            Self::Sum(sum) => sum.add(number),
+            Self::Avg(numbers, sum) => {
+                *numbers += 1;
+                sum.add(number);
+            }
+            Self::Min(numbers) | Self::Max(numbers) => *numbers.entry(number).or_default() += 1,
+        }
+    }
+
+    fn subtract_number(&mut self, number: Number) {
+        match self {
+            Self::Count(_) => {}
+            Self::Sum(sum) => sum.subtract(number),
+            Self::Avg(numbers, sum) => {
                 *numbers = numbers.saturating_sub(1);
                 sum.subtract(number);
             }
-            (Self::Min(numbers) | Self::Max(numbers), Some(number)) => {
+            Self::Min(numbers) | Self::Max(numbers) => {
                 if let Some(times) = numbers.get_mut(&number) {
                     *times -= 1;
                     if *times == 0 {

@@ -82,8 +82,9 @@ fn record(bucket: &Bucket, row: u64, (g, x, n): Members) -> Record {
 
 /// Carries a step out: each changed row as it was and as it is.
 fn take(bucket: &mut Bucket, step: &Step) -> Vec<(RowId, Option<Record>, Option<Record>)> {
-    let changes: BTreeMap<u64, Option<Members>> = step.iter().copied().collect();
-    let changed = changes.into_iter().map(|(row, members)| {
+    // The last of several changes of one row counts.
+    let last: BTreeMap<u64, Option<Members>> = step.iter().copied().collect();
+    let changed = last.into_iter().map(|(row, members)| {
         let before = bucket.row(RowId(row)).cloned();
         let after = members.map(|members| record(bucket, row, members));
         match &after {

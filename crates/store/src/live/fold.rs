@@ -22,7 +22,7 @@ impl FoldView {
             // An index may know it.
             *count = bucket.count(filter) as u64;
         } else {
-            bucket.scan(filter).for_each(|record| running.add(&record.get(&member)));
+            bucket.scan(filter).for_each(|record| running.add(record, &member));
         }
         Self { member, told: running.result(), running }
     }
@@ -30,10 +30,10 @@ impl FoldView {
     /// A row has changed; each side is given only if it matches the filter.
     pub(crate) fn change(&mut self, before: Option<&Record>, after: Option<&Record>) {
         if let Some(before) = before {
-            self.running.subtract(&before.get(&self.member));
+            self.running.subtract(before, &self.member);
         }
         if let Some(after) = after {
-            self.running.add(&after.get(&self.member));
+            self.running.add(after, &self.member);
         }
     }
 

@@ -80,14 +80,14 @@ impl GroupsView {
             let number = self.touch(before);
             if let Some(group) = self.groups.get_mut(number) {
                 group.rows.remove(row);
-                group.running.subtract(&before.get(&self.member));
+                group.running.subtract(before, &self.member);
             }
         }
         if let Some(after) = after {
             let number = self.touch(after);
             if let Some(group) = self.groups.get_mut(number) {
                 group.rows.insert(row);
-                group.running.add(&after.get(&self.member));
+                group.running.add(after, &self.member);
             }
         }
     }
