@@ -58,6 +58,7 @@ async fn a_client_that_asks_for_much_and_never_reads_is_not_worked_for_and_is_cl
     let server = memory_with(|config| {
         config.heartbeat.interval_ms = 100;
         config.heartbeat.timeout_ms = 400;
+        config.backpressure.slow_consumer_ms = 500;
         config.backpressure.max_buffered_bytes = 64 * 1024;
     })
     .bind()
@@ -74,8 +75,8 @@ async fn a_client_that_asks_for_much_and_never_reads_is_not_worked_for_and_is_cl
         greedy.write(&wishes).await;
         greedy
     });
-    let closed = "dunlin_connections_closed_total{by=\"server\",code=\"4001\"}";
-    eventually("the heartbeat closes it", async || metric(address(&server), closed).await > 0).await;
+    let closed = "dunlin_connections_closed_total{by=\"server\",code=\"4006\"}";
+    eventually("it is closed", async || metric(address(&server), closed).await > 0).await;
     eventually("its place is free", async || server.connection_count() == 1).await;
     enough.send_replace(true);
     task.await.unwrap().is_served().await;
@@ -90,6 +91,7 @@ async fn a_client_that_floods_pings_and_never_reads_is_not_read_from_and_is_clos
     let server = memory_with(|config| {
         config.heartbeat.interval_ms = 100;
         config.heartbeat.timeout_ms = 400;
+        config.backpressure.slow_consumer_ms = 500;
     })
     .bind()
     .await

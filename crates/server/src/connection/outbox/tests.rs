@@ -83,7 +83,8 @@ fn patches_that_get_longer_than_the_result_are_replaced_by_it() {
     let whole = r#"{"op":"replace","path":"","value":[1]}"#;
     let outbox = with_two(Mode::Patch);
     assert_eq!(outbox.push(1, &patch(1, "{aaaaaaaaaaaaaaaa}"), 3), Pushed::Sent);
-    assert_eq!(outbox.push(1, &patch(2, "{bbbbbbbbbbbbbbbbbb}"), 3), Pushed::Merged, "exactly as long");
+    assert_eq!(outbox.push(1, &patch(2, "{bbbbbbbbbbbbbbbbb}"), 3), Pushed::Merged, "exactly as long");
+    assert_eq!(outbox.push_bytes(), whole.len());
     assert_eq!(outbox.push(1, &patch(3, "{}"), 3), Pushed::NeedsWhole);
     assert_eq!(outbox.push_whole(1, 3, Some(&Body::from_static("[1]"))), Pushed::Merged);
     assert_eq!(outbox.push_bytes(), whole.len());
