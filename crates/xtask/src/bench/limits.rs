@@ -1,5 +1,5 @@
-//! How much the live-query scenarios do at most, and what the operating system must grant a load generator: open
-//! files, and one core for itself.
+//! How much the live-query scenarios do at most, and what the operating system must grant a load generator:
+//! open files, and one core for itself.
 
 use std::time::Duration;
 

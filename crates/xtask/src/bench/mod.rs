@@ -1,8 +1,8 @@
 //! `cargo xtask bench`: the load generator.
 //!
 //! Every scenario runs dunlin and the floor in turn, several times, and reports medians and the median
-//! of the pairs' ratios: on a noisy machine only the ratio can be trusted. Live queries that the floor knows nothing of are
-//! measured against what is aimed at.
+//! of the pairs' ratios: on a noisy machine only the ratio can be trusted. What the floor knows nothing of is
+//! measured against an aim.
 
 mod connection;
 mod contest;
@@ -103,7 +103,7 @@ pub(crate) async fn run(arguments: &[String]) -> Outcome {
     let rounds = if options.quick { QUICK_ROUNDS } else { ROUNDS };
     let mut report = Report::default();
     for (number, scenario) in chosen.iter().enumerate() {
-        eprintln!("[{}/{}] {} ({rounds} rounds)", number + 1, chosen.len(), scenario.title);
+        eprintln!("[{}/{}] {}", number + 1, chosen.len(), scenario.title);
         measure(scenario, &contest, &options, rounds, &mut report)
             .await
             .map_err(|why| Failure::new(format!("{}: {why}", scenario.title)))?;

@@ -139,7 +139,7 @@ mod tests {
     fn a_push_must_be_of_its_mode_and_show_the_change() {
         let full =
             br#"{"type":"push","subscriptionId":"sub-1","data":[{"id":"a","age":7},{"id":"b","age":9}]}"#;
-        let patch = br#"{"type":"push","subscriptionId":"sub-1","position":4,"patch":[{"op":"replace","path":"/1/age","value":9}]}"#;
+        let patch = br#"{"type":"push","position":4,"patch":[{"op":"replace","path":"/1/age","value":9}]}"#;
         assert!(check(full, Mode::Full, 9).is_ok() && check(patch, Mode::Patch, 9).is_ok());
         assert!(check(full, Mode::Full, 8).is_err() && check(patch, Mode::Patch, 8).is_err());
         assert!(check(full, Mode::Patch, 9).is_err() && check(patch, Mode::Full, 9).is_err());

@@ -1,8 +1,8 @@
 //! `reconnect`: the server goes away and comes back, and all its clients with it, at once.
 //!
-//! Every client has one live query. Before the clients are back, some of what they watch has changed; each must be told
-//! of exactly that, by a patch or by the whole result, and then get one last change by push. Without the extension
-//! `resume` the storm is measured all the same, with plain subscriptions, to compare with.
+//! Every client has one live query. Before the clients are back, some of what they watch has changed; each must be
+//! told of exactly that, by a patch or by the whole result, and then get one last change by push. Without the
+//! extension `resume` the storm is measured all the same, with plain subscriptions, to compare with.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -108,11 +108,16 @@ async fn storm(contest: &Contest, clients: usize, resume: bool) -> Outcome<Storm
     let running = contest.start(Role::Dunlin, Storage::Durable, Canned::default()).await?;
     let calm = subscribe_all(running.address, clients, resume).await;
     let calm = calm.map_err(|why| running.server.failure(&why.to_string()))?;
-    let (points, connections): (Vec<_>, Vec<_>) = calm.into_iter().unzip();
+    let mut points = Vec::with_capacity(clients);
+    let mut connected = JoinSet::new();
+    for (point, connection) in calm {
+        points.push(point);
+        connected.spawn(stay(connection));
+    }
     let start = Instant::now();
     let running = contest.restart(running).await?;
     let away = start.elapsed();
-    drop(connections);
+    drop(connected);
     let storm = come_back(&running, points, away).await;
     let storm = storm.map_err(|why| running.server.failure(&why.to_string()))?;
     running.stop().await?;
@@ -138,6 +143,11 @@ async fn subscribe_all(
         Ok((Some(Point::of(&answer)?), connection))
     })
     .await
+}
+
+/// Reads until the server says goodbye, and then hangs up, as clients do; a server waits for that while it stops.
+async fn stay(mut connection: Connection) {
+    while connection.receive(|_, _| Ok(())).await.is_ok() {}
 }
 
 /// What the clients share.
@@ -197,8 +207,8 @@ async fn write(writer: &mut Connection, slices: &[usize], record: usize, note: &
     Ok(())
 }
 
-/// One client: connects, catches up, and waits for the last change. It stays until all have theirs, because a disconnect
-/// is work for the server.
+/// One client: connects, catches up, and waits for the last change. It stays until all have theirs, because a
+/// disconnect is work for the server.
 async fn client(shore: Arc<Shore>, slice: usize, point: Option<Point>) -> Outcome {
     let mut connection = {
         let turn = shore.handshakes.acquire().await.doing(|| "no turn to connect".into())?;

@@ -83,7 +83,7 @@ mod tests {
     #[test]
     fn a_patch_must_hold_what_was_missed_and_nothing_when_nothing_was() {
         let empty = br#"{"id":1,"type":"result","data":{"resumed":true,"patch":[]}}"#;
-        let change = br#"{"id":1,"type":"result","data":{"resumed":true,"patch":[{"op":"replace","path":"/0/note","value":"missed"}]}}"#;
+        let change = br#"{"type":"result","data":{"resumed":true,"patch":[{"op":"add","value":"missed"}]}}"#;
         assert_eq!(read(empty, None).unwrap(), Return::Resumed);
         assert_eq!(read(change, Some("missed")).unwrap(), Return::Resumed);
         assert!(read(empty, Some("missed")).is_err());

@@ -1,8 +1,8 @@
 //! `slices`: what an update costs that concerns one of many live queries.
 //!
-//! Two servers hold the same records, one with few subscribers and one with many, each subscriber with a slice of
-//! its own. Every update touches one slice that is subscribed to, so both push as much; what is left between them is
-//! finding the one query that is concerned, and colder caches.
+//! Two servers hold the same records, one with few subscribers and one with many, each subscriber with a slice
+//! of its own. Every update touches one slice that is subscribed to, so both push as much; what is left between
+//! them is finding the one query that is concerned, and colder caches.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,14 +15,14 @@ use super::cpu::Sample;
 use super::figures::{median, ratio};
 use super::limits::{self, DELIVERY_LIMIT, FEW_SLICES, MANY_SLICES, OPENING};
 use super::load::Window;
-use super::report::{self, Report};
+use super::report::{Report, count, thousands};
 use super::sliced::{self, EACH};
 use super::tasks::{self, Tally};
 use crate::failure::{Failure, Outcome};
 use crate::wire;
 
-/// Updates sent at once; the next ones follow when all have their answers and their pushes. Fewer than the slices,
-/// so that no slice has two updates under way, which a server may answer with one push.
+/// Updates sent at once; the next ones follow when all have their answers and their pushes. Fewer than the
+/// slices, so that no slice has two updates under way, which a server may answer with one push.
 const IN_FLIGHT: usize = 8;
 
 const AIM: &str = "≤ 1.30×";
@@ -37,12 +37,12 @@ pub(crate) struct Growth {
 
 impl Growth {
     pub(crate) fn put(&self, report: &mut Report) {
-        let shown = |runs: &[f64]| format!("{:.1} µs", median(runs.to_vec()));
-        let title = |count: usize| format!("an update, {} slices watched, server CPU", report::count(count));
+        let shown = |runs: &[f64]| format!("{} µs", thousands(median(runs.to_vec())));
+        let title = |watched| format!("an update, {} slices watched, server CPU", count(watched));
         report.aimed(&title(FEW_SLICES), shown(&self.few), "-");
         report.aimed(&title(self.subscribers), shown(&self.many), "-");
         report.aimed(
-            &format!("the same, {FEW_SLICES} → {} subscribers", report::count(self.subscribers)),
+            &format!("the same, {FEW_SLICES} → {} subscribers", count(self.subscribers)),
             format!("{:.2}×", ratio(&self.many, &self.few, |cpu| *cpu)),
             AIM,
         );
@@ -54,9 +54,9 @@ pub(crate) async fn run(contest: &Contest, window: Window, rounds: usize) -> Out
     let subscribers = limits::connections_within(MANY_SLICES, FEW_SLICES)?;
     let mut growth = Growth { subscribers, few: Vec::new(), many: Vec::new() };
     for _ in 0..rounds {
-        for (count, runs) in [(FEW_SLICES, &mut growth.few), (subscribers, &mut growth.many)] {
+        for (watched, runs) in [(FEW_SLICES, &mut growth.few), (subscribers, &mut growth.many)] {
             let running = contest.start(Role::Dunlin, Storage::Memory, Canned::default()).await?;
-            let cpu = measure(&running, count, window).await;
+            let cpu = measure(&running, watched, window).await;
             runs.push(cpu.map_err(|why| running.server.failure(&why.to_string()))?);
             running.stop().await?;
         }
@@ -65,11 +65,11 @@ pub(crate) async fn run(contest: &Contest, window: Window, rounds: usize) -> Out
 }
 
 /// Server CPU per update in µs.
-async fn measure(running: &Running, count: usize, window: Window) -> Outcome<f64> {
+async fn measure(running: &Running, watched: usize, window: Window) -> Outcome<f64> {
     let address = running.address;
     let mut setup = Connection::open(address, WHOLE).await?;
     sliced::prepare(address, &mut setup, MANY_SLICES).await?;
-    let connections = tasks::all(count, OPENING, |slice| async move {
+    let connections = tasks::all(watched, OPENING, |slice| async move {
         let mut connection = Connection::lean(address, TYPE_BYTES).await?;
         connection.settle(&sliced::subscribe(slice)).await?;
         Ok(connection)
@@ -83,7 +83,7 @@ async fn measure(running: &Running, count: usize, window: Window) -> Outcome<f64
         connection: Connection::open(address, TYPE_BYTES).await?,
         pushes,
         subscribers,
-        slices: count,
+        slices: watched,
         sent: 0,
     };
     writer.write_for(window.warm_up).await?;
@@ -134,8 +134,8 @@ impl Writer {
     }
 }
 
-/// Slice and record of the `number`th update: every slice once before any of them again, but not one beside the other,
-/// which would be kind to the caches.
+/// Slice and record of the `number`th update: every slice once before any of them again, but not one beside the
+/// other, which would be kind to the caches.
 fn target(number: usize, slices: usize) -> (usize, usize) {
     // A prime that divides neither number of slices.
     const STRIDE: usize = 7_919;
