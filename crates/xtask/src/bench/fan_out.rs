@@ -53,6 +53,14 @@ impl Subject {
         }
     }
 
+    /// What the floor pushes until dunlin's push has been seen.
+    fn push_bytes(self) -> usize {
+        match self {
+            Self::Board => 17 * 1024,
+            Self::Counter => 165,
+        }
+    }
+
     /// The requests that make it.
     fn setup(self) -> Vec<Value> {
         let query =
@@ -99,7 +107,7 @@ pub(crate) async fn run(
 ) -> Outcome<(Pairs<Figures>, Option<usize>)> {
     limits::allow_connections(audience.subscribers)?;
     let mut pairs = Pairs::new();
-    let mut canned = Canned { answer_bytes: None, push_bytes: Some(17 * 1024) };
+    let mut canned = Canned { answer_bytes: None, push_bytes: Some(audience.subject.push_bytes()) };
     for _ in 0..rounds {
         for role in ROLES {
             let running = contest.start(role, Storage::Memory, canned).await?;

@@ -50,8 +50,8 @@ pub(crate) fn allow_connections(connections: usize) -> Outcome {
     setrlimit(Resource::Nofile, limit).doing(|| format!("cannot raise the open-file limit to {needed}"))
 }
 
-/// How many of the wanted connections the hard limit of open files allows, having raised the soft one for them.
-/// Says so where it is fewer, and fails where it is fewer than `least`.
+/// How many of the wanted connections the hard limit of open files allows, having raised the soft one for
+/// them. Says so where it is fewer, and fails where it is fewer than `least`.
 pub(crate) fn connections_within(wanted: usize, least: usize) -> Outcome<usize> {
     let hard = getrlimit(Resource::Nofile).maximum;
     let allowed = affordable(wanted, hard);

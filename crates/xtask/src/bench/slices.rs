@@ -1,8 +1,8 @@
 //! `slices`: what an update costs that concerns one of many live queries.
 //!
-//! Two servers hold the same records, one with few subscribers and one with many, each subscriber with a slice
-//! of its own. Every update touches one slice that is subscribed to, so both push as much; what is left between
-//! them is finding the one query that is concerned, and colder caches.
+//! Two servers hold the same records, one with few subscribers and one with many, each subscriber with a
+//! slice of its own. Every update touches one slice that is subscribed to, so both push as much; what is left
+//! between them is finding the one query that is concerned, and colder caches.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -134,8 +134,8 @@ impl Writer {
     }
 }
 
-/// Slice and record of the `number`th update: every slice once before any of them again, but not one beside the
-/// other, which would be kind to the caches.
+/// Slice and record of the `number`th update: every slice once before any of them again, but not one beside
+/// the other, which would be kind to the caches.
 fn target(number: usize, slices: usize) -> (usize, usize) {
     // A prime that divides neither number of slices.
     const STRIDE: usize = 7_919;
