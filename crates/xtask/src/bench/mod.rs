@@ -104,9 +104,11 @@ pub(crate) async fn run(arguments: &[String]) -> Outcome {
     let mut report = Report::default();
     for (number, scenario) in chosen.iter().enumerate() {
         eprintln!("[{}/{}] {}", number + 1, chosen.len(), scenario.title);
-        measure(scenario, &contest, &options, rounds, &mut report)
-            .await
-            .map_err(|why| Failure::new(format!("{}: {why}", scenario.title)))?;
+        if let Err(why) = measure(scenario, &contest, &options, rounds, &mut report).await {
+            // What was measured before took minutes.
+            println!("\n{}", report.render(options.markdown));
+            return Err(Failure::new(format!("{}: {why}", scenario.title)));
+        }
     }
     let command = format!("cargo xtask bench{}", if options.quick { " --quick" } else { "" });
     println!(

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio::time::sleep;
 
 use super::connection::{Connection, Kind, WHOLE, kind, refused};
 use super::contest::{Canned, Contest, Role, Running, Storage};
@@ -36,6 +37,12 @@ const LEAST: usize = 1_000;
 /// Payload bytes kept: the whole result of a slice.
 const SLICE_BYTES: usize = 4 * 1024;
 
+/// Handshakes of one client: the first ones may find the server's queue full.
+const ATTEMPTS: usize = 5;
+
+/// Between two handshakes of one client.
+const PAUSE: Duration = Duration::from_millis(100);
+
 /// Writes sent at once; their answers fit the socket buffers.
 const WRITE_BATCH: usize = 250;
 
@@ -55,6 +62,7 @@ struct Storm {
     /// Server CPU meanwhile, and that of the generator, which takes its share of the same cores.
     cpu: Duration,
     generator: Duration,
+    repeated: usize,
     resumed: usize,
     data: usize,
 }
@@ -86,10 +94,14 @@ impl Storms {
         report.aimed(&format!("{name}, all have the state"), of(|run| run.caught_up), "-");
         report.aimed(&format!("{name}, server CPU"), of(|run| run.cpu), "-");
         report.aimed(&format!("{name}, clients' CPU"), of(|run| run.generator), "-");
-        let mut told: Vec<_> =
-            self.runs.iter().map(|run| format!("{} / {}", count(run.resumed), count(run.data))).collect();
-        told.dedup();
-        report.aimed(&format!("{name}, resumed / got data"), told.join(", "), "-");
+        let told = |figure: fn(&Storm) -> String| {
+            let mut told: Vec<_> = self.runs.iter().map(figure).collect();
+            told.dedup();
+            told.join(", ")
+        };
+        let resumed = told(|run| format!("{} / {}", count(run.resumed), count(run.data)));
+        report.aimed(&format!("{name}, resumed / got data"), resumed, "-");
+        report.aimed(&format!("{name}, handshakes repeated"), told(|run| count(run.repeated)), "-");
         report.aimed("the server meanwhile away", of(|run| run.away), "-");
     }
 }
@@ -158,9 +170,27 @@ async fn stay(mut connection: Connection) {
 struct Shore {
     address: SocketAddr,
     handshakes: Semaphore,
+    /// Handshakes that failed and were tried again.
+    repeated: Tally,
     resumed: Tally,
     caught_up: Tally,
     consistent: Tally,
+}
+
+impl Shore {
+    /// Connects when it is its turn; a handshake that fails is tried again a little later, as clients do.
+    async fn connect(&self) -> Outcome<Connection> {
+        for _ in 1..ATTEMPTS {
+            let turn = self.handshakes.acquire().await.doing(|| "no turn to connect".into())?;
+            match Connection::lean(self.address, SLICE_BYTES).await {
+                Ok(connection) => return Ok(connection),
+                Err(_) => self.repeated.add(),
+            }
+            drop(turn);
+            sleep(PAUSE).await;
+        }
+        Connection::lean(self.address, SLICE_BYTES).await
+    }
 }
 
 /// The storm itself, on a server that has just started.
@@ -173,6 +203,7 @@ async fn come_back(running: &Running, points: Vec<Option<Point>>, away: Duration
     let shore = Arc::new(Shore {
         address,
         handshakes: Semaphore::new(STORM_OPENING),
+        repeated: Tally::default(),
         resumed: Tally::default(),
         caught_up: Tally::default(),
         consistent: Tally::default(),
@@ -196,9 +227,10 @@ async fn come_back(running: &Running, points: Vec<Option<Point>>, away: Duration
     let consistent = start.elapsed();
     let cpu = cpu.until(&Sample::take(running.id)?);
     let generator = own.until(&Sample::take(me)?);
-    let resumed = usize::try_from(shore.resumed.count()).unwrap_or(usize::MAX);
+    let [repeated, resumed] =
+        [&shore.repeated, &shore.resumed].map(|tally| usize::try_from(tally.count()).unwrap_or(usize::MAX));
     let data = clients.saturating_sub(resumed);
-    Ok(Storm { away, caught_up, consistent, cpu, generator, resumed, data })
+    Ok(Storm { away, caught_up, consistent, cpu, generator, repeated, resumed, data })
 }
 
 /// Changes one record of each of the slices.
@@ -217,12 +249,7 @@ async fn write(writer: &mut Connection, slices: &[usize], record: usize, note: &
 /// One client: connects, catches up, and waits for the last change. It stays until all have theirs, because a
 /// disconnect is work for the server.
 async fn client(shore: Arc<Shore>, slice: usize, point: Option<Point>) -> Outcome {
-    let mut connection = {
-        let turn = shore.handshakes.acquire().await.doing(|| "no turn to connect".into())?;
-        let connection = Connection::lean(shore.address, SLICE_BYTES).await?;
-        drop(turn);
-        connection
-    };
+    let mut connection = shore.connect().await?;
     let request = sliced::subscribe(slice);
     let request = match &point {
         Some(point) => returning::in_patch_mode(request, Some(point)),
@@ -296,6 +323,7 @@ mod tests {
             consistent: Duration::from_millis(1_250),
             cpu: Duration::from_millis(900),
             generator: Duration::from_millis(800),
+            repeated: 3,
             resumed: 0,
             data: 2_000,
         };
