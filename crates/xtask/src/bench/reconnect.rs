@@ -90,7 +90,7 @@ impl Storms {
         };
         let worst = self.runs.iter().map(|run| run.consistent).max().unwrap_or_default();
         let consistent = format!("{}, at most {:.2} s", of(|run| run.consistent), worst.as_secs_f64());
-        report.aimed(&format!("{name}, all consistent ({} storms)", self.runs.len()), consistent, AIM);
+        report.aimed(&format!("{name}, all consistent (storms: {})", self.runs.len()), consistent, AIM);
         report.aimed(&format!("{name}, all have the state"), of(|run| run.caught_up), "-");
         report.aimed(&format!("{name}, server CPU"), of(|run| run.cpu), "-");
         report.aimed(&format!("{name}, clients' CPU"), of(|run| run.generator), "-");
