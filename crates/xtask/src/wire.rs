@@ -36,6 +36,13 @@ pub(crate) fn put_server_text(out: &mut Vec<u8>, text: &[u8]) {
     out.extend_from_slice(text);
 }
 
+/// Bytes of the frame around and with a payload as a server sends it.
+pub(crate) fn server_frame_bytes(payload: usize) -> usize {
+    let mut head = Vec::new();
+    put_head(&mut head, payload, 0);
+    head.len() + payload
+}
+
 fn put_head(out: &mut Vec<u8>, length: usize, mask: u8) {
     out.push(TEXT);
     match (u8::try_from(length), u16::try_from(length)) {
@@ -232,6 +239,15 @@ mod tests {
                     payloads.iter().map(|p| (p[..p.len().min(keep)].to_vec(), p.len())).collect();
                 assert_eq!(fed(&stream, step, keep), wanted, "step {step} keep {keep}");
             }
+        }
+    }
+
+    #[test]
+    fn a_frame_is_as_long_as_it_is_counted() {
+        for length in [0, 125, 126, 65_535, 65_536] {
+            let mut frame = Vec::new();
+            put_server_text(&mut frame, &vec![b'a'; length]);
+            assert_eq!(server_frame_bytes(length), frame.len());
         }
     }
 

@@ -20,6 +20,9 @@ const CALL_LIMIT: Duration = Duration::from_secs(30);
 /// Bytes taken per read; holds the answers to 64 pipelined requests.
 const READ_BYTES: usize = 32 * 1024;
 
+/// Bytes taken per read where there are thousands of connections and each says little.
+const LEAN_READ_BYTES: usize = 2 * 1024;
+
 /// Payload bytes looked at under load: the message's type stands at its beginning.
 pub(crate) const TYPE_BYTES: usize = 96;
 
@@ -51,16 +54,27 @@ pub(crate) struct Connection {
     stream: TcpStream,
     frames: Frames,
     buffer: Vec<u8>,
+    read_bytes: usize,
 }
 
 impl Connection {
     /// Connects and waits for the welcome message. Of each payload `keep` bytes will be shown.
     pub(crate) async fn open(address: SocketAddr, keep: usize) -> Outcome<Self> {
+        Self::reading(address, keep, READ_BYTES).await
+    }
+
+    /// Like `open`, with a buffer that ten thousand connections can afford.
+    pub(crate) async fn lean(address: SocketAddr, keep: usize) -> Outcome<Self> {
+        Self::reading(address, keep, LEAN_READ_BYTES).await
+    }
+
+    async fn reading(address: SocketAddr, keep: usize, read_bytes: usize) -> Outcome<Self> {
         let opening = async {
             let stream =
                 TcpStream::connect(address).await.doing(|| format!("cannot connect to {address}"))?;
             stream.set_nodelay(true).doing(|| "no-delay".into())?;
-            let mut connection = Self { stream, frames: Frames::keeping(keep), buffer: Vec::new() };
+            let frames = Frames::keeping(keep);
+            let mut connection = Self { stream, frames, buffer: Vec::new(), read_bytes };
             connection.upgrade(address).await?;
             Ok(connection)
         };
@@ -113,21 +127,26 @@ impl Connection {
 
     /// Waits for bytes and hands out the messages they complete: beginning and length of each.
     pub(crate) async fn receive(&mut self, each: impl FnMut(&[u8], usize) -> Outcome) -> Outcome {
-        self.buffer.resize(READ_BYTES, 0);
+        self.buffer.resize(self.read_bytes, 0);
         match self.stream.read(&mut self.buffer).await.doing(|| "cannot receive".into())? {
             0 => Err(Failure::new("the server closed the connection without a close frame")),
             read => self.frames.feed(&self.buffer[..read], each),
         }
     }
 
-    /// Sends one request and returns the length of the answer; an error answer is a failure.
-    /// Only for connections that keep `WHOLE` payloads.
-    pub(crate) async fn call(&mut self, request: &Value) -> Outcome<usize> {
+    /// Sends one request.
+    pub(crate) async fn post(&mut self, request: &Value) -> Outcome {
         let mut frame = Vec::new();
         wire::put_client_text(&mut frame, request.to_string().as_bytes());
+        self.send(&frame).await
+    }
+
+    /// Sends one request and returns the answer, also one that is an error, and its length.
+    /// Only for connections that keep `WHOLE` payloads.
+    pub(crate) async fn ask(&mut self, request: &Value) -> Outcome<(Value, usize)> {
         let mut reply = None;
         let receiving = async {
-            self.send(&frame).await?;
+            self.post(request).await?;
             while reply.is_none() {
                 self.receive(|payload, bytes| {
                     if matches!(kind(payload), Kind::Answer | Kind::Failure) {
@@ -144,11 +163,45 @@ impl Connection {
         timeout(CALL_LIMIT, receiving)
             .await
             .map_err(|_| Failure::new(format!("no answer within {CALL_LIMIT:?} to {request}")))??;
-        match reply {
-            Some((message, bytes)) if message["type"] == "result" => Ok(bytes),
-            Some((message, _)) => Err(Failure::new(format!("{request} was answered with {message}"))),
-            None => Err(Failure::new(format!("no answer to {request}"))),
+        reply.ok_or_else(|| Failure::new(format!("no answer to {request}")))
+    }
+
+    /// Sends one request and returns the length of the answer; an error answer is a failure.
+    /// Only for connections that keep `WHOLE` payloads.
+    pub(crate) async fn call(&mut self, request: &Value) -> Outcome<usize> {
+        match self.ask(request).await? {
+            (message, bytes) if message["type"] == "result" => Ok(bytes),
+            (message, _) => Err(Failure::new(format!("{request} was answered with {message}"))),
         }
+    }
+
+    /// Sends one request and waits for its answer without looking into it; an error answer is a failure.
+    pub(crate) async fn settle(&mut self, request: &Value) -> Outcome {
+        let mut frame = Vec::new();
+        wire::put_client_text(&mut frame, request.to_string().as_bytes());
+        self.exchange(&frame, 1).await
+    }
+
+    /// Sends prepared requests and waits for as many answers; an error answer is a failure.
+    pub(crate) async fn exchange(&mut self, frames: &[u8], mut missing: usize) -> Outcome {
+        let waiting = async {
+            self.send(frames).await?;
+            while missing > 0 {
+                self.receive(|payload, _| match kind(payload) {
+                    Kind::Answer => {
+                        missing -= 1;
+                        Ok(())
+                    }
+                    Kind::Failure => Err(refused(payload)),
+                    Kind::Push | Kind::Other => Ok(()),
+                })
+                .await?;
+            }
+            Ok(())
+        };
+        timeout(CALL_LIMIT, waiting)
+            .await
+            .map_err(|_| Failure::new(format!("no answer within {CALL_LIMIT:?}")))?
     }
 }
 

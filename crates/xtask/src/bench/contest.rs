@@ -71,6 +71,17 @@ impl Contest {
         Ok(Running { server, address, id, data })
     }
 
+    /// Stops dunlin and starts it again with the data it has; the port is another one.
+    pub(crate) async fn restart(&self, running: Running) -> Outcome<Running> {
+        let Running { server, data, .. } = running;
+        server.stop().await?;
+        let mut command = self.program(Role::Dunlin, 0);
+        keep(&mut command, data.as_ref());
+        let (server, address) = Server::start(&mut command).await?;
+        let id = server.id()?;
+        Ok(Running { server, address, id, data })
+    }
+
     /// The command that starts one of the servers, and its data directory.
     pub(crate) fn command(
         &self,
@@ -79,11 +90,7 @@ impl Contest {
         canned: Canned,
         port: u16,
     ) -> Outcome<(Command, Option<TempDir>)> {
-        let mut command = match role {
-            Role::Dunlin => process::command(&self.dunlin[0], &self.dunlin[1..], &self.directory),
-            Role::Floor => process::command(&self.floor, ["floor"], &self.directory),
-        };
-        command.args(["--host", "127.0.0.1", "--port", &port.to_string()]);
+        let mut command = self.program(role, port);
         if role == Role::Floor {
             if let Some(bytes) = canned.answer_bytes {
                 command.args(["--answer-bytes", &bytes.to_string()]);
@@ -92,15 +99,33 @@ impl Contest {
                 command.args(["--fan-out", "--push-bytes", &bytes.to_string()]);
             }
         }
-        if storage == Storage::Memory {
-            command.arg("--memory");
-            return Ok((command, None));
-        }
-        let data = tempfile::Builder::new()
-            .prefix("bench-data-")
-            .tempdir_in(&self.directory)
-            .doing(|| format!("cannot create a data directory in {}", self.directory.display()))?;
-        command.args(["--data-dir", &text(data.path()), "--durability", "group"]);
-        Ok((command, Some(data)))
+        let data = match storage {
+            Storage::Memory => None,
+            Storage::Durable => Some(
+                tempfile::Builder::new()
+                    .prefix("bench-data-")
+                    .tempdir_in(&self.directory)
+                    .doing(|| format!("cannot create a data directory in {}", self.directory.display()))?,
+            ),
+        };
+        keep(&mut command, data.as_ref());
+        Ok((command, data))
     }
+
+    fn program(&self, role: Role, port: u16) -> Command {
+        let mut command = match role {
+            Role::Dunlin => process::command(&self.dunlin[0], &self.dunlin[1..], &self.directory),
+            Role::Floor => process::command(&self.floor, ["floor"], &self.directory),
+        };
+        command.args(["--host", "127.0.0.1", "--port", &port.to_string()]);
+        command
+    }
+}
+
+/// Where the server keeps its data.
+fn keep(command: &mut Command, data: Option<&TempDir>) {
+    match data {
+        Some(data) => command.args(["--data-dir", &text(data.path()), "--durability", "group"]),
+        None => command.arg("--memory"),
+    };
 }

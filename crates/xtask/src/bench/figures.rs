@@ -65,10 +65,13 @@ impl<T> Pairs<T> {
 
     /// Median of the pairs' ratios: what the machine does meanwhile hits both of a pair alike.
     pub(crate) fn ratio(&self, figure: impl Fn(&T) -> f64) -> f64 {
-        median(
-            self.dunlin.iter().zip(&self.floor).map(|(ours, floor)| figure(ours) / figure(floor)).collect(),
-        )
+        ratio(&self.dunlin, &self.floor, figure)
     }
+}
+
+/// Median of the ratios of runs made in pairs.
+pub(crate) fn ratio<T>(runs: &[T], yardstick: &[T], figure: impl Fn(&T) -> f64) -> f64 {
+    median(runs.iter().zip(yardstick).map(|(run, other)| figure(run) / figure(other)).collect())
 }
 
 /// The middle value; NaN of nothing.

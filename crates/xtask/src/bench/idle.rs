@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::connection::{Connection, TYPE_BYTES};
@@ -11,12 +10,10 @@ use super::contest::{Canned, Contest, ROLES, Role, Storage};
 use super::cpu::resident_kib;
 use super::figures::Pairs;
 use super::limits;
-use crate::failure::{Doing, Outcome};
+use super::tasks;
+use crate::failure::Outcome;
 
 pub(crate) const CONNECTIONS: usize = 4_000;
-
-/// Handshakes under way at once.
-const OPENING: usize = 32;
 
 /// The server finishes what the handshakes started.
 const SETTLE: Duration = Duration::from_millis(500);
@@ -32,8 +29,7 @@ pub(crate) async fn run(contest: &Contest, rounds: usize) -> Outcome<Pairs<f64>>
             drop(Connection::open(running.address, TYPE_BYTES).await?);
             sleep(SETTLE).await;
             let before = resident_kib(running.id)?;
-            let open =
-                open_all(running.address).await.map_err(|why| running.server.failure(&why.to_string()))?;
+            let open = open(running.address).await.map_err(|why| running.server.failure(&why.to_string()))?;
             sleep(SETTLE).await;
             let grown = resident_kib(running.id)?.saturating_sub(before);
             drop(open);
@@ -49,19 +45,6 @@ pub(crate) async fn run(contest: &Contest, rounds: usize) -> Outcome<Pairs<f64>>
     Ok(pairs)
 }
 
-async fn open_all(address: SocketAddr) -> Outcome<Vec<Connection>> {
-    let mut opening = JoinSet::new();
-    let mut open = Vec::with_capacity(CONNECTIONS);
-    for _ in 0..CONNECTIONS {
-        if opening.len() == OPENING
-            && let Some(opened) = opening.join_next().await
-        {
-            open.push(opened.doing(|| "a connection's task ended".into())??);
-        }
-        opening.spawn(Connection::open(address, TYPE_BYTES));
-    }
-    while let Some(opened) = opening.join_next().await {
-        open.push(opened.doing(|| "a connection's task ended".into())??);
-    }
-    Ok(open)
+async fn open(address: SocketAddr) -> Outcome<Vec<Connection>> {
+    tasks::all(CONNECTIONS, limits::OPENING, |_| Connection::open(address, TYPE_BYTES)).await
 }

@@ -1,8 +1,34 @@
-//! What the operating system must grant a load generator: open files, and one core for itself.
+//! How much the live-query scenarios do at most, and what the operating system must grant a load generator:
+//! open files, and one core for itself.
+
+use std::time::Duration;
 
 use rustix::process::{Pid, Resource, getrlimit, setrlimit};
 
 use crate::failure::{Doing, Failure, Outcome};
+
+/// Handshakes under way at once while a scenario is prepared.
+pub(crate) const OPENING: usize = 32;
+
+/// Handshakes under way at once in the reconnect storm; a listener's queue commonly holds 1,024.
+pub(crate) const STORM_OPENING: usize = 512;
+
+/// Clients of the reconnect storm; also what `connectionLimits.maxTotalSubscriptions` allows by default.
+pub(crate) const STORM_CLIENTS: usize = 10_000;
+pub(crate) const QUICK_STORM_CLIENTS: usize = 2_000;
+
+/// All clients of a storm must be served within this; the aim is far below.
+pub(crate) const STORM_LIMIT: Duration = Duration::from_secs(60);
+
+/// Subscribers of `slices`: the few and the many.
+pub(crate) const FEW_SLICES: usize = 100;
+pub(crate) const MANY_SLICES: usize = 4_000;
+
+/// Updates of `patch-bytes` in either mode.
+pub(crate) const PATCHES: u64 = 20;
+
+/// All subscribers must have an update's push within this.
+pub(crate) const DELIVERY_LIMIT: Duration = Duration::from_secs(30);
 
 /// Open files beside the connections: listeners, pipes, the runtime, the server's own files.
 const SPARE_FILES: u64 = 200;
@@ -22,6 +48,30 @@ pub(crate) fn allow_connections(connections: usize) -> Outcome {
     }
     limit.current = Some(needed);
     setrlimit(Resource::Nofile, limit).doing(|| format!("cannot raise the open-file limit to {needed}"))
+}
+
+/// How many of the wanted connections the hard limit of open files allows, having raised the soft one for
+/// them. Says so where it is fewer, and fails where it is fewer than `least`.
+pub(crate) fn connections_within(wanted: usize, least: usize) -> Outcome<usize> {
+    let hard = getrlimit(Resource::Nofile).maximum;
+    let allowed = affordable(wanted, hard);
+    if allowed < least {
+        return allow_connections(least).map(|()| least);
+    }
+    if allowed < wanted {
+        eprintln!(
+            "    the hard limit of open files is {}: {allowed} connections instead of {wanted}",
+            hard.unwrap_or(0)
+        );
+    }
+    allow_connections(allowed)?;
+    Ok(allowed)
+}
+
+/// Generator and server have the same limit, each a file per connection.
+fn affordable(wanted: usize, hard: Option<u64>) -> usize {
+    let room = hard.map_or(u64::MAX, |hard| hard.saturating_sub(SPARE_FILES));
+    wanted.min(usize::try_from(room).unwrap_or(usize::MAX))
 }
 
 /// All threads of two processes on one core, until dropped.
@@ -76,5 +126,18 @@ fn pin_threads(process: Pid, cores: &rustix::thread::CpuSet) -> Outcome {
 impl OneCore {
     pub(crate) fn pin(_server: Pid) -> Outcome<Self> {
         Err(Failure::new("pinning to one core needs Linux"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fewer_connections_where_files_are_few() {
+        assert_eq!(affordable(10_000, None), 10_000);
+        assert_eq!(affordable(10_000, Some(20_000)), 10_000);
+        assert_eq!(affordable(10_000, Some(4_096)), 3_896);
+        assert_eq!(affordable(10_000, Some(64)), 0);
     }
 }

@@ -14,6 +14,7 @@ use super::connection::{Connection, Kind, TYPE_BYTES, kind, refused};
 use super::cpu::Sample;
 use super::figures::Figures;
 use super::records::Requests;
+use super::tasks;
 use crate::failure::{Doing, Failure, Outcome};
 
 /// Latencies kept per connection, 4 bytes each; the first ones of the window, should there be more.
@@ -85,13 +86,11 @@ pub(crate) async fn measure(
 
 /// Waits, unless a connection fails first.
 async fn watch(drivers: &mut JoinSet<Outcome<Vec<u32>>>, how_long: Duration) -> Outcome {
-    tokio::select! {
-        () = sleep(how_long) => Ok(()),
-        Some(ended) = drivers.join_next() => match ended.doing(|| "a connection's task ended".into())? {
-            Ok(_) => Err(Failure::new("a connection ended before it was told to")),
-            Err(why) => Err(why),
-        },
-    }
+    tasks::meanwhile(drivers, async {
+        sleep(how_long).await;
+        Ok(())
+    })
+    .await
 }
 
 /// One connection's loop; returns its latencies in nanoseconds.

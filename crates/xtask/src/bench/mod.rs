@@ -1,31 +1,41 @@
 //! `cargo xtask bench`: the load generator.
 //!
 //! Every scenario runs dunlin and the floor in turn, several times, and reports medians and the median
-//! of the pairs' ratios: on a noisy machine only the ratio can be trusted.
+//! of the pairs' ratios: on a noisy machine only the ratio can be trusted. What the floor knows nothing of is
+//! measured against an aim.
 
 mod connection;
 mod contest;
 mod cpu;
 mod fan_out;
 mod figures;
+mod hello;
 mod idle;
 mod limits;
 mod load;
 mod machine;
 mod options;
+mod patch_bytes;
+mod reconnect;
 mod records;
 mod report;
 mod requests;
+mod returning;
 mod scenario;
+mod sliced;
+mod slices;
 mod start;
+mod tasks;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use contest::Contest;
+use fan_out::Subject;
+use figures::Figures;
 use load::Window;
 use options::Options;
-use report::Report;
+use report::{Report, thousands};
 use scenario::{Kind, SCENARIOS, Scenario};
 
 use crate::failure::{Doing, Failure, Outcome};
@@ -41,9 +51,16 @@ const WINDOW: Window = Window { warm_up: Duration::from_millis(700), measured: D
 const QUICK_WINDOW: Window =
     Window { warm_up: Duration::from_millis(200), measured: Duration::from_millis(500) };
 
-/// Measured updates per fan-out run; each is 500 deliveries.
+/// Measured updates per fan-out run; each is 500 deliveries or more.
 const UPDATES: u64 = 40;
 const QUICK_UPDATES: u64 = 10;
+
+/// Small pushes per second that one core of the server must be good for.
+const PUSHES_AIM: &str = "≥ 100,000";
+
+/// A storm has thousands of clients, whose figures differ little between rounds.
+const STORMS: usize = 3;
+const QUICK_STORMS: usize = 1;
 
 /// The whole program; every single wait in it has a shorter limit of its own.
 const BENCH_LIMIT: Duration = Duration::from_secs(30 * 60);
@@ -83,15 +100,15 @@ pub(crate) async fn run(arguments: &[String]) -> Outcome {
     // Read now: a commit made while this runs is not what is being measured.
     let machine = machine::line(&repo.root).await;
     let chosen: Vec<_> = SCENARIOS.iter().filter(|scenario| options.wants(scenario.name)).collect();
-    // Raised once: the servers started later inherit it.
-    limits::allow_connections(fan_out::SUBSCRIBERS)?;
     let rounds = if options.quick { QUICK_ROUNDS } else { ROUNDS };
     let mut report = Report::default();
     for (number, scenario) in chosen.iter().enumerate() {
-        eprintln!("[{}/{}] {} ({rounds} rounds)", number + 1, chosen.len(), scenario.title);
-        measure(scenario, &contest, &options, rounds, &mut report)
-            .await
-            .map_err(|why| Failure::new(format!("{}: {why}", scenario.title)))?;
+        eprintln!("[{}/{}] {}", number + 1, chosen.len(), scenario.title);
+        if let Err(why) = measure(scenario, &contest, &options, rounds, &mut report).await {
+            // What was measured before took minutes.
+            println!("\n{}", report.render(options.markdown));
+            return Err(Failure::new(format!("{}: {why}", scenario.title)));
+        }
     }
     let command = format!("cargo xtask bench{}", if options.quick { " --quick" } else { "" });
     println!(
@@ -120,11 +137,28 @@ async fn measure(
             let pairs = requests::run(contest, loaded, window, rounds).await?;
             report.operations(scenario.title, &pairs, reference);
         }
-        Kind::FanOut => {
+        Kind::FanOut(audience) => {
             let updates = if options.quick { QUICK_UPDATES } else { UPDATES };
-            let (pairs, bytes) = fan_out::run(contest, updates, rounds).await?;
+            let (pairs, bytes) = fan_out::run(contest, audience, updates, rounds).await?;
             let title = format!("{}, {} bytes", scenario.title, bytes.unwrap_or(0));
             report.operations(&title, &pairs, reference);
+            if audience.subject == Subject::Counter {
+                let cpu_us = Figures::median(&pairs.dunlin).cpu_us;
+                report.aimed("small pushes per second of server CPU", thousands(1e6 / cpu_us), PUSHES_AIM);
+            }
+        }
+        Kind::Slices => {
+            let window = if options.quick { QUICK_WINDOW } else { WINDOW };
+            slices::run(contest, window, rounds).await?.put(report);
+        }
+        Kind::PatchBytes => patch_bytes::run(contest).await?.put(report),
+        Kind::Reconnect => {
+            let (clients, storms) = if options.quick {
+                (limits::QUICK_STORM_CLIENTS, QUICK_STORMS)
+            } else {
+                (limits::STORM_CLIENTS, STORMS)
+            };
+            reconnect::run(contest, clients, storms).await?.put(report);
         }
         Kind::IdleMemory => {
             let pairs = idle::run(contest, rounds).await?;

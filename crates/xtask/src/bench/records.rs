@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use super::connection::{Connection, Kind, TYPE_BYTES, kind, refused};
+use super::connection::{Connection, TYPE_BYTES};
 use crate::failure::{Failure, Outcome};
 use crate::wire;
 
@@ -57,36 +57,31 @@ fn insert(id: usize, number: u64) -> String {
 
 /// Inserts records 0 to `count` over a connection of their own.
 pub(crate) async fn load(address: SocketAddr, count: usize) -> Outcome {
-    timeout(LOAD_LIMIT, load_batches(address, count))
-        .await
-        .map_err(|_| Failure::new(format!("{count} records were not loaded within {LOAD_LIMIT:?}")))?
+    load_all(address, (0..count).map(|number| insert(FIRST_ID + number, number as u64))).await
 }
 
-async fn load_batches(address: SocketAddr, count: usize) -> Outcome {
+/// Sends prepared requests in batches over a connection of their own; every one must succeed.
+pub(crate) async fn load_all(address: SocketAddr, requests: impl Iterator<Item = String>) -> Outcome {
+    timeout(LOAD_LIMIT, load_batches(address, requests))
+        .await
+        .map_err(|_| Failure::new(format!("the records were not loaded within {LOAD_LIMIT:?}")))?
+}
+
+async fn load_batches(address: SocketAddr, mut requests: impl Iterator<Item = String>) -> Outcome {
     let mut connection = Connection::open(address, TYPE_BYTES).await?;
     let mut frames = Vec::new();
-    for first in (0..count).step_by(LOAD_BATCH) {
-        let batch = first..count.min(first + LOAD_BATCH);
-        let mut missing = batch.len();
+    loop {
         frames.clear();
-        for number in batch {
-            wire::put_client_text(&mut frames, insert(FIRST_ID + number, number as u64).as_bytes());
+        let mut missing = 0;
+        for request in requests.by_ref().take(LOAD_BATCH) {
+            wire::put_client_text(&mut frames, request.as_bytes());
+            missing += 1;
         }
-        connection.send(&frames).await?;
-        while missing > 0 {
-            connection
-                .receive(|payload, _| match kind(payload) {
-                    Kind::Answer => {
-                        missing -= 1;
-                        Ok(())
-                    }
-                    Kind::Failure => Err(refused(payload)),
-                    Kind::Push | Kind::Other => Ok(()),
-                })
-                .await?;
+        if missing == 0 {
+            return Ok(());
         }
+        connection.exchange(&frames, missing).await?;
     }
-    Ok(())
 }
 
 /// `store.get` of every record, framed, all of one length.

@@ -9,6 +9,7 @@ type Line = Vec<String>;
 pub(crate) struct Report {
     operations: Vec<Line>,
     sizes: Vec<Line>,
+    aimed: Vec<Line>,
 }
 
 const OPERATIONS: &[&str] = &[
@@ -24,6 +25,8 @@ const OPERATIONS: &[&str] = &[
     "CPU ratio",
     "reference",
 ];
+
+const AIMED: &[&str] = &["live queries", "measured", "aim"];
 
 const SIZES: &[&str] = &["scenario", "dunlin", "floor", "reference"];
 
@@ -51,22 +54,32 @@ impl Report {
         self.sizes.push(vec![title.into(), value, "-".into(), "-".into()]);
     }
 
+    /// A figure and what was aimed at; "-" where it is only there to compare with.
+    pub(crate) fn aimed(&mut self, title: &str, value: String, aim: &str) {
+        self.aimed.push(vec![title.into(), value, aim.into()]);
+    }
+
     pub(crate) fn render(&self, markdown: bool) -> String {
-        let tables = [(OPERATIONS, &self.operations), (SIZES, &self.sizes)];
+        let tables = [(OPERATIONS, &self.operations), (AIMED, &self.aimed), (SIZES, &self.sizes)];
         let tables = tables.iter().filter(|(_, lines)| !lines.is_empty());
         tables.map(|(heads, lines)| table(heads, lines, markdown)).collect::<Vec<_>>().join("\n")
     }
 }
 
 /// A figure without more digits than it deserves.
-fn thousands(value: f64) -> String {
-    if value < 100.0 {
-        return format!("{value:.1}");
-    }
-    let digits = format!("{value:.0}");
+pub(crate) fn thousands(value: f64) -> String {
+    if value < 100.0 { format!("{value:.1}") } else { grouped(&format!("{value:.0}")) }
+}
+
+/// A number of things.
+pub(crate) fn count(value: usize) -> String {
+    grouped(&value.to_string())
+}
+
+fn grouped(digits: &str) -> String {
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
@@ -113,10 +126,18 @@ mod tests {
         let run = Figures { per_second: 123_456.7, p50_us: 12.34, p99_us: 1_234.0, cpu_us: 1.5 };
         let pairs = Pairs { dunlin: vec![run; 3], floor: vec![Figures { cpu_us: 1.0, ..run }; 3] };
         report.operations("get, 50 × 16", &pairs, "22×");
+        report.aimed("bytes per push", count(180_123), "≤ 300");
         report.size("idle", &Pairs { dunlin: vec![11.0], floor: vec![2.0] }, "KiB", "17 KiB");
         let plain = report.render(false);
-        assert!(plain.contains("123,457") && plain.contains("12.3") && plain.contains("1.50×"), "{plain}");
+        assert!(
+            plain.contains("123,457")
+                && plain.contains("12.3")
+                && plain.contains("180,123")
+                && plain.contains("1.50×"),
+            "{plain}"
+        );
         let markdown = report.render(true);
+        assert_eq!((count(7), count(1_000)), ("7".to_owned(), "1,000".to_owned()));
         for table in markdown.split("\n\n") {
             let bars: Vec<_> = table.lines().map(|line| line.matches('|').count()).collect();
             assert!(bars.len() >= 3 && bars.iter().all(|count| *count == bars[0]), "{markdown}");

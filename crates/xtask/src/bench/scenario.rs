@@ -1,6 +1,7 @@
 //! The scenarios, their names, and what the reference server showed in the same units.
 
 use super::contest::Storage;
+use super::fan_out::{Audience, Subject};
 use super::load::Shape;
 
 #[derive(Clone, Copy, PartialEq)]
@@ -21,7 +22,10 @@ pub(crate) struct Loaded {
 #[derive(Clone, Copy)]
 pub(crate) enum Kind {
     Loaded(Loaded),
-    FanOut,
+    FanOut(Audience),
+    Slices,
+    PatchBytes,
+    Reconnect,
     IdleMemory,
     Start,
 }
@@ -54,6 +58,11 @@ const fn loaded(
     Scenario { name, title, kind: Kind::Loaded(Loaded { operation, storage, shape, pinned }), reference }
 }
 
+/// Dunlin alone, against an aim instead of the floor.
+const fn live(name: &'static str, title: &'static str, kind: Kind) -> Scenario {
+    Scenario { name, title, kind, reference: UNKNOWN }
+}
+
 use Operation::{Get, Insert};
 use Storage::{Durable, Memory};
 
@@ -67,7 +76,21 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     loaded("insert-pipelined", "insert, durable, 64 pipelined", Insert, Durable, PIPELINED, UNKNOWN),
     loaded("insert-50x16", "insert, memory, 50 × 16", Insert, Memory, MANY, UNKNOWN),
     loaded("insert-50x16", "insert, durable, 50 × 16", Insert, Durable, MANY, UNKNOWN),
-    Scenario { name: "fan-out", title: "push to 500 subscribers", kind: Kind::FanOut, reference: "27×" },
+    Scenario {
+        name: "fan-out",
+        title: "push to 500 subscribers",
+        kind: Kind::FanOut(Audience { subscribers: 500, subject: Subject::Board }),
+        reference: "27×",
+    },
+    Scenario {
+        name: "small-pushes",
+        title: "push to 2,000 subscribers",
+        kind: Kind::FanOut(Audience { subscribers: 2_000, subject: Subject::Counter }),
+        reference: UNKNOWN,
+    },
+    live("slices", "updates with 100 and 4,000 slices watched", Kind::Slices),
+    live("patch-bytes", "bytes of a push", Kind::PatchBytes),
+    live("reconnect", "all clients come back at once", Kind::Reconnect),
     Scenario {
         name: "idle-memory",
         title: "4,000 idle connections",
