@@ -18,9 +18,9 @@ use crate::auth::{Authentication, Authenticator, Login, Permissions, RoleTiers, 
 use crate::config::{Config, Durability, Role, SeedRequest, Storage, StorageKind};
 use crate::crew::Crew;
 use crate::events::EventBus;
-use crate::live::ChangeFeed;
 use crate::http::{self, Http};
 use crate::listener;
+use crate::live::ChangeFeed;
 use crate::live::LiveArguments;
 use crate::metrics::Metrics;
 use crate::programmatic::Programmatic;

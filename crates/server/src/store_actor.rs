@@ -11,8 +11,8 @@ use tokio::sync::oneshot;
 
 use crate::events::EventBus;
 use crate::expiry::Expiry;
-use crate::live::ChangeFeed;
 use crate::limits;
+use crate::live::ChangeFeed;
 use crate::metrics::{Metrics, count};
 use crate::programmatic::Programmatic;
 use crate::published::Published;

@@ -110,7 +110,8 @@ pub struct Heartbeat {
 }
 
 /// `live`: bounds of live queries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Live {
     /// Bytes of replaced and removed records that are kept, so that a client which comes back is told what it has missed.

@@ -112,7 +112,9 @@ impl Actor for ConnectionActor {
             ConnectionMessage::Ended { id, error } => state.ended(id, &error),
             ConnectionMessage::WatchAgain => {
                 for watch in state.subscriptions.values() {
-                    state.shared.feed.tell(LiveMessage::Watch { watch: Box::new(watch.clone()), reply: None });
+                    // What it had when it came is long past.
+                    let watch = Box::new(Watch { resume: None, ..watch.clone() });
+                    state.shared.feed.tell(LiveMessage::Watch { watch, reply: None });
                 }
             }
             ConnectionMessage::Close(reason) => state.entry().outbox.close(reason),

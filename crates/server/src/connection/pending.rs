@@ -16,7 +16,6 @@ pub(crate) enum Payload {
     /// The whole result; `None` is an undefined one. For whoever wants patches it becomes one that replaces everything.
     Full { position: u64, data: Option<Body> },
     /// Operations of a JSON Patch on the state that was told before, joined by commas and without brackets.
-    #[cfg_attr(not(test), expect(dead_code, reason = "made by views that are maintained, which come next"))]
     Patch { position: u64, ops: Body },
 }
 

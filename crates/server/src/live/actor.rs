@@ -7,7 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use dunlin_protocol::{Code, Error, Mode};
 use dunlin_store::{
-    Change, Commit, LiveExplain, LiveQuery, LiveStep, Prepared, Renewed, Replay, Resume, StoreError, ViewId, ViewLimits, Views,
+    Change, Commit, LiveExplain, LiveQuery, LiveStep, Prepared, Renewed, Replay, Resume, StoreError, ViewId,
+    ViewLimits, Views,
 };
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::oneshot;
@@ -292,12 +293,9 @@ impl LiveState {
     }
 
     /// What a new subscriber begins with; with a replay, that is to be worked out first, and the result is the way out.
-    fn begin(
-        &mut self,
-        view: ViewId,
-        watch: &Watch,
-    ) -> Result<(Start, Option<Box<Replay>>), Error> {
-        let data = |views: &mut Views| -> Result<Start, Error> { Ok(Start::Data(views.result(view)?.map(body))) };
+    fn begin(&mut self, view: ViewId, watch: &Watch) -> Result<(Start, Option<Box<Replay>>), Error> {
+        let data =
+            |views: &mut Views| -> Result<Start, Error> { Ok(Start::Data(views.result(view)?.map(body))) };
         let Some(resume) = &watch.resume else { return Ok((data(&mut self.views)?, None)) };
         let name = watch.definition.is_some().then_some(&*watch.query);
         match self.views.resume(view, name, &resume.epoch, resume.position)? {
@@ -385,7 +383,9 @@ impl LiveState {
         };
         match &commits {
             None => self.end_all_undefined(),
-            Some(groups) => groups.iter().flat_map(|group| group.iter()).for_each(|commit| self.end_undefined(commit)),
+            Some(groups) => {
+                groups.iter().flat_map(|group| group.iter()).for_each(|commit| self.end_undefined(commit))
+            }
         }
         self.tell(step);
     }
@@ -419,7 +419,8 @@ impl LiveState {
     /// The same if nobody knows what has happened.
     fn end_all_undefined(&mut self) {
         let gone = |name: &&Arc<str>| self.views.snapshot().query(name).is_err();
-        let names: Vec<Arc<str>> = self.watchers.names().map(|(name, _)| name).filter(gone).cloned().collect();
+        let names: Vec<Arc<str>> =
+            self.watchers.names().map(|(name, _)| name).filter(gone).cloned().collect();
         names.iter().for_each(|name| self.end_query(name, u64::MAX));
     }
 

@@ -58,9 +58,3 @@ pub(super) struct Waiting {
     /// The position that its client may have seen: nothing older shall be told.
     pub(super) asked_at: u64,
 }
-
-impl Joined {
-    pub(super) fn refused(error: Error) -> Self {
-        Self { told: Err(error), buckets: Vec::new() }
-    }
-}

@@ -39,12 +39,14 @@ impl Workshop {
     }
 
     /// Works a view out: on the spot if that is quickly done, else the actor is told later.
-    pub(super) fn make(&self, preparation: Preparation, then: impl FnOnce(Made) -> LiveMessage + Send + 'static) -> Option<Made> {
+    pub(super) fn make(
+        &self,
+        preparation: Preparation,
+        then: impl FnOnce(Made) -> LiveMessage + Send + 'static,
+    ) -> Option<Made> {
         let query = preparation.query().clone();
         let small = preparation.rows().is_some_and(|rows| rows <= limits::INLINE_ROWS);
-        let run = move || {
-            std::panic::catch_unwind(AssertUnwindSafe(|| preparation.run())).map_err(|_| query)
-        };
+        let run = move || std::panic::catch_unwind(AssertUnwindSafe(|| preparation.run())).map_err(|_| query);
         if small {
             return Some(run());
         }

@@ -1,79 +1,75 @@
 //! `store.explain`: how a filter or a query is answered, and how much work that is.
 
 use dunlin_protocol::{Code, Error, Explained, frame};
-use dunlin_store::{Filter, Snapshot};
+use dunlin_store::{Filter, LiveQuery, Snapshot};
 use serde_json::{Map, Value, json};
 
 use super::read::parsed;
 use super::subscribe::own;
-use crate::connection::ConnectionState;
+use crate::connection::{ConnectionState, ask_live};
 use crate::limits;
-use crate::live::Watch;
+use crate::live::LiveMessage;
 
 /// Runs it and returns the JSON text of its `data`. What is large runs on a blocking thread: to explain is to do the work.
 pub(crate) async fn run(state: &ConnectionState, what: Explained<'_>) -> Result<String, Error> {
     let shared = &state.shared;
     let snapshot = shared.published.snapshot();
-    let (bucket, filter, named) = match what {
-        Explained::Subscription { subscription_id } => {
-            let (_, watch) = own(state, &subscription_id)?;
-            return live(snapshot, watch).await;
+    match what {
+        Explained::Subscription { subscription_id } => live(state, &subscription_id).await,
+        Explained::Bucket { bucket, filter } => {
+            let explained = explain(snapshot, bucket.into_owned(), parsed(filter.as_ref())?).await?;
+            Ok(frame::json(&explained))
         }
-        Explained::Bucket { bucket, filter } => (bucket.into_owned(), parsed(filter.as_ref())?, false),
         Explained::Query { query, .. } if shared.programmatic.contains(&query) => {
-            return Err(part_of_program(&query));
+            let message = format!(
+                "Query \"{query}\" is code; only declarative queries can be explained. Explain the filters that it uses \
+                 with \"bucket\", or a subscription to it with \"subscriptionId\""
+            );
+            Err(Error::new(Code::ValidationError, message))
         }
         Explained::Query { query, params } => {
             let bound = snapshot.query(&query)?.bind(&params)?;
-            (bound.bucket().to_owned(), bound.filter().clone(), true)
+            let mut data = Map::new();
+            data.insert("bucket".into(), bound.bucket().into());
+            data.extend(explain(snapshot, bound.bucket().to_owned(), bound.filter().clone()).await?);
+            let bound = LiveQuery::Declarative(bound);
+            if let Some(live) = ask_live(shared, |reply| LiveMessage::ExplainQuery(bound, reply)).await? {
+                data.insert("live".into(), json!(live));
+            }
+            Ok(frame::json(&data))
         }
-    };
-    explain_apart(snapshot, bucket, filter, named).await
-}
-
-fn part_of_program(query: &str) -> Error {
-    let message = format!(
-        "Query \"{query}\" is code; only declarative queries can be explained. Explain the filters that it uses \
-         with \"bucket\""
-    );
-    Error::new(Code::ValidationError, message)
-}
-
-/// How a live query is kept up to date. For now: how it is evaluated from scratch.
-async fn live(snapshot: Snapshot, watch: &Watch) -> Result<String, Error> {
-    match &watch.source {
-        LiveQuery::Declarative(bound) => {
-            let (bucket, filter) = (bound.bucket().to_owned(), bound.filter().clone());
-            explain_apart(snapshot, bucket, filter, true).await
-        }
-        LiveQuery::Programmatic { .. } => Err(part_of_program(&watch.query)),
     }
 }
 
-async fn explain_apart(
-    snapshot: Snapshot,
-    bucket: String,
-    filter: Filter,
-    named: bool,
-) -> Result<String, Error> {
-    if snapshot.bucket(&bucket)?.len() <= limits::INLINE_ROWS {
-        return explain(&snapshot, &bucket, &filter, named);
-    }
-    let explained = tokio::task::spawn_blocking(move || explain(&snapshot, &bucket, &filter, named));
-    explained.await.map_err(|_| {
-        Error::new(Code::InternalError, "The filter could not be explained by a fault of the server")
-    })?
-}
-
-/// With the name of the bucket where a query was asked about.
-fn explain(snapshot: &Snapshot, bucket: &str, filter: &Filter, named: bool) -> Result<String, Error> {
-    let explain = json!(snapshot.bucket(bucket)?.explain(filter));
+/// How a live query is kept up to date, and what it has cost so far.
+async fn live(state: &ConnectionState, subscription: &str) -> Result<String, Error> {
+    let (id, watch) = own(state, subscription)?;
     let mut data = Map::new();
-    if named {
-        data.insert("bucket".into(), bucket.into());
+    data.insert("query".into(), (*watch.query).into());
+    if let LiveQuery::Declarative(bound) = &watch.source {
+        data.insert("bucket".into(), bound.bucket().into());
     }
-    if let Value::Object(members) = explain {
+    // One that is about to end has no view any more.
+    let live = ask_live(&state.shared, |reply| LiveMessage::Explain(id, reply)).await?;
+    if let Value::Object(members) = json!(live) {
         data.extend(members);
     }
     Ok(frame::json(&data))
+}
+
+/// How a filter is answered.
+async fn explain(snapshot: Snapshot, bucket: String, filter: Filter) -> Result<Map<String, Value>, Error> {
+    let large = snapshot.bucket(&bucket)?.len() > limits::INLINE_ROWS;
+    let explain = move || {
+        let explain = json!(snapshot.bucket(&bucket)?.explain(&filter));
+        Ok(if let Value::Object(members) = explain { members } else { Map::new() })
+    };
+    if !large {
+        return explain();
+    }
+    let explained = tokio::task::spawn_blocking(explain).await;
+    explained.unwrap_or_else(|_| {
+        let message = "The filter could not be explained by a fault of the server";
+        Err(Error::new(Code::InternalError, message))
+    })
 }

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use dunlin_protocol::{Code, Error, Object, Queried, Subscribe, frame};
-use dunlin_store::Query;
+use dunlin_store::{LiveQuery, Query};
 
 use super::authorise_programmatic;
 use crate::connection::{ConnectionState, SubscriptionId, ask_live};
-use crate::live::{LiveMessage, Watch};
+use crate::live::{LiveMessage, Start, Told, Watch};
 
 /// What a query that a client gives is called where a message names it, and where subscriptions are counted by name.
 pub(super) const INLINE: &str = "(inline)";
@@ -48,15 +48,17 @@ async fn watch(state: &mut ConnectionState, wish: &Subscribe<'_>) -> Result<Stri
     // The first push must not overtake the result.
     outbox.hold();
     outbox.open(id, mode);
-    let joined =
-        ask_live(&state.shared, |reply| LiveMessage::Watch { watch: Box::new(watch.clone()), reply: Some(reply) })
-            .await;
-    let result = joined.and_then(|joined| {
+    let joined = ask_live(&state.shared, |reply| LiveMessage::Watch {
+        watch: Box::new(watch.clone()),
+        reply: Some(reply),
+    })
+    .await;
+    let told = joined.and_then(|joined| {
         authorise_programmatic(state, &watch.query, &joined.buckets)?;
-        Ok((joined.result?, joined.position))
+        joined.told
     });
-    let (data, position) = match result {
-        Ok(result) => result,
+    let told = match told {
+        Ok(told) => told,
         Err(error) => {
             // Whoever may not watch it was watching for a moment; nothing of it leaves the outbox.
             state.shared.feed.tell(LiveMessage::Unwatch(vec![id]));
@@ -65,25 +67,37 @@ async fn watch(state: &mut ConnectionState, wish: &Subscribe<'_>) -> Result<Stri
         }
     };
     state.subscriptions.insert(id, watch);
+    Ok(answer(id, told, wish.is_extended().then_some(state.shared.published.load().epoch())))
+}
+
+/// The answer to a subscribe, as JSON text; with the epoch for a client that knows positions.
+fn answer(id: SubscriptionId, told: Told, epoch: Option<&str>) -> String {
     let head = format!("{{\"subscriptionId\":\"sub-{id}\"");
-    if wish.is_extended() {
-        // Where there are patches there is a value that they change.
-        let data = data.as_deref().unwrap_or("null");
-        let epoch = frame::json(state.shared.published.load().epoch());
-        let place = format!(",\"epoch\":{epoch},\"position\":{position},\"resumed\":false}}");
-        return Ok([&head, ",\"data\":", data, &place].concat());
+    let Some(epoch) = epoch else {
+        return match told.start {
+            Start::Data(Some(data)) => [&head, ",\"data\":", data.as_str(), "}"].concat(),
+            // Who asks for no more than protocol 1.0.0 is not resumed.
+            Start::Data(None) | Start::Resumed(_) => head + "}",
+        };
+    };
+    let place = format!(",\"epoch\":{},\"position\":{}", frame::json(epoch), told.position);
+    match told.start {
+        Start::Resumed(operations) => {
+            [&head, &place, ",\"resumed\":true,\"patch\":[", &operations, "]}"].concat()
+        }
+        Start::Data(data) => {
+            // Where there are patches there is a value that they change.
+            let data = data.as_ref().map_or("null", |data| data.as_str());
+            [&head, ",\"data\":", data, &place, ",\"resumed\":false}"].concat()
+        }
     }
-    Ok(match data {
-        Some(data) => [&head, ",\"data\":", &data, "}"].concat(),
-        None => head + "}",
-    })
 }
 
 /// The name of what shall be watched, its definition where it can be undefined, and what is evaluated.
 fn find(
     state: &ConnectionState,
     wish: &Subscribe<'_>,
-) -> Result<(Arc<str>, Option<Arc<str>>, Source), Error> {
+) -> Result<(Arc<str>, Option<Arc<str>>, LiveQuery), Error> {
     let Subscribe { query, params, .. } = wish;
     match query {
         Queried::Inline(config) => {
@@ -93,7 +107,8 @@ fn find(
         }
         Queried::Named(name) => {
             if let Some(query) = state.shared.programmatic.get(name) {
-                let source = LiveQuery::Programmatic { query: query.clone(), params: Arc::new(params.clone()) };
+                let source =
+                    LiveQuery::Programmatic { query: query.clone(), params: Arc::new(params.clone()) };
                 return Ok((name.as_ref().into(), None, source));
             }
             let view = state.shared.published.load();
