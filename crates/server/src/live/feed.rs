@@ -94,3 +94,40 @@ impl ChangeFeed {
         waiting.news.take()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use dunlin_store::{BucketId, Cause, Change, RowId};
+
+    use super::*;
+
+    fn commits(position: u64, changes: usize) -> Arc<Vec<Commit>> {
+        let change = Change::Remove { bucket: BucketId(0), row: RowId(0), cause: Cause::Deleted };
+        Arc::new(vec![Commit { position, at: 0, changes: vec![change; changes] }])
+    }
+
+    fn known(feed: &ChangeFeed) -> Option<usize> {
+        feed.take().unwrap().commits.map(|groups| groups.len())
+    }
+
+    #[test]
+    fn commits_wait_up_to_a_bound() {
+        let (feed, state) = (ChangeFeed::default(), Snapshot::new("epoch"));
+        assert!(feed.take().is_none());
+        feed.changed(&commits(1, limits::FEED_CHANGES - 1), state.clone());
+        feed.changed(&commits(2, 1), state.clone());
+        assert_eq!(known(&feed), Some(2));
+        assert!(feed.take().is_none());
+
+        feed.changed(&commits(3, limits::FEED_CHANGES), state.clone());
+        feed.changed(&commits(4, 1), state.clone());
+        feed.changed(&commits(5, 1), state.clone());
+        assert_eq!(known(&feed), None, "too many");
+        feed.changed(&commits(6, limits::FEED_CHANGES + 1), state.clone());
+        assert_eq!(known(&feed), None, "too many at once");
+        feed.changed(&commits(7, 1), state.clone());
+        feed.everything_changed(state.clone());
+        feed.changed(&commits(8, 1), state);
+        assert_eq!(known(&feed), None, "what led to it is not known");
+    }
+}
