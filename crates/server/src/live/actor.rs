@@ -394,7 +394,8 @@ impl LiveState {
         let LiveStep { changed, stale, ended, evaluated, .. } = step;
         self.shared.metrics.views_evaluated.increment(evaluated as u64);
         for (view, error) in ended {
-            let error = Error::from(error);
+            // Its bucket is gone.
+            let error = Error::new(error.code(), format!("{error} any more"));
             let waiting = self.renewing.remove(&view).unwrap_or_default();
             waiting.into_iter().for_each(|waiting| self.refuse(waiting, error.clone(), Vec::new()));
             self.end_all(view, &error);
