@@ -29,6 +29,7 @@ use crate::time::unix_ms;
 /// It is in one of two states: *reading* (nothing of this connection is under way) or *waiting* (a batch is out, or its
 /// answers have not left yet). Only while reading does it look at what the client sends: that is the credit that bounds
 /// all work of a connection. In both it sends what the outbox holds, and listens to the clock.
+#[expect(clippy::struct_excessive_bools, reason = "facts that are independent of each other")]
 pub(crate) struct Driver<S> {
     socket: WebSocketStream<Meter<S>>,
     outbox: Arc<Outbox>,
