@@ -171,6 +171,29 @@ async fn huge_pushes_pings_and_answers_do_not_get_mixed_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_goodbye_in_the_middle_of_a_huge_push_is_answered_behind_it() {
+    let server = memory().bind().await.unwrap();
+    define_items(&server).await;
+    let insert = json!({"id": 2, "type": "store.insert", "bucket": "items", "data": {"id": "last"}});
+    for before in [Vec::new(), request(&insert)] {
+        let mut raw = Raw::upgraded(address(&server), None).await;
+        raw.write(&request(&all_items("full"))).await;
+        assert_eq!(raw.message().await["type"], "result");
+        put(&server, 1, 12 * MEGABYTE).await;
+        // Some of it is here: the rest waits for us.
+        raw.stream.readable().await.unwrap();
+        raw.write(&[before, common::farewell()].concat()).await;
+        let (opcode, push) = raw.frame().await.unwrap();
+        assert_eq!((opcode, push.len() > 12 * MEGABYTE), (1, true));
+        assert_eq!(raw.closed().await.0, 1000);
+        drop(raw);
+        eventually("its place is free", async || server.connection_count() == 0).await;
+        put(&server, 0, 0).await;
+    }
+    assert_eq!(server.store().snapshot().bucket("items").unwrap().len(), 2, "what it asked for was done");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn frames_of_every_kind_of_length_arrive() {
     let server = memory().bind().await.unwrap();
     define_items(&server).await;
