@@ -29,6 +29,7 @@ use crate::time::unix_ms;
 /// It is in one of two states: *reading* (nothing of this connection is under way) or *waiting* (a batch is out, or its
 /// answers have not left yet). Only while reading does it look at what the client sends: that is the credit that bounds
 /// all work of a connection. In both it sends what the outbox holds, and listens to the clock.
+#[expect(clippy::struct_excessive_bools, reason = "facts that are independent of each other")]
 pub(crate) struct Driver<S> {
     socket: WebSocketStream<Meter<S>>,
     outbox: Arc<Outbox>,
@@ -157,7 +158,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     /// Moves frames from the outbox to the socket for as long as both are willing.
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         loop {
-            if self.ending.is_some() || self.farewell {
+            if self.is_over() {
                 // Nobody takes it any more; whoever waits for it to leave shall go on.
                 self.sending.clear();
                 self.unflushed = false;
@@ -262,9 +263,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         if pinged { Poll::Ready(None) } else { Poll::Pending }
     }
 
+    /// The client listens no more.
+    fn is_over(&self) -> bool {
+        self.ending.is_some() || self.farewell
+    }
+
     /// The socket does not take what is to be sent.
     fn blocked(&self) -> bool {
-        self.unflushed || !self.sending.is_empty() || self.socket.get_ref().is_ahead()
+        let waits = self.unflushed || !self.sending.is_empty() || self.socket.get_ref().is_ahead();
+        waits && !self.is_over()
     }
 
     fn set_timer(&mut self) {

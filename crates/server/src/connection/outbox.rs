@@ -30,6 +30,7 @@ pub(crate) struct Outbox {
 }
 
 #[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "facts that are independent of each other")]
 struct Waiting {
     answers: Vec<Utf8Bytes>,
     /// Bytes of answers that have not left for the socket yet, including those the driver has taken.

@@ -15,7 +15,7 @@ const POSITION: &str = "position";
 /// The last `hello` says what holds from here on. Extensions that this server does not know are for others.
 pub(super) fn hello(state: &mut ConnectionState, wishes: &Hello<'_>) -> String {
     if let Some(client) = &wishes.client {
-        tracing::debug!(%client, "hello");
+        tracing::debug!(?client, "hello");
     }
     let outbox = &state.entry().outbox;
     // Pushes that look otherwise follow the answer.

@@ -38,12 +38,12 @@ pub(super) async fn subscribe(state: &mut ConnectionState, wish: &Subscribe<'_>)
 }
 
 async fn watch(state: &mut ConnectionState, wish: &Subscribe<'_>) -> Result<String, Error> {
-    let (query, definition, source) = find(state, wish)?;
+    let Found { name, definition, source } = find(state, wish)?;
     let id = state.shared.last_subscription.fetch_add(1, Ordering::Relaxed) + 1;
     let mode = wish.mode.unwrap_or_default();
     let resume = wish.resume.clone();
     let watcher = Arc::clone(state.entry());
-    let watch = Watch { query, definition, source, id, mode, resume, watcher };
+    let watch = Watch { query: name, definition, source, id, mode, resume, watcher };
     let outbox = &state.entry().outbox;
     // The first push must not overtake the result.
     outbox.hold();
@@ -93,28 +93,32 @@ fn answer(id: SubscriptionId, told: Told, epoch: Option<&str>) -> String {
     }
 }
 
-/// The name of what shall be watched, its definition where it can be undefined, and what is evaluated.
-fn find(
-    state: &ConnectionState,
-    wish: &Subscribe<'_>,
-) -> Result<(Arc<str>, Option<Arc<str>>, LiveQuery), Error> {
+/// What shall be watched.
+struct Found {
+    name: Arc<str>,
+    /// Its definition, where it can be undefined.
+    definition: Option<Arc<str>>,
+    source: LiveQuery,
+}
+
+fn find(state: &ConnectionState, wish: &Subscribe<'_>) -> Result<Found, Error> {
     let Subscribe { query, params, .. } = wish;
+    let view = state.shared.published.load();
     match query {
         Queried::Inline(config) => {
             let query = inline(config)?;
-            query.check_against(&state.shared.published.load())?;
-            Ok((INLINE.into(), None, LiveQuery::Declarative(query.bind(params)?)))
+            query.check_against(&view)?;
+            let source = LiveQuery::Declarative(query.bind(params)?);
+            Ok(Found { name: INLINE.into(), definition: None, source })
         }
         Queried::Named(name) => {
-            if let Some(query) = state.shared.programmatic.get(name) {
-                let source =
-                    LiveQuery::Programmatic { query: query.clone(), params: Arc::new(params.clone()) };
-                return Ok((name.as_ref().into(), None, source));
-            }
-            let view = state.shared.published.load();
-            let query = view.query(name)?;
-            let source = LiveQuery::Declarative(query.bind(params)?);
-            Ok((name.as_ref().into(), Some(Arc::clone(query.config())), source))
+            let (definition, source) = if let Some(query) = state.shared.programmatic.get(name) {
+                (None, LiveQuery::Programmatic { query: query.clone(), params: Arc::new(params.clone()) })
+            } else {
+                let query = view.query(name)?;
+                (Some(Arc::clone(query.config())), LiveQuery::Declarative(query.bind(params)?))
+            };
+            Ok(Found { name: name.as_ref().into(), definition, source })
         }
     }
 }

@@ -3,6 +3,8 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
 pub mod hostile;
+#[path = "../../../store/tests/live/patch.rs"]
+pub mod patch;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;

@@ -22,6 +22,11 @@ pub fn result(views: &mut Views, view: ViewId) -> Value {
     result.map_or(Value::Null, |text| serde_json::from_str(&text).unwrap())
 }
 
+/// Operations that are joined by commas, as a list.
+fn listed(operations: &str) -> Value {
+    serde_json::from_str(&format!("[{operations}]")).unwrap()
+}
+
 impl Client {
     pub fn new(views: &mut Views, view: ViewId) -> Self {
         let (belief, position) = (result(views, view), views.snapshot().position());
@@ -49,7 +54,7 @@ impl Client {
         if let Some((operations, position)) = self.pending.take() {
             assert!(!operations.is_empty());
             let before = self.belief.clone();
-            patch::apply(&mut self.belief, &operations);
+            patch::apply(&mut self.belief, &listed(&operations));
             if !operations.contains("},{") {
                 assert_ne!(before, self.belief, "a patch that changes nothing: {operations}");
             }
@@ -74,7 +79,7 @@ impl Client {
             Resume::Unchanged => true,
             Resume::Replay(replay) => match replay.run() {
                 Some(operations) => {
-                    patch::apply(&mut self.belief, &operations);
+                    patch::apply(&mut self.belief, &listed(&operations));
                     true
                 }
                 None => false,

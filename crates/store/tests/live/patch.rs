@@ -2,10 +2,9 @@
 
 use serde_json::Value;
 
-/// Applies operations that are joined by commas.
-pub fn apply(document: &mut Value, operations: &str) {
-    let operations: Vec<Value> = serde_json::from_str(&format!("[{operations}]")).unwrap();
-    for operation in &operations {
+/// Applies a list of operations.
+pub fn apply(document: &mut Value, operations: &Value) {
+    for operation in operations.as_array().unwrap() {
         let path = operation["path"].as_str().unwrap();
         match operation["op"].as_str().unwrap() {
             "replace" if path.is_empty() => *document = operation["value"].clone(),
