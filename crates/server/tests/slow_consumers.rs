@@ -153,7 +153,8 @@ async fn huge_pushes_pings_and_answers_do_not_get_mixed_up() {
                         let state = &message["data"][0];
                         let n = state["n"].as_u64().unwrap();
                         assert!(newest.is_none_or(|newest| n > newest));
-                        assert!(state["tag"].as_str().unwrap().bytes().all(|byte| byte == b'x'));
+                        let text = state["tag"].as_str().unwrap().as_bytes();
+                        assert!(text.iter().all(|byte| *byte == text[0]));
                         newest = Some(n);
                     } else {
                         assert_eq!((&message["id"], &message["type"]), (&json!(answers), &json!("error")));
