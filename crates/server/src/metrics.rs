@@ -44,7 +44,7 @@ metrics! {
     views: Gauge "dunlin_live_views" Count "Distinct live queries maintained now.";
     views_evaluated: Counter "dunlin_live_views_evaluated_total" Count "Evaluations of live queries.";
     pushes_sent: Counter "dunlin_pushes_sent_total" Count "Pushes handed to sockets.";
-    pushes_merged: Counter "dunlin_pushes_merged_total" Count "Pushes replaced by a newer one before a slow socket took them.";
+    pushes_merged: Counter "dunlin_pushes_merged_total" Count "Pushes replaced by a newer one, or joined with it, before a slow socket took them.";
     slow_consumers: Counter "dunlin_slow_consumers_total" Count "Connections closed because they took nothing of what waited for them.";
     restarts: Counter "dunlin_actor_restarts_total" Count "Restarts of permanent actors.";
     panics: Counter "dunlin_connection_failures_total" Count "Connections ended by a fault of their actor.";
