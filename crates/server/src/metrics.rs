@@ -49,7 +49,7 @@ metrics! {
     resumed: Counter "dunlin_live_resumed_total" Count "Subscriptions taken up again with what was missed.";
     not_resumed: Counter "dunlin_live_not_resumed_total" Count "Subscriptions that asked for what was missed and got the whole result.";
     pushes_sent: Counter "dunlin_pushes_sent_total" Count "Pushes handed to sockets.";
-    pushes_merged: Counter "dunlin_pushes_merged_total" Count "Pushes replaced by a newer one before a slow socket took them.";
+    pushes_merged: Counter "dunlin_pushes_merged_total" Count "Pushes replaced by a newer one, or joined with it, before a slow socket took them.";
     slow_consumers: Counter "dunlin_slow_consumers_total" Count "Connections closed because they took nothing of what waited for them.";
     restarts: Counter "dunlin_actor_restarts_total" Count "Restarts of permanent actors.";
     panics: Counter "dunlin_connection_failures_total" Count "Connections ended by a fault of their actor.";
