@@ -56,6 +56,8 @@ struct Waiting {
 struct Open {
     mode: Mode,
     pending: Option<Pending>,
+    /// Position of the newest state that the client was told or is about to be.
+    told: u64,
 }
 
 /// What the driver takes out at once, beside the frames.
@@ -132,7 +134,7 @@ impl Outbox {
 
     /// Lets pushes of a new subscription in.
     pub(crate) fn open(&self, subscription: SubscriptionId, mode: Mode) {
-        self.waiting().open.insert(subscription, Open { mode, pending: None });
+        self.waiting().open.insert(subscription, Open { mode, pending: None, told: 0 });
     }
 
     /// Tells an open subscription of a newer state. A whole result replaces what still waits; a patch joins it, for as long as
@@ -141,7 +143,7 @@ impl Outbox {
         match payload {
             Payload::Full { position, data } => self.push_whole(subscription, *position, data.as_ref()),
             Payload::Patch { position, ops } => {
-                self.put(subscription, |open| match (open.mode, &mut open.pending) {
+                self.put(subscription, *position, |open| match (open.mode, &mut open.pending) {
                     (Mode::Full, _) => false,
                     (Mode::Patch, Some(pending)) => pending.join(*position, ops, whole),
                     (Mode::Patch, pending) => {
@@ -161,21 +163,33 @@ impl Outbox {
         position: u64,
         data: Option<&Body>,
     ) -> Pushed {
-        self.put(subscription, |open| {
+        self.put(subscription, position, |open| {
             open.pending = Some(Pending::whole(open.mode, position, data.cloned()));
             true
         })
     }
 
-    /// Changes what waits for a subscription; `change` says whether it has.
-    fn put(&self, id: SubscriptionId, change: impl FnOnce(&mut Open) -> bool) -> Pushed {
+    /// The client was told the state at this position in the answer to its wish.
+    pub(crate) fn begun(&self, subscription: SubscriptionId, position: u64) {
+        if let Some(open) = self.waiting().open.get_mut(&subscription) {
+            open.told = open.told.max(position);
+        }
+    }
+
+    /// Changes what waits for a subscription; `change` says whether it has. The state at a position that was told before is
+    /// not told again: it is the same.
+    fn put(&self, id: SubscriptionId, position: u64, change: impl FnOnce(&mut Open) -> bool) -> Pushed {
         let driver = {
             let mut waiting = self.waiting();
             let Some(open) = waiting.open.get_mut(&id) else { return Pushed::Closed };
+            if position <= open.told {
+                return Pushed::Known;
+            }
             let merged = open.pending.is_some();
             if !change(open) {
                 return Pushed::NeedsWhole;
             }
+            open.told = position;
             if merged {
                 // The driver has been woken, or is not to be.
                 return Pushed::Merged;

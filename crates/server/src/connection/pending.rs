@@ -29,6 +29,8 @@ pub(crate) enum Pushed {
     /// Not taken: together with what waits this patch is longer than the result, or the subscriber wants no patches. Give the
     /// whole result instead, with [`Outbox::push_whole`](super::Outbox::push_whole).
     NeedsWhole,
+    /// Not taken: the client knows this state already, or is about to.
+    Known,
     /// The subscription has ended.
     Closed,
 }

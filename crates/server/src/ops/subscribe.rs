@@ -66,6 +66,7 @@ async fn watch(state: &mut ConnectionState, wish: &Subscribe<'_>) -> Result<Stri
             return Err(error);
         }
     };
+    outbox.begun(id, told.position);
     state.subscriptions.insert(id, watch);
     Ok(answer(id, told, wish.is_extended().then_some(state.shared.published.load().epoch())))
 }
