@@ -11,7 +11,6 @@ use dunlin_journal::{FjallJournal, Journal, JournalError, MemoryJournal, Options
 use dunlin_store::{ClosureQuery, ReadContext, StoreError, Validators};
 use ractor::{Actor, ActorRef};
 use serde_json::Value;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::auth::{Authentication, Authenticator, Login, Permissions, RoleTiers, Session};
@@ -161,8 +160,7 @@ impl ServerBuilder {
         let address = format!("{}:{}", self.config.host, self.config.port);
         let failed = |source| StartError::Listen { address: address.clone(), source };
         // Before anything else: a taken port is the commonest mistake and shall cost nothing.
-        let listener =
-            TcpListener::bind((self.config.host.as_str(), self.config.port)).await.map_err(failed)?;
+        let listener = listener::listen(&self.config.host, self.config.port).await.map_err(failed)?;
         let local = listener.local_addr().map_err(failed)?;
         let server = self.start(Some(local)).await?;
         let router = http::whole(server.http());

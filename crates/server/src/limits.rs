@@ -73,6 +73,10 @@ pub const HANDSHAKES: usize = 8192;
 /// handshake takes milliseconds.
 pub const HANDSHAKES_PER_ADDRESS: usize = 2048;
 
+/// Connections that the operating system keeps for us until they are accepted. More wait in vain, and try again a second later;
+/// systems have bounds of their own, 4096 mostly.
+pub const LISTEN_BACKLOG: u32 = 4096;
+
 /// Pause of the listener after a failed `accept` (out of file descriptors, say), so that it does not spin.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 

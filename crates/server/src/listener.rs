@@ -1,6 +1,7 @@
 //! The server's own port: accepts TCP, speaks HTTP/1.1 until the upgrade.
 
 use std::collections::HashMap;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -8,11 +9,32 @@ use axum::Router;
 use axum::extract::{ConnectInfo, Request};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::limits;
+
+/// Listens on the first address of a host that can be had. As tokio does it, but with a longer queue for connections that
+/// nobody has accepted yet: 128 of them are too few when everybody comes back at once.
+pub(crate) async fn listen(host: &str, port: u16) -> io::Result<TcpListener> {
+    let mut failure = io::Error::new(io::ErrorKind::AddrNotAvailable, "the host has no address");
+    for address in lookup_host((host, port)).await? {
+        let listener = (|| {
+            let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+            // A port that was ours a moment ago can be ours again; on Windows it would mean that others can take it.
+            #[cfg(unix)]
+            socket.set_reuseaddr(true)?;
+            socket.bind(address)?;
+            socket.listen(limits::LISTEN_BACKLOG)
+        })();
+        match listener {
+            Ok(listener) => return Ok(listener),
+            Err(error) => failure = error,
+        }
+    }
+    Err(failure)
+}
 
 /// Accepts until `stop` changes or its sender is gone; then every connection that is still plain HTTP is dropped. Upgraded
 /// ones live on in tasks of their own.
