@@ -133,7 +133,10 @@ fn live(criterion: &mut Criterion) {
     };
     let kinds: [(&str, &dyn Fn(usize) -> Value); 6] = [
         ("slice", &slice),
-        ("range", &|slice| json!({"bucket": "players", "filter": {"slice": {"$gte": slice, "$lt": slice + 1}}})),
+        (
+            "range",
+            &|slice| json!({"bucket": "players", "filter": {"slice": {"$gte": slice, "$lt": slice + 1}}}),
+        ),
         ("top5", &|slice| with(slice, json!({"sort": {"score": "desc"}, "limit": 5}))),
         ("count", &|slice| with(slice, json!({"aggregate": {"function": "count"}}))),
         ("sum", &|slice| with(slice, json!({"aggregate": {"function": "sum", "field": "score"}}))),

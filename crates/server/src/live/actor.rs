@@ -77,6 +77,29 @@ pub(crate) struct LiveState {
     opening: HashMap<LiveQuery, Vec<Waiting>>,
     /// Who waits for one that is being worked out anew.
     renewing: HashMap<ViewId, Vec<Waiting>>,
+    /// What was missed by those who come back. Many of them have missed the same.
+    missed: HashMap<Gap, Replayed>,
+}
+
+/// From one position of a view's history to a later one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Gap {
+    view: ViewId,
+    since: u64,
+    until: u64,
+}
+
+/// The beginning of a subscription.
+enum Begun {
+    With(Start),
+    /// This gap, how it is filled, and the result behind it.
+    Missing(Gap, Box<Replay>, Option<Body>),
+}
+
+/// What was missed: being worked out for these, or known.
+enum Replayed {
+    Awaited(Vec<Waiting>),
+    Known(Start),
 }
 
 impl Actor for LiveActor {
@@ -96,6 +119,7 @@ impl Actor for LiveActor {
             workshop: Workshop::new(myself),
             opening: HashMap::new(),
             renewing: HashMap::new(),
+            missed: HashMap::new(),
         })
     }
 
@@ -274,41 +298,63 @@ impl LiveState {
             return;
         }
         let position = self.views.shows(view).unwrap_or_default();
-        let told = self.begin(view, &waiting.watch);
-        let (start, replay) = match told {
-            Ok(told) => told,
+        let begun = match self.begin(view, &waiting.watch) {
+            Ok(begun) => begun,
             Err(error) => {
                 self.refuse(waiting, error, Vec::new());
                 return;
             }
         };
         self.watchers.join(view, &waiting.watch, position);
-        match replay {
-            Some(replay) => {
-                let result = if let Start::Data(data) = start { data } else { None };
-                self.workshop.replay(*replay, Missed { waiting, operations: None, result, position });
-            }
-            None => self.answer(waiting, Told { position, start }),
+        match begun {
+            Begun::With(start) => self.answer(waiting, Told { position, start }),
+            Begun::Missing(gap, replay, result) => self.fill(gap, *replay, result, waiting),
         }
     }
 
-    /// What a new subscriber begins with; with a replay, that is to be worked out first, and the result is the way out.
-    fn begin(&mut self, view: ViewId, watch: &Watch) -> Result<(Start, Option<Box<Replay>>), Error> {
-        let data =
-            |views: &mut Views| -> Result<Start, Error> { Ok(Start::Data(views.result(view)?.map(body))) };
-        let Some(resume) = &watch.resume else { return Ok((data(&mut self.views)?, None)) };
-        let name = watch.definition.is_some().then_some(&*watch.query);
-        match self.views.resume(view, name, &resume.epoch, resume.position)? {
-            Resume::Unchanged => Ok((Start::Resumed(String::new()), None)),
-            Resume::Replay(replay) => Ok((data(&mut self.views)?, Some(replay))),
-            Resume::Lost => Ok((data(&mut self.views)?, None)),
+    /// What a new subscriber begins with, or what it has missed and how to work that out.
+    fn begin(&mut self, view: ViewId, watch: &Watch) -> Result<Begun, Error> {
+        if let Some(resume) = &watch.resume {
+            let name = watch.definition.is_some().then_some(&*watch.query);
+            match self.views.resume(view, name, &resume.epoch, resume.position)? {
+                Resume::Unchanged => return Ok(Begun::With(Start::Resumed(String::new()))),
+                Resume::Replay(replay) => {
+                    let gap = Gap { view, since: resume.position, until: self.views.snapshot().position() };
+                    return Ok(Begun::Missing(gap, replay, self.views.result(view)?.map(body)));
+                }
+                Resume::Lost => {}
+            }
+        }
+        Ok(Begun::With(Start::Data(self.views.result(view)?.map(body))))
+    }
+
+    /// Has it worked out what somebody has missed, once for all who have missed the same.
+    fn fill(&mut self, gap: Gap, replay: Replay, result: Option<Body>, waiting: Waiting) {
+        match self.missed.get_mut(&gap) {
+            Some(Replayed::Known(start)) => {
+                let told = Told { position: gap.until, start: start.clone() };
+                self.answer(waiting, told);
+            }
+            Some(Replayed::Awaited(others)) => others.push(waiting),
+            None => {
+                self.missed.insert(gap, Replayed::Awaited(vec![waiting]));
+                self.workshop.replay(replay, Missed { gap, operations: None, result });
+            }
         }
     }
 
     fn replayed(&mut self, missed: Missed) {
-        let Missed { waiting, operations, result, position } = missed;
+        let Missed { gap, operations, result } = missed;
         let start = operations.map_or(Start::Data(result), Start::Resumed);
-        self.answer(waiting, Told { position, start });
+        // Nobody asks for an earlier state than the views show.
+        let known = (gap.until == self.views.snapshot().position())
+            .then(|| self.missed.insert(gap, Replayed::Known(start.clone())));
+        let waiting = known.unwrap_or_else(|| self.missed.remove(&gap));
+        if let Some(Replayed::Awaited(everybody)) = waiting {
+            for waiting in everybody {
+                self.answer(waiting, Told { position: gap.until, start: start.clone() });
+            }
+        }
     }
 
     fn answer(&mut self, waiting: Waiting, told: Told) {
@@ -372,6 +418,7 @@ impl LiveState {
     /// Takes the views to the newest state and tells everybody what that has changed.
     fn changed(&mut self) {
         let Some(News { snapshot, commits, .. }) = self.shared.feed.take() else { return };
+        self.missed.retain(|_, replayed| matches!(replayed, Replayed::Awaited(_)));
         let position = self.views.snapshot().position();
         let step = match &commits {
             None => self.views.restart(snapshot.clone()),

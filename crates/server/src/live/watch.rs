@@ -42,7 +42,7 @@ pub(crate) struct Told {
     pub(crate) start: Start,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Start {
     /// The whole result; `None` if it is undefined.
     Data(Option<Body>),

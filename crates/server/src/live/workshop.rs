@@ -8,7 +8,7 @@ use ractor::ActorRef;
 use tokio::sync::Semaphore;
 
 use super::LiveMessage;
-use super::watch::Waiting;
+use super::actor::Gap;
 use crate::connection::Body;
 use crate::limits;
 
@@ -22,14 +22,13 @@ pub(super) struct Workshop {
 /// A view that was worked out; `Err` is the query of one whose code panicked.
 pub(super) type Made = Result<Prepared, LiveQuery>;
 
-/// What somebody who comes back has missed.
+/// What those who come back have missed.
 pub(crate) struct Missed {
-    pub(super) waiting: Waiting,
+    pub(super) gap: Gap,
     /// Operations of a patch; `None` if the result of then cannot be had back.
     pub(super) operations: Option<String>,
-    /// The result and the position that the patch leads to.
+    /// The result at the end of the gap.
     pub(super) result: Option<Body>,
-    pub(super) position: u64,
 }
 
 impl Workshop {

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
+use super::preparation::Past;
 use crate::{BucketId, Change, Commit, Record, RowId, Snapshot};
 
 /// How much of the past is kept. What is older is let go, whichever bound is reached.
@@ -46,7 +47,12 @@ pub(crate) struct History {
     /// When buckets of these names were defined, updated, cleared or dropped last, and queries defined or undefined.
     buckets: BTreeMap<Arc<str>, u64>,
     queries: BTreeMap<Arc<str>, u64>,
+    /// States that somebody who came back has asked for, the newest asked last.
+    asked: VecDeque<Past>,
 }
+
+/// Earlier states that are kept for others who ask for the same. Each holds what it does not share with the state of today.
+const ASKED: usize = 8;
 
 #[derive(Debug)]
 struct Entry {
@@ -74,6 +80,7 @@ impl History {
             from: position,
             buckets: BTreeMap::new(),
             queries: BTreeMap::new(),
+            asked: VecDeque::new(),
         }
     }
 
@@ -173,6 +180,30 @@ impl History {
         };
         rows.retain(reached);
         rows
+    }
+}
+
+impl History {
+    /// The state at a position, as far as it [can be had back](Self::reaches), and what has happened since up to the state
+    /// `now`. Those who come back all at once have mostly seen the same one.
+    pub(crate) fn past(&mut self, position: u64, now: &Snapshot) -> Past {
+        let known = self.asked.iter().position(|past| past.position == position);
+        let known = known.and_then(|place| self.asked.remove(place));
+        let past = match known {
+            Some(past) if past.until == now.position() => past,
+            other => Past {
+                position,
+                // The state of then stays what it is.
+                snapshot: other.map(|past| past.snapshot).unwrap_or_default(),
+                changes: self.since(position, now).into(),
+                until: now.position(),
+            },
+        };
+        if self.asked.len() >= ASKED {
+            self.asked.pop_front();
+        }
+        self.asked.push_back(past.clone());
+        past
     }
 }
 

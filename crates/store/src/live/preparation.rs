@@ -1,6 +1,6 @@
 //! Work that may take long and is therefore done beside the others: making a view, or telling what somebody has missed.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::history::RowChange;
 use super::view::Kept;
@@ -69,13 +69,22 @@ impl Prepared {
 /// What somebody has missed since a position, to be worked out. Give it to any thread.
 #[derive(Debug)]
 pub struct Replay {
-    /// The state of today.
+    /// The query, and the state of today.
     pub(crate) prepared: Preparation,
-    pub(crate) position: u64,
-    /// The rows that have changed since then.
-    pub(crate) changes: Vec<RowChange>,
+    pub(crate) past: Past,
     /// The result of today.
     pub(crate) result: Option<Arc<str>>,
+}
+
+/// A state of the past, and what has happened since. Cheap to clone: all who have seen that state share it.
+#[derive(Debug, Clone)]
+pub(crate) struct Past {
+    pub(crate) position: u64,
+    /// Worked out by the first who needs it.
+    pub(crate) snapshot: Arc<OnceLock<Snapshot>>,
+    /// The rows that have changed since, up to the state at `until`.
+    pub(crate) changes: Arc<[RowChange]>,
+    pub(crate) until: u64,
 }
 
 impl Replay {
@@ -83,9 +92,10 @@ impl Replay {
     /// empty if they are the same. `None` if the result of then cannot be had back. A closure may panic, and then this does.
     pub fn run(self) -> Option<String> {
         let Preparation { query, snapshot, reserve } = self.prepared;
-        let past = snapshot.rewound(self.position, &self.changes);
+        let Past { position, changes, .. } = &self.past;
+        let past = self.past.snapshot.get_or_init(|| snapshot.rewound(*position, changes));
         let result = self.result.as_deref();
-        let kept = Kept::build(&query, &past, reserve).ok()?;
+        let kept = Kept::build(&query, past, reserve).ok()?;
         let mut maintained = match kept {
             Kept::Maintained(maintained) => maintained,
             Kept::Run { result: before, .. } => {
@@ -93,7 +103,7 @@ impl Replay {
             }
         };
         let mut delta = Delta::default();
-        maintained.catch_up(&self.changes, &snapshot, &mut delta);
+        maintained.catch_up(changes, &snapshot, &mut delta);
         if delta.is_empty() {
             return Some(String::new());
         }

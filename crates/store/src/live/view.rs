@@ -136,8 +136,10 @@ impl Maintained {
             if change.bucket == self.bucket {
                 self.change(change, delta);
             }
-            for key in keys_of(change, snapshot) {
-                self.included(change.bucket, &key, delta);
+            if self.refers() {
+                for key in keys_of(change, snapshot) {
+                    self.included(change.bucket, &key, delta);
+                }
             }
         }
         self.settle(snapshot, delta);
@@ -146,6 +148,11 @@ impl Maintained {
     /// Whether it cannot tell its result any more and must be made anew.
     pub(crate) fn is_short(&self) -> bool {
         matches!(&self.result, Maintenance::Rows(view) if view.is_short())
+    }
+
+    /// Whether its records include others.
+    fn refers(&self) -> bool {
+        !self.query.shape().includes.is_empty()
     }
 
     /// Whether it shows some members of its records only.

@@ -682,22 +682,14 @@ impl Views {
         if !reached {
             return Ok(Resume::Lost);
         }
-        let mut changes = self.history.since(position, &self.snapshot);
-        if !code {
-            let ids: Vec<BucketId> = view
-                .buckets
-                .iter()
-                .filter_map(|name| self.snapshot.bucket(name).ok().map(crate::Bucket::id))
-                .collect();
-            changes.retain(|change| ids.contains(&change.bucket));
-        }
         let result = view.encode(&self.snapshot)?;
         let prepared = Preparation {
             query: view.query.clone(),
             snapshot: self.snapshot.clone(),
             reserve: self.limits.reserve,
         };
-        Ok(Resume::Replay(Box::new(Replay { prepared, position, changes, result })))
+        let past = self.history.past(position, &self.snapshot);
+        Ok(Resume::Replay(Box::new(Replay { prepared, past, result })))
     }
 
     /// How a view is found and kept, and what it has cost so far.
