@@ -89,6 +89,26 @@ impl Filter {
         matches!(&self.root, Node::All(nodes) if nodes.is_empty())
     }
 
+    /// What both filters match.
+    ///
+    /// ```
+    /// use dunlin_store::Filter;
+    /// use serde_json::json;
+    ///
+    /// let filter = |value: serde_json::Value| Filter::parse(value.as_object().unwrap()).unwrap();
+    /// let open = filter(json!({"done": false}));
+    /// let hers = open.and(&filter(json!({"owner": "ada"})));
+    /// assert!(!hers.is_empty() && Filter::default().and(&Filter::default()).is_empty());
+    /// ```
+    #[must_use]
+    pub fn and(&self, other: &Self) -> Self {
+        if other.is_empty() {
+            return self.clone();
+        }
+        let names = self.names.iter().chain(&other.names).cloned().collect();
+        Self { names, root: Node::All(vec![self.root.clone(), other.root.renumbered(self.names.len())]) }
+    }
+
     /// The filter ready to be tried on records of a bucket.
     pub fn matcher<'a>(&'a self, definition: &Definition) -> Matcher<'a> {
         Matcher { root: &self.root, members: self.resolve(definition).into() }
@@ -102,6 +122,19 @@ impl Filter {
     /// The same as [`Filter::matcher`] with what [`Filter::resolve`] gave, at no cost.
     pub(crate) fn matcher_of<'a>(&'a self, members: &'a [Member]) -> Matcher<'a> {
         Matcher { root: &self.root, members: members.into() }
+    }
+}
+
+impl Node {
+    /// The same with tests of members whose numbers begin later.
+    fn renumbered(&self, by: usize) -> Self {
+        let all = |nodes: &[Self]| nodes.iter().map(|node| node.renumbered(by)).collect();
+        match self {
+            Self::All(nodes) => Self::All(all(nodes)),
+            Self::Any(nodes) => Self::Any(all(nodes)),
+            Self::Not(node) => Self::Not(Box::new(node.renumbered(by))),
+            Self::Test { name, test } => Self::Test { name: name + by, test: test.clone() },
+        }
     }
 }
 

@@ -67,6 +67,31 @@ impl BoundQuery {
         &self.0.filter
     }
 
+    /// The same query of those records only that a rule lets through: for readers who may not see all. `rule` identifies the
+    /// filter, which all readers under one rule share with its values filled in; so they share one live view too.
+    ///
+    /// What an `include` adds is not looked at.
+    ///
+    /// ```
+    /// use dunlin_store::{Filter, Query};
+    /// use serde_json::json;
+    ///
+    /// let query = Query::parse("open", json!({"bucket": "orders"}).as_object().unwrap())?.bind(&json!({}))?;
+    /// let own = Filter::parse(json!({"owner": "ada"}).as_object().unwrap())?;
+    /// let narrowed = query.narrowed("owner=ada", &own);
+    /// assert_ne!(narrowed, query);
+    /// assert_eq!(narrowed, query.narrowed("owner=ada", &own));
+    /// # Ok::<(), dunlin_store::StoreError>(())
+    /// ```
+    #[must_use]
+    pub fn narrowed(&self, rule: &str, filter: &Filter) -> Self {
+        let Bound { key, bucket, filter: own, shape } = &*self.0;
+        // JSON text has no line of its own that begins so.
+        let key = [key, "\nrule ", rule].concat().into();
+        let (bucket, shape) = (bucket.clone(), shape.clone());
+        Self(Arc::new(Bound { key, bucket, filter: own.and(filter), shape }))
+    }
+
     /// What it makes of the records that match.
     pub(crate) fn shape(&self) -> &Shape {
         &self.0.shape

@@ -18,8 +18,8 @@ use std::sync::Arc;
 use client::Client;
 use common::World;
 use dunlin_store::{
-    ClosureQuery, Commit, HistoryLimits, Intent, Joined, LiveQuery, LiveStep, Preparation, Prepared, Query,
-    Renewed, StoreError, ViewId, ViewLimits, Views,
+    ClosureQuery, Commit, Filter, HistoryLimits, Intent, Joined, LiveQuery, LiveStep, Preparation, Prepared,
+    Query, Renewed, StoreError, ViewId, ViewLimits, Views,
 };
 use random::Chance;
 use serde_json::{Value, json};
@@ -227,7 +227,13 @@ impl History {
             if query.check_against(self.views.snapshot()).is_err() {
                 return;
             }
-            LiveQuery::Declarative(query.bind(&params).unwrap())
+            let mut bound = query.bind(&params).unwrap();
+            if chance.once_in(5) {
+                let rule = random::filter(chance, 1);
+                let filter = Filter::parse(&rule).unwrap();
+                bound = bound.narrowed(&Value::Object(rule).to_string(), &filter);
+            }
+            LiveQuery::Declarative(bound)
         };
         self.opening.push(self.views.prepare(query));
     }
