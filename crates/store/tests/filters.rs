@@ -154,6 +154,30 @@ fn what_cannot_be_understood_is_refused_with_its_path() {
 }
 
 #[test]
+fn both_of_two_filters_match_what_each_of_them_matches() {
+    let world = world(json!([]));
+    let bucket = world.state.bucket("v").unwrap();
+    let filters = [
+        json!({}),
+        json!({"n": {"$gte": 1}}),
+        json!({"b": true, "s": {"$exists": true}}),
+        json!({"$or": [{"n": 5}, {"s": {"$startsWith": "a"}}]}),
+        json!({"$not": {"n": {"$in": [1, 5]}}, "arr": {"$exists": false}}),
+    ];
+    let parsed = filters.map(|filter| Filter::parse(&object(filter)).unwrap());
+    for one in &parsed {
+        for other in &parsed {
+            let both = one.and(other);
+            let matches = |filter: &Filter, record| filter.matcher(bucket.definition()).matches(record);
+            for record in bucket.iter() {
+                let expected = matches(one, record) && matches(other, record);
+                assert_eq!(matches(&both, record), expected, "{one:?} {other:?} {record:?}");
+            }
+        }
+    }
+}
+
+#[test]
 fn depth_and_size_are_bounded() {
     let mut deep = json!({"n": 1});
     for _ in 0..15 {
