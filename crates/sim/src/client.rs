@@ -189,7 +189,7 @@ impl Client {
                     write(link, random::write(chance));
                 }
             }
-            18 if self.prompt && chance.once_in(2) => {
+            18 | 19 if self.prompt => {
                 // They go, but not for long.
                 if chance.once_in(2) {
                     write(link, random::administer(chance));
@@ -198,7 +198,7 @@ impl Client {
                 let definition = random::define_bucket(chance, name);
                 write(link, definition);
             }
-            20..24 if !self.prompt && link.subscriptions.len() < 5 => {
+            29..45 if !self.prompt && link.subscriptions.len() < 6 => {
                 let (wish, patches) = (chance.pick(moment.wishes).clone(), chance.once_in(2));
                 let epoch = String::new();
                 link.subscribe(Last { wish, patches, belief: Value::Null, epoch, position: 0 }, tick);

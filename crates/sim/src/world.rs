@@ -16,7 +16,7 @@ use crate::truth::{Truth, Wish};
 use crate::{Tally, note};
 
 /// Ticks of disorder between two calms, and calms.
-const DISORDER: u64 = 250;
+const DISORDER: u64 = 400;
 const CALMS: usize = 3;
 /// Ticks of silence that are a calm, and within which there must be one.
 const SILENCE: u64 = 25;
@@ -115,7 +115,7 @@ impl World {
             }
             note(|| format!("{:>6} a new server at {}", self.tick, self.truth.position()));
         }
-        if self.chance.once_in(250) && self.stopping.is_none() {
+        if self.chance.once_in(600) && self.stopping.is_none() {
             let server = self.server.take().unwrap();
             for link in self.clients.iter_mut().filter_map(|client| client.link.as_mut()) {
                 link.doomed = true;
@@ -125,8 +125,8 @@ impl World {
             note(|| format!("{:>6} the server stops within {grace:?}", self.tick));
             self.stopping = Some(tokio::spawn(async move { server.stop(grace).await.unwrap() }));
         }
-        if self.chance.once_in(40) {
-            let most = if self.chance.once_in(8) { 3000 } else { 300 };
+        if self.chance.once_in(60) {
+            let most = if self.chance.once_in(16) { 3000 } else { 300 };
             let jump = self.chance.within(10, most) as u64;
             note(|| format!("{:>6} {jump} ms pass", self.tick));
             sleep(Duration::from_millis(jump)).await;
