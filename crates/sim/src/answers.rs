@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::client::{Asked, Link};
+use crate::client::{Asked, Link, Request};
 use crate::subscription::{Last, Subscription};
 use crate::truth::Touch;
 use crate::{Tally, note, patch};
@@ -50,14 +50,16 @@ impl Link {
     }
 
     fn answered(&mut self, answer: &Value, tick: u64, tally: &mut Tally) {
-        let (id, asked, at) = self.requests.pop_front().unwrap_or_else(|| panic!("not asked: {answer}"));
+        let request = self.requests.pop_front().unwrap_or_else(|| panic!("not asked: {answer}"));
+        let Request { id, asked, tick: at, faults } = request;
+        let failed = self.doomed || self.truth.faults() > faults;
         assert_eq!(answer["id"], id, "answers come in the order of requests");
-        assert!(!self.prompt || self.doomed || tick - at <= PROMPT, "it had to wait {} ticks: {answer}", tick - at);
+        assert!(!self.prompt || failed || tick - at <= PROMPT, "it had to wait {} ticks: {answer}", tick - at);
         let data = &answer["data"];
         if answer["type"] == "error" {
             let code = answer["code"].as_str().unwrap();
-            // While the server stops, the store may be gone before the connection is.
-            let interrupted = self.doomed && code == "INTERNAL_ERROR";
+            // When the journal fails; and while the server stops, the store may be gone before the connection is.
+            let interrupted = failed && code == "INTERNAL_ERROR";
             assert!(interrupted || REFUSALS.contains(&code), "{asked:?}: {answer}");
             if let Asked::Subscribe { last, at } = &asked {
                 let missing = (*at..=self.truth.position()).any(|at| self.truth.result(&last.wish, at).is_none());
@@ -126,7 +128,8 @@ impl Link {
     fn must_resume(&self, last: &Last, now: u64) -> bool {
         let truth = &self.truth;
         let Last { wish, epoch, position, .. } = last;
-        let held = *epoch == truth.epoch() && *position >= self.held_from && now <= position + self.held_commits;
+        let from = self.held_from.max(truth.failed_until());
+        let held = *epoch == truth.epoch() && *position >= from && now <= position + self.held_commits;
         let same = wish.query.as_str().is_none_or(|name| truth.query(name, *position, now).is_empty());
         let buckets = truth.buckets(wish, now);
         let untouched = |name: &String| -> bool {

@@ -29,6 +29,15 @@ pub(crate) enum Asked {
     Other,
 }
 
+/// A request that is under way.
+pub(crate) struct Request {
+    pub(crate) id: u64,
+    pub(crate) asked: Asked,
+    /// The tick, and how often the journal had failed.
+    pub(crate) tick: u64,
+    pub(crate) faults: u64,
+}
+
 /// A connection, as its client sees it.
 pub(crate) struct Link {
     pub(crate) name: usize,
@@ -40,7 +49,7 @@ pub(crate) struct Link {
     pub(crate) positions: bool,
     /// It always reads, and nothing is in its way: whatever it asks is answered at once.
     pub(crate) prompt: bool,
-    pub(crate) requests: VecDeque<(u64, Asked, u64)>,
+    pub(crate) requests: VecDeque<Request>,
     pub(crate) subscriptions: BTreeMap<String, Subscription>,
     pub(crate) newest_push: u64,
     /// Its server stops.
@@ -164,7 +173,7 @@ impl Client {
     /// The connection is over: what it watched is what it may come back for.
     fn leave(&mut self) {
         let Some(link) = self.link.take() else { return };
-        let asked = link.requests.into_iter().filter_map(|(_, asked, _)| match asked {
+        let asked = link.requests.into_iter().filter_map(|request| match request.asked {
             Asked::Subscribe { last, .. } if !last.epoch.is_empty() => Some(last),
             _ => None,
         });
@@ -189,14 +198,11 @@ impl Client {
                     write(link, random::write(chance));
                 }
             }
-            18 | 19 if self.prompt => {
-                // They go, but not for long.
-                if chance.once_in(2) {
-                    write(link, random::administer(chance));
-                }
-                let name = *chance.pick(&random::BUCKETS);
-                let definition = random::define_bucket(chance, name);
-                write(link, definition);
+            18..21 if self.prompt => random::administer(chance).into_iter().for_each(|it| write(link, it)),
+            21..23 => {
+                // What is answered behind a write, by another actor, takes no push past the write's result.
+                write(link, random::write(chance));
+                link.ask(json!({"type": "store.listQueries"}), Asked::Other, tick);
             }
             29..45 if !self.prompt && link.subscriptions.len() < 6 => {
                 let (wish, patches) = (chance.pick(moment.wishes).clone(), chance.once_in(2));
@@ -206,7 +212,7 @@ impl Client {
             24 if !link.subscriptions.is_empty() => {
                 let ids: Vec<String> = link.subscriptions.keys().cloned().collect();
                 let id = chance.pick(&ids).clone();
-                let asked = |(_, asked, _): &(u64, Asked, u64)| matches!(asked, Asked::Unsubscribe(it) if *it == id);
+                let asked = |request: &Request| matches!(&request.asked, Asked::Unsubscribe(it) if *it == id);
                 if !link.requests.iter().any(asked) {
                     let request = json!({"type": "store.unsubscribe", "subscriptionId": id});
                     link.ask(request, Asked::Unsubscribe(id), tick);
@@ -242,7 +248,7 @@ impl Link {
         let text = request.to_string();
         note(|| format!("{tick:>6} {} > {text:.300}", self.name));
         self.pipe.send(&text);
-        self.requests.push_back((self.last_id, asked, tick));
+        self.requests.push_back(Request { id: self.last_id, asked, tick, faults: self.truth.faults() });
     }
 
     /// Subscribes; resumes if the last state is of some epoch.

@@ -37,6 +37,7 @@ pub struct Tally {
     pub dropped: u64,
     pub slow_consumers: u64,
     pub cuts: u64,
+    pub faults: u64,
     pub restarts: u64,
     pub new_epochs: u64,
     pub calms: u64,
@@ -50,7 +51,7 @@ impl Tally {
         }
     }
 
-    fn fields(&mut self) -> [&mut u64; 14] {
+    fn fields(&mut self) -> [&mut u64; 15] {
         [
             &mut self.commits,
             &mut self.pushes,
@@ -63,6 +64,7 @@ impl Tally {
             &mut self.dropped,
             &mut self.slow_consumers,
             &mut self.cuts,
+            &mut self.faults,
             &mut self.restarts,
             &mut self.new_epochs,
             &mut self.calms,
@@ -70,7 +72,7 @@ impl Tally {
     }
 
     /// Each with its name.
-    pub fn values(&self) -> [(&'static str, u64); 14] {
+    pub fn values(&self) -> [(&'static str, u64); 15] {
         [
             ("commits", self.commits),
             ("pushes", self.pushes),
@@ -83,6 +85,7 @@ impl Tally {
             ("dropped", self.dropped),
             ("slow_consumers", self.slow_consumers),
             ("cuts", self.cuts),
+            ("faults", self.faults),
             ("restarts", self.restarts),
             ("new_epochs", self.new_epochs),
             ("calms", self.calms),

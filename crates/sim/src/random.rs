@@ -42,14 +42,14 @@ pub(crate) fn define_query(chance: &mut Chance, name: &str) -> Value {
     json!({"type": "store.defineQuery", "name": name, "config": query(chance)})
 }
 
-/// Something about definitions: most often one that is gone comes back.
-pub(crate) fn administer(chance: &mut Chance) -> Value {
+/// Changes of definitions. What goes comes back at once or later.
+pub(crate) fn administer(chance: &mut Chance) -> Vec<Value> {
     let bucket = *chance.pick(&BUCKETS);
     let query = *chance.pick(&QUERIES);
-    match chance.below(10) {
-        0 | 1 => json!({"type": "store.dropBucket", "name": bucket}),
-        2 => json!({"type": "store.clear", "bucket": bucket}),
-        3 => {
+    let mut requests = vec![match chance.below(16) {
+        0 => json!({"type": "store.dropBucket", "name": bucket}),
+        1 => json!({"type": "store.clear", "bucket": bucket}),
+        2 => {
             let updates = match chance.below(3) {
                 0 => json!({"addIndexes": [*chance.pick(&["n", "f", "s", "flag"])]}),
                 1 => json!({"maxSize": chance.within(5, 25)}),
@@ -57,9 +57,16 @@ pub(crate) fn administer(chance: &mut Chance) -> Value {
             };
             json!({"type": "store.updateBucket", "name": bucket, "updates": updates})
         }
-        4 | 5 => json!({"type": "store.undefineQuery", "name": query}),
+        3..9 => json!({"type": "store.undefineQuery", "name": query}),
         _ => define_query(chance, query),
+    }];
+    if chance.once_in(2) {
+        requests.push(define_query(chance, query));
     }
+    if chance.once_in(3) {
+        requests.push(define_bucket(chance, bucket));
+    }
+    requests
 }
 
 fn number(chance: &mut Chance) -> Value {
@@ -189,7 +196,7 @@ fn filter(chance: &mut Chance, depth: usize) -> Map<String, Value> {
 /// Something to watch: of a query that has a name, or of one that is given.
 pub(crate) fn wish(chance: &mut Chance) -> Wish {
     let query = if chance.once_in(2) { json!(*chance.pick(&QUERIES)) } else { query(chance) };
-    Wish { query, params: json!({"n": chance.below(6)}) }
+    Wish::new(query, json!({"n": chance.below(6)}))
 }
 
 /// A definition of a query.

@@ -14,6 +14,15 @@ pub(crate) struct Wish {
     /// A name, or a definition.
     pub(crate) query: Value,
     pub(crate) params: Value,
+    /// Both as text.
+    name: Arc<str>,
+}
+
+impl Wish {
+    pub(crate) fn new(query: Value, params: Value) -> Self {
+        let name = format!("{query} {params}").into();
+        Self { query, params, name }
+    }
 }
 
 /// What has become of a definition.
@@ -23,6 +32,15 @@ pub(crate) enum Touch {
     Updated,
     Cleared,
     Gone,
+}
+
+/// How the next append goes wrong.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Fault {
+    /// By a panic, else by an error.
+    pub(crate) panics: bool,
+    /// What was to be appended is kept all the same.
+    pub(crate) keeps: bool,
 }
 
 /// One history. Its clones are the same one: one for the server, one for the checks.
@@ -35,7 +53,12 @@ struct History {
     buckets: Vec<(u64, Arc<str>, Touch)>,
     queries: Vec<(u64, Arc<str>, Touch)>,
     /// Results that were worked out before.
-    known: HashMap<(String, u64), Option<Value>>,
+    known: HashMap<Arc<str>, HashMap<u64, Option<Value>>>,
+    fault: Option<Fault>,
+    faults: u64,
+    /// An append has failed in this tick; the position behind the last tick in which one had.
+    failed: bool,
+    failed_until: u64,
 }
 
 impl Truth {
@@ -45,6 +68,10 @@ impl Truth {
             buckets: Vec::new(),
             queries: Vec::new(),
             known: HashMap::new(),
+            fault: None,
+            faults: 0,
+            failed: false,
+            failed_until: 0,
         })))
     }
 
@@ -64,16 +91,39 @@ impl Truth {
         self.history().newest().epoch().to_owned()
     }
 
+    /// Lets the next append go wrong.
+    pub(crate) fn plan(&self, fault: Fault) {
+        self.history().fault = Some(fault);
+    }
+
+    /// How many appends have gone wrong.
+    pub(crate) fn faults(&self) -> u64 {
+        self.history().faults
+    }
+
+    /// A tick is over: the server has recovered from what went wrong in it.
+    pub(crate) fn tick(&self) {
+        let mut history = self.history();
+        if std::mem::take(&mut history.failed) {
+            history.failed_until = history.newest().position();
+        }
+    }
+
+    /// Behind a failure the server knows nothing of what was before; from here on it does.
+    pub(crate) fn failed_until(&self) -> u64 {
+        let history = self.history();
+        if history.failed { u64::MAX } else { history.failed_until }
+    }
+
     /// The result at a position; `None` if there is none. An undefined one counts as `null`.
     pub(crate) fn result(&self, wish: &Wish, position: u64) -> Option<Value> {
         let mut history = self.history();
-        let key = (format!("{} {}", wish.query, wish.params), position);
-        if let Some(known) = history.known.get(&key) {
+        if let Some(known) = history.known.get(&wish.name).and_then(|known| known.get(&position)) {
             return known.clone();
         }
         let state = history.states.get(&position).unwrap_or_else(|| panic!("no position {position}"));
         let result = evaluate(state, wish);
-        history.known.insert(key, result.clone());
+        history.known.entry(Arc::clone(&wish.name)).or_default().insert(position, result.clone());
         result
     }
 
@@ -135,6 +185,37 @@ impl Journal for Truth {
     }
 
     fn append(&self, batch: Batch<'_>) -> Result<(), JournalError> {
+        let fault = {
+            let mut history = self.history();
+            let fault = history.fault.take();
+            history.faults += u64::from(fault.is_some());
+            history.failed |= fault.is_some();
+            fault
+        };
+        if fault.is_none_or(|fault| fault.keeps) {
+            self.keep(batch);
+        }
+        match fault {
+            None => Ok(()),
+            Some(Fault { panics: true, .. }) => panic!("the journal was asked to"),
+            Some(_) => {
+                let source = std::io::Error::other("it was asked to");
+                Err(JournalError::Io { action: "append to", dir: "a simulation".into(), source })
+            }
+        }
+    }
+
+    fn blocks(&self) -> bool {
+        false
+    }
+
+    fn describe(&self) -> Description {
+        dunlin_journal::MemoryJournal::new("").describe()
+    }
+}
+
+impl Truth {
+    fn keep(&self, batch: Batch<'_>) {
         let mut history = self.history();
         for commit in batch.commits {
             let mut state = history.newest().clone();
@@ -161,14 +242,5 @@ impl Journal for Truth {
             history.states.insert(commit.position, state);
         }
         assert_eq!(history.newest().position(), batch.next.position());
-        Ok(())
-    }
-
-    fn blocks(&self) -> bool {
-        false
-    }
-
-    fn describe(&self) -> Description {
-        dunlin_journal::MemoryJournal::new("").describe()
     }
 }

@@ -5,14 +5,14 @@
 
 use std::time::Duration;
 
-use dunlin_server::{Config, Server};
+use dunlin_server::{Config, Server, limits};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
 use crate::chance::Chance;
 use crate::client::{Client, HEARTBEAT_MS, Moment, SLOW_CONSUMER_MS};
 use crate::random;
-use crate::truth::{Truth, Wish};
+use crate::truth::{Fault, Truth, Wish};
 use crate::{Tally, note};
 
 /// Ticks of disorder between two calms, and calms.
@@ -35,6 +35,8 @@ struct World {
     /// Where the server that runs began, and how many commits it keeps.
     held_from: u64,
     held_commits: usize,
+    /// So often its StoreActor was or will be restarted.
+    panics: usize,
     clients: Vec<Client>,
     wishes: Vec<Wish>,
 }
@@ -53,6 +55,7 @@ pub(crate) async fn run(seed: u64) -> Tally {
         stopping: None,
         held_from: 0,
         held_commits,
+        panics: 0,
         clients,
         wishes,
         chance,
@@ -83,6 +86,7 @@ impl World {
         let now = move || BEGINNING + u64::try_from(start.elapsed().as_millis()).unwrap();
         let server = Server::builder().config(config).journal(self.truth.clone()).clock(now);
         self.held_from = self.truth.position();
+        self.panics = 0;
         self.server = Some(server.build().await.unwrap());
     }
 
@@ -125,6 +129,13 @@ impl World {
             note(|| format!("{:>6} the server stops within {grace:?}", self.tick));
             self.stopping = Some(tokio::spawn(async move { server.stop(grace).await.unwrap() }));
         }
+        if self.chance.once_in(400) && self.panics < limits::RESTARTS {
+            let fault = Fault { panics: self.chance.once_in(2), keeps: self.chance.once_in(2) };
+            note(|| format!("{:>6} the next append will fail: {fault:?}", self.tick));
+            self.panics += usize::from(fault.panics);
+            self.tally.faults += 1;
+            self.truth.plan(fault);
+        }
         if self.chance.once_in(60) {
             let most = if self.chance.once_in(16) { 3000 } else { 300 };
             let jump = self.chance.within(10, most) as u64;
@@ -151,6 +162,7 @@ impl World {
             came |= client.live(&moment, &mut self.chance, &mut self.tally);
         }
         sleep(Duration::from_millis(1)).await;
+        self.truth.tick();
         came
     }
 
