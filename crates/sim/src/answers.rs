@@ -54,7 +54,11 @@ impl Link {
         let Request { id, asked, tick: at, faults } = request;
         let failed = self.doomed || self.truth.faults() > faults;
         assert_eq!(answer["id"], id, "answers come in the order of requests");
-        assert!(!self.prompt || failed || tick - at <= PROMPT, "it had to wait {} ticks: {answer}", tick - at);
+        assert!(
+            !self.prompt || failed || tick - at <= PROMPT,
+            "it had to wait {} ticks: {answer}",
+            tick - at
+        );
         let data = &answer["data"];
         if answer["type"] == "error" {
             let code = answer["code"].as_str().unwrap();
@@ -62,7 +66,8 @@ impl Link {
             let interrupted = failed && code == "INTERNAL_ERROR";
             assert!(interrupted || REFUSALS.contains(&code), "{asked:?}: {answer}");
             if let Asked::Subscribe { last, at } = &asked {
-                let missing = (*at..=self.truth.position()).any(|at| self.truth.result(&last.wish, at).is_none());
+                let missing =
+                    (*at..=self.truth.position()).any(|at| self.truth.result(&last.wish, at).is_none());
                 assert!(interrupted || missing, "refused without a reason: {last:?} {answer}");
             }
             return;
@@ -74,7 +79,10 @@ impl Link {
                 assert_eq!(answer["position"].is_u64(), self.positions, "{answer}");
                 if let (Some(position), true) = (answer["position"].as_u64(), certain) {
                     let newest = self.newest_push;
-                    assert!(newest < position, "a push of {newest} before the result it follows from: {answer}");
+                    assert!(
+                        newest < position,
+                        "a push of {newest} before the result it follows from: {answer}"
+                    );
                 }
             }
             Asked::Unsubscribe(id) => {

@@ -22,9 +22,14 @@ pub(crate) const HEARTBEAT_MS: (u64, u64) = (2_000, 1_500);
 pub(crate) enum Asked {
     Hello,
     /// A write; `certain`: if it is not refused it has changed something.
-    Write { certain: bool },
+    Write {
+        certain: bool,
+    },
     /// A subscription; `last` is what is known of it, of no epoch if nothing is. `at` was the newest position.
-    Subscribe { last: Last, at: u64 },
+    Subscribe {
+        last: Last,
+        at: u64,
+    },
     Unsubscribe(String),
     Other,
 }
@@ -177,7 +182,8 @@ impl Client {
             Asked::Subscribe { last, .. } if !last.epoch.is_empty() => Some(last),
             _ => None,
         });
-        self.lost = link.subscriptions.into_values().map(|subscription| subscription.last).chain(asked).collect();
+        self.lost =
+            link.subscriptions.into_values().map(|subscription| subscription.last).chain(asked).collect();
     }
 
     fn act(&mut self, moment: &Moment<'_>, chance: &mut Chance, tally: &mut Tally) {
@@ -199,7 +205,7 @@ impl Client {
                 }
             }
             18..21 if self.prompt => random::administer(chance).into_iter().for_each(|it| write(link, it)),
-            21..23 => {
+            21 | 22 => {
                 // What is answered behind a write, by another actor, takes no push past the write's result.
                 write(link, random::write(chance));
                 link.ask(json!({"type": "store.listQueries"}), Asked::Other, tick);
@@ -218,7 +224,11 @@ impl Client {
                     link.ask(request, Asked::Unsubscribe(id), tick);
                 }
             }
-            25 => link.ask(json!({"type": "store.all", "bucket": *chance.pick(&random::BUCKETS)}), Asked::Other, tick),
+            25 => link.ask(
+                json!({"type": "store.all", "bucket": *chance.pick(&random::BUCKETS)}),
+                Asked::Other,
+                tick,
+            ),
             26..28 if !self.prompt && self.reads_from <= tick => {
                 let long = if chance.once_in(6) { 900 } else { 150 };
                 self.reads_from = tick + chance.within(5, long) as u64;
@@ -253,7 +263,8 @@ impl Link {
 
     /// Subscribes; resumes if the last state is of some epoch.
     fn subscribe(&mut self, last: Last, tick: u64) {
-        let mut request = json!({"type": "store.subscribe", "query": last.wish.query, "params": last.wish.params});
+        let mut request =
+            json!({"type": "store.subscribe", "query": last.wish.query, "params": last.wish.params});
         if last.patches {
             request["mode"] = json!("patch");
         }
@@ -289,7 +300,9 @@ impl Link {
     }
 
     fn closed(&self, code: u16, tally: &mut Tally) {
-        note(|| format!("       {} was closed with {code} after a pause of {}", self.name, self.longest_pause));
+        note(|| {
+            format!("       {} was closed with {code} after a pause of {}", self.name, self.longest_pause)
+        });
         let right = match code {
             1000 | 1001 => self.doomed,
             4001 => self.longest_pause >= HEARTBEAT_MS.1,

@@ -8,8 +8,7 @@ use crate::truth::Wish;
 pub(crate) const BUCKETS: [&str; 2] = ["people", "tasks"];
 pub(crate) const QUERIES: [&str; 4] = ["q0", "q1", "q2", "q3"];
 const KEYS: [&str; 12] = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"];
-const MEMBERS: [&str; 10] =
-    ["n", "f", "s", "flag", "p", "obj.a", "extra", "id", "_version", "missing.x"];
+const MEMBERS: [&str; 10] = ["n", "f", "s", "flag", "p", "obj.a", "extra", "id", "_version", "missing.x"];
 
 /// A definition of one of the buckets.
 pub(crate) fn define_bucket(chance: &mut Chance, name: &str) -> Value {
@@ -53,7 +52,9 @@ pub(crate) fn administer(chance: &mut Chance) -> Vec<Value> {
             let updates = match chance.below(3) {
                 0 => json!({"addIndexes": [*chance.pick(&["n", "f", "s", "flag"])]}),
                 1 => json!({"maxSize": chance.within(5, 25)}),
-                _ => json!({"addFields": {format!("z{}", chance.below(1000)): {"type": "number", "default": 7}}}),
+                _ => {
+                    json!({"addFields": {format!("z{}", chance.below(1000)): {"type": "number", "default": 7}}})
+                }
             };
             json!({"type": "store.updateBucket", "name": bucket, "updates": updates})
         }

@@ -40,14 +40,16 @@ impl Subscription {
         }
         tally.pushes += 1;
         let (from, newest) = (*position + 1, truth.position());
-        let other = |state: &Value| (from..=newest).find(|at| truth.result(wish, *at).as_ref() != Some(state));
+        let other =
+            |state: &Value| (from..=newest).find(|at| truth.result(wish, *at).as_ref() != Some(state));
         let told = push["position"].as_u64();
         assert_eq!(told.is_some(), *patches || positions, "a position for who knows positions: {push}");
         let shown = told.unwrap_or_else(|| {
             // One that repeats the state before has left out one that was different.
             let from = if *belief == before { other(&before).expect("a push of nothing new") } else { from };
             let shown = truth.earliest(wish, from..=newest, belief);
-            shown.unwrap_or_else(|| panic!("true nowhere behind {position} up to {newest}: {wish:?} {belief}"))
+            shown
+                .unwrap_or_else(|| panic!("true nowhere behind {position} up to {newest}: {wish:?} {belief}"))
         });
         assert!(shown >= from && shown <= newest, "{shown} behind {position}, at {newest}: {push}");
         let result = truth.result(wish, shown);

@@ -5,7 +5,7 @@
 use dunlin_sim::{Tally, run};
 
 /// Seeds that are run if nobody says how many.
-const SEEDS: u64 = 60;
+const SEEDS: u64 = 50;
 
 #[test]
 fn every_client_is_told_the_truth_and_nothing_else() {
