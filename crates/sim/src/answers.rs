@@ -90,7 +90,7 @@ impl Link {
             }
             Asked::Subscribe { last, at } => {
                 let id = data["subscriptionId"].as_str().unwrap().to_owned();
-                let subscription = self.subscribed(last, at, data, tally);
+                let subscription = self.subscribed(*last, at, data, tally);
                 assert!(self.subscriptions.insert(id, subscription).is_none(), "{answer}");
             }
         }
@@ -99,9 +99,9 @@ impl Link {
     /// A subscription begins; its client had asked for it when the newest position was `asked_at`.
     fn subscribed(&self, last: Last, asked_at: u64, data: &Value, tally: &mut Tally) -> Subscription {
         let (truth, newest) = (&self.truth, self.truth.position());
-        let resumes = !last.epoch.is_empty();
+        let known = !last.epoch.is_empty();
         let wish = last.wish.clone();
-        if !last.patches && !resumes {
+        if !last.patches && !known {
             let belief = data["data"].clone();
             let shown = truth.earliest(&wish, asked_at..=newest, &belief);
             let shown = shown.unwrap_or_else(|| panic!("nowhere true from {asked_at} on: {wish:?} {belief}"));
@@ -114,14 +114,14 @@ impl Link {
         let resumed = data["resumed"].as_bool().unwrap();
         let mut belief = last.belief.clone();
         if resumed {
-            assert!(resumes && data.get("data").is_none(), "{data}");
+            assert!(known && data.get("data").is_none(), "{data}");
             assert_eq!(last.epoch, truth.epoch(), "resumed in another history");
             patch::apply(&mut belief, &data["patch"]);
         } else {
             assert!(data.get("patch").is_none(), "{data}");
             belief = data["data"].clone();
         }
-        if resumes {
+        if known {
             *(if resumed { &mut tally.resumed } else { &mut tally.not_resumed }) += 1;
             let must = self.must_resume(&last, position);
             assert!(resumed || !must, "not resumed from {} to {position}: {last:?}", last.position);

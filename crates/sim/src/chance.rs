@@ -1,6 +1,6 @@
 //! Chance that is the same everywhere.
 
-/// A source of chance (SplitMix64).
+/// A source of chance (`SplitMix64`).
 pub(crate) struct Chance(pub(crate) u64);
 
 impl Chance {

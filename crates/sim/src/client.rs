@@ -27,7 +27,7 @@ pub(crate) enum Asked {
     },
     /// A subscription; `last` is what is known of it, of no epoch if nothing is. `at` was the newest position.
     Subscribe {
-        last: Last,
+        last: Box<Last>,
         at: u64,
     },
     Unsubscribe(String),
@@ -179,7 +179,7 @@ impl Client {
     fn leave(&mut self) {
         let Some(link) = self.link.take() else { return };
         let asked = link.requests.into_iter().filter_map(|request| match request.asked {
-            Asked::Subscribe { last, .. } if !last.epoch.is_empty() => Some(last),
+            Asked::Subscribe { last, .. } if !last.epoch.is_empty() => Some(*last),
             _ => None,
         });
         self.lost =
@@ -272,7 +272,7 @@ impl Link {
             request["resume"] = json!({"epoch": last.epoch, "position": last.position});
         }
         let at = self.truth.position();
-        self.ask(request, Asked::Subscribe { last, at }, tick);
+        self.ask(request, Asked::Subscribe { last: Box::new(last), at }, tick);
     }
 
     fn read(&mut self, bandwidth: usize, moment: &Moment<'_>, tally: &mut Tally) -> bool {

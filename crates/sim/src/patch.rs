@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 /// Applies the operations of a patch.
-pub(crate) fn apply(document: &mut Value, patch: &Value) {
-    for operation in patch.as_array().expect("a patch is an array") {
+pub(crate) fn apply(document: &mut Value, operations: &Value) {
+    for operation in operations.as_array().expect("a patch is an array") {
         let path = operation["path"].as_str().unwrap();
         match operation["op"].as_str().unwrap() {
             "replace" if path.is_empty() => *document = operation["value"].clone(),

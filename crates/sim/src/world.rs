@@ -35,7 +35,7 @@ struct World {
     /// Where the server that runs began, and how many commits it keeps.
     held_from: u64,
     held_commits: usize,
-    /// So often its StoreActor was or will be restarted.
+    /// So often its `StoreActor` was or will be restarted.
     panics: usize,
     clients: Vec<Client>,
     wishes: Vec<Wish>,

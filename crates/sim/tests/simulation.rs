@@ -17,10 +17,10 @@ fn every_client_is_told_the_truth_and_nothing_else() {
     let (first, count) = (number("SIM_FIRST").unwrap_or(0), number("SIM_SEEDS").unwrap_or(SEEDS));
     let mut tally = Tally::default();
     for seed in first..first + count {
-        match std::panic::catch_unwind(|| run(seed, false)) {
-            Ok(happened) => tally.add(&happened),
-            Err(_) => panic!("SIM_SEED={seed} cargo test -p dunlin-sim -- --nocapture repeats it"),
-        }
+        let Ok(happened) = std::panic::catch_unwind(|| run(seed, false)) else {
+            panic!("SIM_SEED={seed} cargo test -p dunlin-sim -- --nocapture repeats it");
+        };
+        tally.add(&happened);
     }
     println!("{tally:?}");
     if count >= SEEDS {
