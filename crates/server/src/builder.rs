@@ -31,7 +31,9 @@ use crate::start_error::StartError;
 use crate::store_actor::{StoreArguments, WriteError};
 use crate::store_handle::StoreHandle;
 use crate::supervisor::{Supervisor, SupervisorArguments};
+use crate::time::unix_ms;
 use crate::token_table::TokenTable;
+use crate::workbench::TimeSource;
 use crate::{Access, limits};
 
 /// Builds a [`Server`]. Whatever is not said has the default of [`Config`].
@@ -44,6 +46,7 @@ pub struct ServerBuilder {
     permissions: Option<Box<dyn Permissions>>,
     validators: Validators,
     queries: Vec<ClosureQuery>,
+    clock: Option<TimeSource>,
 }
 
 impl ServerBuilder {
@@ -125,6 +128,28 @@ impl ServerBuilder {
         self
     }
 
+    /// Takes the times of commits, and with them the moment at which a record expires, from here instead of the system's
+    /// clock: Unix milliseconds. For tests, where time passes as the test wants.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use dunlin_server::Server;
+    /// use serde_json::json;
+    ///
+    /// let server = Server::builder().memory().clock(|| 1_000).build().await?;
+    /// let store = server.store();
+    /// store.define_bucket("notes", json!({"key": "id", "schema": {"id": {"type": "string"}}})).await?;
+    /// let note = store.insert("notes", json!({"id": "a"})).await?;
+    /// assert_eq!(note.to_value()["_createdAt"], 1_000);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn clock(mut self, now: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
+        self.clock = Some(Arc::new(now));
+        self
+    }
+
     /// Adds a query that is code. Clients watch it by its name like any other; it runs again when a commit touches what it
     /// has read. It must depend on nothing but what it reads and the parameters that the client gives (`null` if none), and
     /// check these itself. Whoever watches it needs rights on its name and on every bucket that it reads.
@@ -176,7 +201,7 @@ impl ServerBuilder {
     }
 
     async fn start(self, local: Option<SocketAddr>) -> Result<Server, StartError> {
-        let Self { config, journal, authenticator, permissions, validators, queries } = self;
+        let Self { config, journal, authenticator, permissions, validators, queries, clock } = self;
         let auth = auth(&config, authenticator, permissions)?.map(Arc::new);
         let (journal, recovered) = open(&config, journal).await?;
         let programmatic = Arc::new(Programmatic::new(queries, &recovered, &config.seed)?);
@@ -196,6 +221,7 @@ impl ServerBuilder {
                 validators: Arc::new(validators),
                 programmatic: Arc::clone(&programmatic),
                 metrics: Arc::clone(&metrics),
+                clock: clock.unwrap_or_else(|| Arc::new(unix_ms)),
                 recover: false,
             },
             live: LiveArguments {

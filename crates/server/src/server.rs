@@ -1,7 +1,7 @@
 //! A running server, as its embedder sees it.
 
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -11,11 +11,12 @@ use dunlin_journal::Description;
 use dunlin_protocol::{Close, TopicPattern, frame};
 use ractor::ActorRef;
 use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
 use crate::builder::ServerBuilder;
-use crate::connection::ConnectionMessage;
+use crate::connection::{ConnectionMessage, Upgrade, serve};
 use crate::events::Events;
 use crate::registry::ConnectionInfo;
 use crate::shared::Shared;
@@ -140,6 +141,40 @@ impl Server {
     /// `into_make_service_with_connect_info::<std::net::SocketAddr>()`.
     pub fn router(&self) -> Router {
         http::websocket(self.http())
+    }
+
+    /// Serves a connection whose WebSocket handshake is over, on any byte stream: a Unix socket, a pipe in a test. `address`
+    /// is whose it is, for `maxConnectionsPerIp` and for people. Returns at once; when the connection has ended the stream is
+    /// dropped.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use dunlin_server::Server;
+    /// use futures_util::StreamExt;
+    /// use tokio_tungstenite::WebSocketStream;
+    /// use tokio_tungstenite::tungstenite::protocol::Role;
+    ///
+    /// let server = Server::builder().memory().build().await?;
+    /// let (ours, theirs) = tokio::io::duplex(64 * 1024);
+    /// server.serve_stream(theirs, [127, 0, 0, 1].into());
+    /// let mut client = WebSocketStream::from_raw_socket(ours, Role::Client, None).await;
+    /// let welcome = client.next().await.ok_or("closed")??;
+    /// assert!(welcome.to_text()?.starts_with(r#"{"type":"welcome""#));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn serve_stream<S>(&self, stream: S, address: IpAddr)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let (shared, supervisor) = (Arc::clone(&self.inner.shared), self.inner.supervisor.get_cell());
+        let member = shared.crew.join();
+        // A task of its own: were it dropped before its end, its actor would stay.
+        tokio::spawn(async move {
+            serve(shared, supervisor, Upgrade { stream, early: Vec::new(), address }).await;
+            drop(member);
+        });
     }
 
     /// `GET /health`, `GET /ready` and `GET /metrics` as an axum router.

@@ -16,7 +16,7 @@ use crate::live::ChangeFeed;
 use crate::metrics::{Metrics, count};
 use crate::programmatic::Programmatic;
 use crate::published::Published;
-use crate::workbench::{Clock, RandomIds, Workbench};
+use crate::workbench::{Clock, RandomIds, TimeSource, Workbench};
 
 /// What became of one intent.
 pub(crate) type Written = Result<Done, WriteError>;
@@ -96,6 +96,7 @@ pub(crate) struct StoreArguments {
     /// Names that are taken by queries of the program.
     pub(crate) programmatic: Arc<Programmatic>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) clock: TimeSource,
     /// After a failure: the published state may lack what was appended and not published yet.
     pub(crate) recover: bool,
 }
@@ -124,13 +125,14 @@ impl Actor for StoreActor {
         if shared.recover {
             catch_up(&shared).await?;
         }
+        let clock = Clock::new(Arc::clone(&shared.clock));
         let mut state = StoreState {
             shared,
             ids: RandomIds::new()?,
             queue: VecDeque::new(),
             commit_due: false,
             expiry: Expiry::default(),
-            clock: Clock::default(),
+            clock,
             in_doubt: false,
         };
         state.arm(&myself);
@@ -244,7 +246,7 @@ impl StoreState {
             watched: self.shared.events.watch(&next),
             next,
             commits: Vec::new(),
-            clock: self.clock,
+            clock: self.clock.clone(),
             changes: 0,
             validators: Arc::clone(&self.shared.validators),
             programmatic: Arc::clone(&self.shared.programmatic),

@@ -10,16 +10,25 @@ use crate::events::Watched;
 use crate::limits;
 use crate::programmatic::Programmatic;
 use crate::store_actor::{Done, WriteError, Written};
-use crate::time::unix_ms;
 
-/// Times of commits: the wall clock, but never backwards.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Clock(u64);
+/// Where times come from, in Unix milliseconds.
+pub(crate) type TimeSource = Arc<dyn Fn() -> u64 + Send + Sync>;
+
+/// Times of commits: those of the source, but never backwards.
+#[derive(Clone)]
+pub(crate) struct Clock {
+    source: TimeSource,
+    last: u64,
+}
 
 impl Clock {
+    pub(crate) fn new(source: TimeSource) -> Self {
+        Self { source, last: 0 }
+    }
+
     pub(crate) fn now(&mut self) -> u64 {
-        self.0 = self.0.max(unix_ms());
-        self.0
+        self.last = self.last.max((self.source)());
+        self.last
     }
 }
 

@@ -167,6 +167,30 @@ async fn a_panic_between_append_and_publish_shows_what_the_journal_holds() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_watches_a_query_that_became_another_one_unseen_is_told() {
+    let (journal, faults) = panicking();
+    let server = memory().journal(journal).bind().await.unwrap();
+    define_items(&server).await;
+    let mut client = Client::connect(address(&server)).await;
+    let watched = client.data(json!({"type": "store.subscribe", "query": "item-count"})).await;
+    let same = client.data(json!({"type": "store.subscribe", "query": "all-items"})).await;
+    faults.after.store(true, Ordering::SeqCst);
+    // One batch and one append: it is kept, and nobody is told what it did.
+    let undefine = json!({"type": "store.undefineQuery", "name": "item-count"});
+    let config = json!({"bucket": "items", "aggregate": {"function": "sum", "field": "n"}});
+    let define = json!({"type": "store.defineQuery", "name": "item-count", "config": config});
+    for id in client.send_all([undefine, define]).await {
+        assert_eq!(client.answer(id).await["code"], "INTERNAL_ERROR");
+    }
+    let ended = client.system().await;
+    assert_eq!(ended["event"], "subscription_ended");
+    assert_eq!(ended["subscriptionId"], watched["subscriptionId"]);
+    assert_eq!(ended["code"], "QUERY_NOT_DEFINED");
+    client.data(json!({"type": "store.insert", "bucket": "items", "data": {"n": 1}})).await;
+    assert_eq!(client.push(&same["subscriptionId"]).await[0]["n"], 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn while_the_store_comes_back_clients_come_and_go() {
     let (journal, faults) = panicking();
     let server = common::memory_with(|config| config.max_connections_per_ip = std::num::NonZeroUsize::new(2))

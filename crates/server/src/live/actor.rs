@@ -464,16 +464,23 @@ impl LiveState {
         }
     }
 
-    /// The same if nobody knows what has happened.
+    /// The same if nobody knows what has happened: a query of the same name may be another one now.
     fn end_all_undefined(&mut self) {
-        let gone = |name: &&Arc<str>| self.views.snapshot().query(name).is_err();
-        let names: Vec<Arc<str>> =
-            self.watchers.names().map(|(name, _)| name).filter(gone).cloned().collect();
-        names.iter().for_each(|name| self.end_query(name, u64::MAX));
+        let names: Vec<Arc<str>> = self.watchers.names().map(|(name, _)| Arc::clone(name)).collect();
+        for name in &names {
+            let query = self.views.snapshot().query(name).ok();
+            let config = query.map(|query| &**query.config());
+            let others = self.watchers.of_other(name, config);
+            self.end_of_query(name, others);
+        }
     }
 
     fn end_query(&mut self, name: &Arc<str>, before: u64) {
-        for (id, watcher) in self.watchers.of_query(name, before) {
+        self.end_of_query(name, self.watchers.of_query(name, before));
+    }
+
+    fn end_of_query(&mut self, name: &str, watchers: Vec<(SubscriptionId, Arc<Entry>)>) {
+        for (id, watcher) in watchers {
             self.unwatch(id);
             end(id, &watcher, undefined(name));
         }

@@ -30,18 +30,25 @@ pub(super) struct Audience {
 
 pub(super) struct Watcher {
     pub(super) mode: Mode,
-    /// The query was defined at this position. One that is undefined later ends the subscription; what cannot be undefined
-    /// never is.
-    since: Option<u64>,
+    /// What cannot be undefined has none.
+    defined: Option<Defined>,
     pub(super) entry: Arc<Entry>,
+}
+
+/// A query that was defined, as its watcher found it. If it is undefined later the subscription ends.
+struct Defined {
+    /// It was so at this position.
+    since: u64,
+    config: Arc<str>,
 }
 
 impl Watchers {
     pub(super) fn join(&mut self, view: ViewId, watch: &Watch, position: u64) {
         let audience = self.views.entry(view).or_default();
         audience.full += usize::from(watch.mode == Mode::Full);
-        let since = watch.definition.is_some().then_some(position);
-        let watcher = Watcher { mode: watch.mode, since, entry: Arc::clone(&watch.watcher) };
+        let defined =
+            watch.definition.as_ref().map(|config| Defined { since: position, config: Arc::clone(config) });
+        let watcher = Watcher { mode: watch.mode, defined, entry: Arc::clone(&watch.watcher) };
         audience.watchers.insert(watch.id, watcher);
         self.by_subscription.insert(watch.id, (view, Arc::clone(&watch.query)));
         self.by_name.entry(Arc::clone(&watch.query)).or_default().insert(watch.id);
@@ -92,11 +99,19 @@ impl Watchers {
 
     /// Subscriptions of the query of this name that was defined before a position.
     pub(super) fn of_query(&self, name: &str, before: u64) -> Vec<(SubscriptionId, Arc<Entry>)> {
+        self.of_name(name, |defined| defined.since < before)
+    }
+
+    /// Subscriptions of the query of this name that was not defined so.
+    pub(super) fn of_other(&self, name: &str, config: Option<&str>) -> Vec<(SubscriptionId, Arc<Entry>)> {
+        self.of_name(name, |defined| config != Some(&*defined.config))
+    }
+
+    fn of_name(&self, name: &str, which: impl Fn(&Defined) -> bool) -> Vec<(SubscriptionId, Arc<Entry>)> {
         let named = self.by_name.get(name).into_iter().flatten();
         let watchers = named.filter_map(|id| {
             let watcher = self.views.get(&self.by_subscription.get(id)?.0)?.watchers.get(id)?;
-            let older = watcher.since.is_some_and(|since| since < before);
-            older.then(|| (*id, Arc::clone(&watcher.entry)))
+            watcher.defined.as_ref().is_some_and(&which).then(|| (*id, Arc::clone(&watcher.entry)))
         });
         watchers.collect()
     }

@@ -103,12 +103,18 @@ impl History {
                         let old = merged.change(before, *bucket, *row, None);
                         rows.push(Before { bucket: *bucket, row: *row, record: old });
                     }
-                    Change::DefineBucket { bucket, name, .. } => merged.redefined(*bucket, Arc::clone(name)),
+                    Change::DefineBucket { bucket, name, .. } => {
+                        self.buckets.insert(Arc::clone(name), commit.position);
+                        merged.redefined(*bucket, Arc::clone(name));
+                    }
                     Change::UpdateBucket { bucket, .. }
                     | Change::DropBucket { bucket }
                     | Change::Clear { bucket } => {
-                        if let Some(known) = before.bucket_by_id(*bucket) {
-                            merged.redefined(*bucket, Arc::clone(known.name()));
+                        // One that is not known was defined by these commits, too.
+                        let known = before.bucket_by_id(*bucket).map(|known| Arc::clone(known.name()));
+                        if let Some(name) = known.or_else(|| merged.name(*bucket)) {
+                            self.buckets.insert(Arc::clone(&name), commit.position);
+                            merged.redefined(*bucket, name);
                         }
                     }
                     Change::DefineQuery { name, .. } | Change::UndefineQuery { name } => {
@@ -116,9 +122,6 @@ impl History {
                     }
                     Change::Counters { .. } => {}
                 }
-            }
-            for (_, name) in &merged.changes.buckets {
-                self.buckets.insert(Arc::clone(name), commit.position);
             }
             self.push(Entry { position: commit.position, rows: rows.into() });
         }
@@ -251,6 +254,11 @@ impl Merged {
         }
         rows.push(RowChange { bucket, row, before: before.clone(), after: after.cloned() });
         before
+    }
+
+    /// The name of a bucket that has been defined since.
+    fn name(&self, bucket: BucketId) -> Option<Arc<str>> {
+        self.changes.buckets.iter().find(|(known, _)| *known == bucket).map(|(_, name)| Arc::clone(name))
     }
 
     fn redefined(&mut self, bucket: BucketId, name: Arc<str>) {

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its helpers too")]
 #![allow(unreachable_pub, reason = "modules of one test")]
 
+mod chance;
 mod client;
 #[path = "../common/mod.rs"]
 mod common;
@@ -15,13 +16,13 @@ mod random;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use chance::Chance;
 use client::Client;
 use common::World;
 use dunlin_store::{
     ClosureQuery, Commit, Filter, HistoryLimits, Intent, Joined, LiveQuery, LiveStep, Preparation, Prepared,
-    Query, Renewed, StoreError, ViewId, ViewLimits, Views,
+    Query, Renewed, Resume, StoreError, ViewId, ViewLimits, Views,
 };
-use random::Chance;
 use serde_json::{Value, json};
 
 /// Writes of one history.
@@ -359,4 +360,31 @@ fn every_view_and_every_subscriber_knows_the_truth_after_every_step() {
     println!("{tally:?}");
     let Tally { changed, renewed, outdated, ended, resumed, lost, .. } = tally;
     assert!([changed, renewed, outdated, ended, resumed, lost].iter().all(|count| *count > 10), "{tally:?}");
+}
+
+#[test]
+fn what_follows_a_definition_in_the_same_step_is_told_to_who_has_seen_the_definition() {
+    let mut world = World::new();
+    let limits = ViewLimits {
+        history: HistoryLimits { commits: 40, bytes: 64 * 1024 },
+        unindexed: usize::MAX,
+        reserve: 1,
+    };
+    let mut views = Views::new(world.state.clone(), limits);
+    world.define("tasks", json!({"key": "id", "schema": {"id": {"type": "string"}}})).unwrap();
+    let defined = world.state.position();
+    world.insert("tasks", json!({"id": "a"})).unwrap();
+    world.clear("tasks");
+    let cleared = world.state.position();
+    world.insert("tasks", json!({"id": "b"})).unwrap();
+    views.advance(&world.log, world.state.clone());
+
+    let query = Query::parse("all", &common::object(json!({"bucket": "tasks"}))).unwrap();
+    let prepared = views.prepare(LiveQuery::Declarative(query.bind(&json!({})).unwrap())).run();
+    let Ok(Joined::View(view)) = views.open(prepared) else { panic!() };
+    let epoch = world.state.epoch().to_owned();
+    let mut resume = |position| views.resume(view, None, &epoch, position).unwrap();
+    assert!(matches!(resume(defined), Resume::Lost), "it was cleared behind that");
+    let Resume::Replay(replay) = resume(cleared) else { panic!() };
+    assert!(replay.run().unwrap().contains("\"b\""));
 }
