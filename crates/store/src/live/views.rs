@@ -490,11 +490,11 @@ impl Views {
             }
         }
         for interest in interests {
-            let watched = self.buckets.entry(interest.bucket).or_default();
             if interest.wanted {
-                watched.readers.read_key(interest.key, id);
-            } else {
+                self.buckets.entry(interest.bucket).or_default().readers.read_key(interest.key, id);
+            } else if let Some(watched) = self.buckets.get_mut(&interest.bucket) {
                 watched.readers.forget_key(&interest.key, id);
+                self.drop_if_unwatched(interest.bucket);
             }
         }
         if short {
@@ -569,11 +569,13 @@ impl Views {
                 emptied.push(bucket);
             }),
         }
-        for bucket in emptied {
-            let empty = |watched: &Watched| watched.matching.is_empty() && watched.readers.is_empty();
-            if self.buckets.get(&bucket).is_some_and(empty) {
-                self.buckets.remove(&bucket);
-            }
+        emptied.into_iter().for_each(|bucket| self.drop_if_unwatched(bucket));
+    }
+
+    fn drop_if_unwatched(&mut self, bucket: BucketId) {
+        let empty = |watched: &Watched| watched.matching.is_empty() && watched.readers.is_empty();
+        if self.buckets.get(&bucket).is_some_and(empty) {
+            self.buckets.remove(&bucket);
         }
     }
 
