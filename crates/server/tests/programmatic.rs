@@ -6,7 +6,7 @@ mod common;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use common::{Client, address, define_items, memory, memory_with, subscribe};
+use common::{Client, address, define_items, eventually, memory, memory_with, subscribe};
 use dunlin_server::config::SeedRequest;
 use dunlin_server::{Access, Authentication, Login, Server, ServerBuilder, Session, StartError, WriteError};
 use dunlin_store::{Filter, Intent, Record, StoreError};
@@ -242,4 +242,27 @@ async fn a_bucket_that_is_defined_later_is_seen() {
     assert_eq!(client.push(id).await, 1);
     client.data(json!({"type": "store.dropBucket", "name": "later"})).await;
     assert_eq!(client.push(id).await, Value::Null);
+}
+
+/// Permissions are code of the program, too: a bug in them costs the connection, and nothing stays behind of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn permissions_that_panic_when_it_has_been_worked_out_leave_nothing_behind() {
+    let builder = memory()
+        .authenticator(|login: Login| async move { Authentication::Ok(Some(Session::new(login.token))) })
+        .permissions(|access: &Access<'_>| {
+            assert!(!access.touches_bucket("users"), "a bug");
+            true
+        });
+    let (builder, _) = with_profile(builder);
+    let server = builder.bind().await.unwrap();
+    define(&server).await;
+    let mut client = Client::connect(address(&server)).await;
+    client.data(json!({"type": "auth.login", "token": "ada"})).await;
+    client.send(json!({"type": "store.subscribe", "query": "profile", "params": {"id": "ada"}})).await;
+    client.closed().await;
+    eventually("nobody watches it", async || {
+        let stats = server.stats().await.unwrap();
+        stats["store"]["queries"]["activeSubscriptions"] == 0
+    })
+    .await;
 }

@@ -25,7 +25,8 @@ use crate::registry::Entry;
 pub(crate) enum LiveMessage {
     /// Watch a query. With a `reply`, what it begins with goes there; without (after a restart), it is pushed.
     Watch { watch: Box<Watch>, reply: Option<oneshot::Sender<Joined>> },
-    /// These subscriptions have ended by the will of their connection.
+    /// These subscriptions have ended by the will of their connection. Its outbox has forgotten them before, or is closed: so is
+    /// seen that those have ended which are not known yet.
     Unwatch(Vec<SubscriptionId>),
     /// The change feed has something.
     Changed,
@@ -267,6 +268,10 @@ impl LiveState {
     fn admit(&mut self, view: ViewId, waiting: Waiting) {
         if self.views.shows(view).is_none_or(|position| position < waiting.asked_at) {
             self.renewing.entry(view).or_default().push(waiting);
+            return;
+        }
+        // Who was unwatched while it waited was not known here yet. One with a reply is asked when it gets that.
+        if waiting.reply.is_none() && !waiting.watch.watcher.outbox.is_open(waiting.watch.id) {
             return;
         }
         if let Err(error) = self.still_defined(&waiting.watch) {
@@ -562,5 +567,34 @@ mod tests {
         one.data(json!({"type": "store.insert", "bucket": "items", "data": {"n": 2}})).await;
         one.push(&items).await;
         other.silent().await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn who_leaves_while_it_is_taken_up_again_is_forgotten() {
+        let gate = std::sync::Arc::new(std::sync::RwLock::new(()));
+        let entrance = std::sync::Arc::clone(&gate);
+        let server = memory().query("gate", move |_, _| {
+            let _open = entrance.read();
+            Ok(json!(1))
+        });
+        let server = server.bind().await.unwrap();
+        let mut client = Client::connect(address(&server)).await;
+        let mut other = Client::connect(address(&server)).await;
+        let watch = json!({"type": "store.subscribe", "query": "gate"});
+        let id = client.data(watch.clone()).await["subscriptionId"].clone();
+        other.data(watch).await;
+
+        let closed = gate.write().unwrap();
+        server.inner.shared.feed.tell(LiveMessage::Panic);
+        // It is worked out anew for both, who leave before it is.
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        client.data(json!({"type": "store.unsubscribe", "subscriptionId": id})).await;
+        other.close().await;
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        drop(closed);
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        let stats = server.stats().await.unwrap();
+        assert_eq!(stats["store"]["queries"]["activeSubscriptions"], 0);
+        assert_eq!(stats["connections"]["totalStoreSubscriptions"], 0);
     }
 }

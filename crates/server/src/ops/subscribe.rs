@@ -132,8 +132,8 @@ pub(super) fn unsubscribe(state: &mut ConnectionState, subscription: &str) -> Re
     let (id, _) = own(state, subscription)?;
     state.subscriptions.remove(&id);
     state.seat().free_subscription();
-    state.shared.feed.tell(LiveMessage::Unwatch(vec![id]));
     state.entry().outbox.forget(id);
+    state.shared.feed.tell(LiveMessage::Unwatch(vec![id]));
     Ok("{\"unsubscribed\":true}".to_owned())
 }
 
