@@ -18,6 +18,7 @@ use super::watch::{Joined, Start, Told, Waiting, Watch};
 use super::watchers::Watchers;
 use super::workshop::{Made, Missed, Workshop};
 use crate::connection::{Body, ConnectionMessage, Payload, Pushed, SubscriptionId};
+use crate::limits;
 use crate::metrics::{Metrics, count};
 use crate::published::Published;
 use crate::registry::Entry;
@@ -78,6 +79,8 @@ pub(crate) struct LiveState {
     opening: HashMap<LiveQuery, Vec<Waiting>>,
     /// Who waits for one that is being worked out anew.
     renewing: HashMap<ViewId, Vec<Waiting>>,
+    /// How often in a row a view was of no use when it was worked out: too much had happened meanwhile.
+    outdated: HashMap<LiveQuery, u32>,
 }
 
 impl Actor for LiveActor {
@@ -97,6 +100,7 @@ impl Actor for LiveActor {
             workshop: Workshop::new(myself),
             opening: HashMap::new(),
             renewing: HashMap::new(),
+            outdated: HashMap::new(),
         })
     }
 
@@ -172,10 +176,18 @@ impl LiveState {
     }
 
     fn open(&mut self, query: LiveQuery) {
+        let patient = self.is_patient(&query);
         let preparation = self.views.prepare(query);
-        if let Some(made) = self.workshop.make(preparation, |made| LiveMessage::Opened(Box::new(made))) {
+        let then = |made| LiveMessage::Opened(Box::new(made));
+        if let Some(made) = self.workshop.make(preparation, patient, then) {
             self.opened(made);
         }
+    }
+
+    /// Whether a view may be worked out beside this actor. One that has been too late several times is worked out here, where
+    /// nothing happens meanwhile: else those who wait would wait for as long as others write.
+    fn is_patient(&self, query: &LiveQuery) -> bool {
+        self.outdated.get(query).is_none_or(|times| *times < limits::VIEW_TRIES)
     }
 
     /// A view was worked out: everybody who waits for it joins.
@@ -187,6 +199,7 @@ impl LiveState {
                 let (query, buckets) = (prepared.query().clone(), prepared.buckets());
                 match self.views.open(prepared) {
                     Ok(dunlin_store::Joined::Outdated) => {
+                        *self.outdated.entry(query.clone()).or_default() += 1;
                         if self.opening.contains_key(&query) {
                             self.open(query);
                         }
@@ -197,6 +210,7 @@ impl LiveState {
                 }
             }
         };
+        self.outdated.remove(&query);
         let everybody = self.opening.remove(&query).unwrap_or_default();
         match view {
             Ok(view) => {
@@ -218,8 +232,10 @@ impl LiveState {
 
     fn renew(&mut self, view: ViewId) {
         let Some(preparation) = self.views.prepare_again(view) else { return };
+        let patient = self.is_patient(preparation.query());
         self.renewing.entry(view).or_default();
-        let made = self.workshop.make(preparation, move |made| LiveMessage::Renewed(view, Box::new(made)));
+        let then = move |made| LiveMessage::Renewed(view, Box::new(made));
+        let made = self.workshop.make(preparation, patient, then);
         if let Some(made) = made {
             self.renewed(view, made);
         }
@@ -230,7 +246,10 @@ impl LiveState {
         self.shared.metrics.views_evaluated.increment(1);
         let renewed = match made {
             Ok(prepared) => self.put_in_place(view, prepared),
-            Err(_) => Err(failed()),
+            Err(query) => {
+                self.outdated.remove(&query);
+                Err(failed())
+            }
         };
         match renewed {
             Ok(Renewed::Changed) => self.deliver(view),
@@ -254,7 +273,14 @@ impl LiveState {
     }
 
     fn put_in_place(&mut self, view: ViewId, prepared: Prepared) -> Result<Renewed, Error> {
-        match self.views.renew(view, prepared) {
+        let query = prepared.query().clone();
+        let renewed = self.views.renew(view, prepared);
+        if renewed == Renewed::Outdated {
+            *self.outdated.entry(query).or_default() += 1;
+        } else {
+            self.outdated.remove(&query);
+        }
+        match renewed {
             Renewed::Ended(error) => Err(error.into()),
             Renewed::Closed => Err(Error::new(
                 Code::InternalError,
@@ -469,6 +495,7 @@ impl LiveState {
         let full = whole.clone().map(|data| Payload::Full { position, data });
         let patch = patch.map(|operations| Payload::Patch { position, ops: operations.into() });
         let length = self.views.length(view);
+        let mut failed = None;
         for (id, watcher) in &audience.watchers {
             let payload = match watcher.mode {
                 Mode::Full => &full,
@@ -477,16 +504,24 @@ impl LiveState {
             let Some(payload) = payload else { continue };
             let mut pushed = watcher.entry.outbox.push(*id, payload, length);
             if pushed == Pushed::NeedsWhole {
-                // Written for the first that needs it; one that cannot be written is told of when it is told whole.
-                if whole.is_none() {
-                    metrics.payloads_encoded.increment(1);
-                }
-                let data = whole.get_or_insert_with(|| self.views.result(view).ok().flatten().map(body));
+                // Written for the first that needs it.
+                let data = match whole.take().map_or_else(|| self.views.result(view).map(|text| text.map(body)), Ok) {
+                    Ok(data) => data,
+                    Err(error) => {
+                        failed = Some(error);
+                        break;
+                    }
+                };
                 pushed = watcher.entry.outbox.push_whole(*id, position, data.as_ref());
+                whole = Some(data);
             }
             if pushed == Pushed::Merged {
                 metrics.pushes_merged.increment(1);
             }
+        }
+        if let Some(error) = failed {
+            self.views.close(view);
+            self.end_all(view, &error.into());
         }
     }
 
