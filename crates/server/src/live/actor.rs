@@ -21,7 +21,9 @@ use crate::connection::{Body, ConnectionMessage, Payload, Pushed, SubscriptionId
 use crate::limits;
 use crate::metrics::{Metrics, count};
 use crate::published::Published;
+use crate::ops::authorise_watcher;
 use crate::registry::Entry;
+use crate::shared::Auth;
 
 pub(crate) enum LiveMessage {
     /// Watch a query. With a `reply`, what it begins with goes there; without (after a restart), it is pushed.
@@ -68,6 +70,7 @@ pub(crate) struct LiveArguments {
     pub(crate) feed: Arc<ChangeFeed>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) limits: ViewLimits,
+    pub(crate) auth: Option<Arc<Auth>>,
 }
 
 pub(crate) struct LiveState {
@@ -244,6 +247,7 @@ impl LiveState {
     /// A view was worked out anew: everybody who watches it is told of the difference.
     fn renewed(&mut self, view: ViewId, made: Made) {
         self.shared.metrics.views_evaluated.increment(1);
+        let known = self.views.buckets(view);
         let renewed = match made {
             Ok(prepared) => self.put_in_place(view, prepared),
             Err(query) => {
@@ -251,6 +255,7 @@ impl LiveState {
                 Err(failed())
             }
         };
+        self.authorise_again(view, &known);
         match renewed {
             Ok(Renewed::Changed) => self.deliver(view),
             Ok(_) => {}
@@ -270,6 +275,21 @@ impl LiveState {
             self.admit(view, waiting);
         }
         self.drop_if_unwatched(view);
+    }
+
+    /// A view that reads other buckets than before goes on only for those who may read these, too.
+    fn authorise_again(&mut self, view: ViewId, known: &[Arc<str>]) {
+        let Some(auth) = self.shared.auth.clone() else { return };
+        let buckets = self.views.buckets(view);
+        if buckets.iter().all(|name| known.contains(name)) {
+            return;
+        }
+        for (id, query, watcher) in self.watchers.of_view(view) {
+            if let Err(error) = authorise_watcher(&watcher, &auth, &query, &buckets) {
+                self.unwatch(id);
+                end(id, &watcher, error);
+            }
+        }
     }
 
     fn put_in_place(&mut self, view: ViewId, prepared: Prepared) -> Result<Renewed, Error> {
@@ -303,6 +323,14 @@ impl LiveState {
         if let Err(error) = self.still_defined(&waiting.watch) {
             self.refuse(waiting, error, Vec::new());
             return;
+        }
+        // Of a new subscription its connection asks.
+        if let (None, Some(auth)) = (&waiting.reply, &self.shared.auth) {
+            let Watch { query, watcher, .. } = &waiting.watch;
+            if let Err(error) = authorise_watcher(watcher, auth, query, &self.views.buckets(view)) {
+                self.refuse(waiting, error, Vec::new());
+                return;
+            }
         }
         let position = self.views.shows(view).unwrap_or_default();
         let told = self.begin(view, &waiting.watch);
