@@ -154,13 +154,21 @@ impl History {
     }
 
     /// What has happened to rows since a position up to the state `now`, the newest that was noted. Buckets which it does
-    /// not [reach](Self::reaches) are left out as a whole.
-    pub(crate) fn since(&self, position: u64, now: &Snapshot) -> Vec<RowChange> {
+    /// not [reach](Self::reaches) are left out as a whole, and so are those that are not among `wanted`, if that is given.
+    pub(crate) fn since(
+        &self,
+        position: u64,
+        now: &Snapshot,
+        wanted: Option<&[BucketId]>,
+    ) -> Vec<RowChange> {
         let first = self.entries.partition_point(|entry| entry.position <= position);
         let mut rows: Vec<RowChange> = Vec::new();
         let mut places: HashMap<(BucketId, RowId), usize> = HashMap::new();
         for before in self.entries.range(first..).flat_map(|entry| &entry.rows) {
             let Before { bucket, row, record } = before;
+            if wanted.is_some_and(|wanted| !wanted.contains(bucket)) {
+                continue;
+            }
             places.entry((*bucket, *row)).or_insert_with(|| {
                 let after = now.bucket_by_id(*bucket).and_then(|bucket| bucket.row(*row)).cloned();
                 rows.push(RowChange { bucket: *bucket, row: *row, before: record.clone(), after });

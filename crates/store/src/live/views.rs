@@ -311,18 +311,19 @@ impl Views {
         }
         match kept {
             Kept::Maintained(maintained) => {
-                let mut names = maintained.query.buckets(&self.snapshot).into_iter();
-                if !names.all(|name| self.history.reaches(position, &name)) {
+                let names = maintained.query.buckets(&self.snapshot);
+                if !names.iter().all(|name| self.history.reaches(position, name)) {
                     return None;
                 }
-                let changes = self.history.since(position, &self.snapshot);
+                let changes = self.history.since(position, &self.snapshot, Some(&self.ids(&names)));
                 maintained.catch_up(&changes, &self.snapshot, &mut Delta::default());
                 maintained.interests();
                 (!maintained.is_short()).then_some(true)
             }
             Kept::Run { reads, .. } => {
                 let unchanged = self.history.reaches_all(position) && {
-                    let changes = self.history.since(position, &self.snapshot);
+                    let wanted: Vec<BucketId> = reads.ids().collect();
+                    let changes = self.history.since(position, &self.snapshot, Some(&wanted));
                     !changes
                         .iter()
                         .any(|change| reads.touched_by_row(change.bucket, change.row, change.after.as_ref()))
@@ -330,6 +331,11 @@ impl Views {
                 Some(unchanged)
             }
         }
+    }
+
+    /// The buckets that have these names today.
+    fn ids(&self, names: &[Arc<str>]) -> Vec<BucketId> {
+        names.iter().filter_map(|name| self.snapshot.bucket(name).ok().map(crate::Bucket::id)).collect()
     }
 
     /// Drops a view.
@@ -668,7 +674,7 @@ impl Views {
         if !known || position > now || name.is_some_and(|name| !self.history.same_query(position, name)) {
             return Ok(Resume::Lost);
         }
-        let Some(view) = self.views.get_mut(&id).filter(|view| !view.stale) else { return Ok(Resume::Lost) };
+        let Some(view) = self.views.get(&id).filter(|view| !view.stale) else { return Ok(Resume::Lost) };
         let code = matches!(view.kept, Kept::Run { .. });
         if code && position <= self.started_at {
             return Ok(Resume::Lost);
@@ -684,15 +690,9 @@ impl Views {
         if !reached {
             return Ok(Resume::Lost);
         }
-        let mut changes = self.history.since(position, &self.snapshot);
-        if !code {
-            let ids: Vec<BucketId> = view
-                .buckets
-                .iter()
-                .filter_map(|name| self.snapshot.bucket(name).ok().map(crate::Bucket::id))
-                .collect();
-            changes.retain(|change| ids.contains(&change.bucket));
-        }
+        let wanted = if code { None } else { Some(self.ids(&view.buckets)) };
+        let changes = self.history.since(position, &self.snapshot, wanted.as_deref());
+        let Some(view) = self.views.get_mut(&id) else { return Ok(Resume::Lost) };
         let result = view.encode(&self.snapshot)?;
         let prepared = Preparation {
             query: view.query.clone(),
