@@ -229,6 +229,7 @@ impl ServerBuilder {
                 feed: Arc::clone(&feed),
                 metrics: Arc::clone(&metrics),
                 limits: config.live.limits(),
+                auth: auth.clone(),
             },
             registry: Arc::clone(&registry),
             store_actor,

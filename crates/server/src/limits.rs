@@ -39,6 +39,10 @@ pub const FEED_CHANGES: usize = 65_536;
 /// more. So many may leave before the next are looked for; each is 24 bytes.
 pub const LIVE_RESERVE: usize = 256;
 
+/// How often a live query is worked out beside the others in vain, because the history did not reach back to when that was
+/// begun. Then it is worked out among them, and they wait.
+pub const VIEW_TRIES: u32 = 3;
+
 /// Commits kept for a receiver of [`Events`](crate::Events) that falls behind. Older ones it only learns the number of.
 pub const EVENT_COMMITS: usize = 1024;
 

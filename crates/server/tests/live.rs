@@ -475,3 +475,26 @@ async fn a_group_of_writes_is_pushed_as_its_last_state() {
     }
     client.answer(ids[99]).await;
 }
+
+/// With hardly any history, a large bucket changes faster than a view of it is worked out.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_view_that_never_catches_up_beside_the_others_is_made_among_them() {
+    let server = memory_with(|config| config.live.history_commits = 0).bind().await.unwrap();
+    define_items(&server).await;
+    let items: Vec<Value> = (0..30_000).map(|n| json!({"id": format!("i{n}"), "n": n})).collect();
+    server.store().insert_many("items", items).await.unwrap();
+    let writing = {
+        let store = server.store();
+        tokio::spawn(async move {
+            for n in 0.. {
+                store.update("items", json!("i1"), json!({"n": n})).await.unwrap();
+            }
+        })
+    };
+    let mut client = Client::connect(address(&server)).await;
+    let query = json!({"bucket": "items", "sort": {"n": "desc"}, "limit": 2});
+    let asked = client.data(json!({"type": "store.subscribe", "query": query}));
+    let told = tokio::time::timeout(std::time::Duration::from_secs(30), asked).await;
+    writing.abort();
+    assert_eq!(told.expect("it is answered while others write")["data"][0]["n"], 29_999);
+}

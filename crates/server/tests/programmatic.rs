@@ -6,7 +6,7 @@ mod common;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use common::{Client, address, define_items, memory, memory_with, subscribe};
+use common::{Client, address, define_items, eventually, memory, memory_with, subscribe};
 use dunlin_server::config::SeedRequest;
 use dunlin_server::{Access, Authentication, Login, Server, ServerBuilder, Session, StartError, WriteError};
 use dunlin_store::{Filter, Intent, Record, StoreError};
@@ -202,7 +202,9 @@ async fn rights_on_it_are_rights_on_what_it_has_read() {
     assert_eq!(other.code(request).await, "NOT_FOUND", "the user is all that it has read");
     server.store().update("users", json!("ada"), json!({"name": "Ada L."})).await.unwrap();
     other.silent().await;
-    assert_eq!(server.stats().await.unwrap()["store"]["queries"]["activeSubscriptions"], 1);
+    // Nor does the first one go on, who may not read both of them either.
+    assert_eq!(client.system().await["code"], "FORBIDDEN");
+    assert_eq!(server.stats().await.unwrap()["store"]["queries"]["activeSubscriptions"], 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -242,4 +244,86 @@ async fn a_bucket_that_is_defined_later_is_seen() {
     assert_eq!(client.push(id).await, 1);
     client.data(json!({"type": "store.dropBucket", "name": "later"})).await;
     assert_eq!(client.push(id).await, Value::Null);
+}
+
+/// Permissions are code of the program, too: a bug in them costs the connection, and nothing stays behind of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn permissions_that_panic_when_it_has_been_worked_out_leave_nothing_behind() {
+    let builder = memory()
+        .authenticator(|login: Login| async move { Authentication::Ok(Some(Session::new(login.token))) })
+        .permissions(|access: &Access<'_>| {
+            assert!(!access.touches_bucket("users"), "a bug");
+            true
+        });
+    let (builder, _) = with_profile(builder);
+    let server = builder.bind().await.unwrap();
+    define(&server).await;
+    let mut client = Client::connect(address(&server)).await;
+    client.data(json!({"type": "auth.login", "token": "ada"})).await;
+    client.send(json!({"type": "store.subscribe", "query": "profile", "params": {"id": "ada"}})).await;
+    client.closed().await;
+    eventually("nobody watches it", async || {
+        let stats = server.stats().await.unwrap();
+        stats["store"]["queries"]["activeSubscriptions"] == 0
+    })
+    .await;
+}
+
+fn without_tasks(builder: ServerBuilder) -> ServerBuilder {
+    builder
+        .authenticator(|login: Login| async move { Authentication::Ok(Some(Session::new(login.token))) })
+        .permissions(|access: &Access<'_>| {
+            access.session.user_id == "admin" || !access.touches_bucket("tasks")
+        })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rights_are_asked_for_again_when_it_reads_another_bucket() {
+    let (builder, _) = with_profile(without_tasks(memory()));
+    let server = builder.bind().await.unwrap();
+    define(&server).await;
+    let mut client = Client::connect(address(&server)).await;
+    client.data(json!({"type": "auth.login", "token": "ada"})).await;
+    let (id, _) = profile(&mut client).await;
+    let mut admin = Client::connect(address(&server)).await;
+    admin.data(json!({"type": "auth.login", "token": "admin"})).await;
+    let (theirs, _) = profile(&mut admin).await;
+    server.store().update("users", json!("ada"), json!({"counts": true})).await.unwrap();
+    let told = client.message().await;
+    assert_eq!(
+        (&told["event"], &told["code"]),
+        (&json!("subscription_ended"), &json!("FORBIDDEN")),
+        "{told}"
+    );
+    assert_eq!(told["subscriptionId"], id);
+    // Who may read it, too, goes on.
+    server.store().insert("tasks", json!({"id": "t"})).await.unwrap();
+    while admin.push(&theirs).await["tasks"] != 1 {}
+    client.silent().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rights_are_asked_for_again_when_what_is_included_comes_from_another_bucket() {
+    let server = without_tasks(memory()).bind().await.unwrap();
+    define(&server).await;
+    let store = server.store();
+    let schema = json!({"id": {"type": "string"}, "by": {"type": "string", "ref": "users"}});
+    store.define_bucket("posts", json!({"key": "id", "schema": schema})).await.unwrap();
+    store.insert("posts", json!({"id": "p1", "by": "ada"})).await.unwrap();
+    store.insert("tasks", json!({"id": "ada", "secret": 1})).await.unwrap();
+    let mut client = Client::connect(address(&server)).await;
+    client.data(json!({"type": "auth.login", "token": "ada"})).await;
+    let query = json!({"bucket": "posts", "include": {"author": {"ref": "by"}}});
+    client.data(json!({"type": "store.subscribe", "query": query})).await;
+    let Value::Object(updates) = json!({"changeFields": {"by": {"type": "string", "ref": "tasks"}}}) else {
+        panic!()
+    };
+    store.execute(Intent::UpdateBucket { name: "posts".into(), updates }).await.unwrap();
+    let told = client.message().await;
+    assert_eq!(
+        (&told["event"], &told["code"]),
+        (&json!("subscription_ended"), &json!("FORBIDDEN")),
+        "{told}"
+    );
+    client.silent().await;
 }

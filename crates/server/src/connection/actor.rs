@@ -64,12 +64,12 @@ impl ConnectionState {
         if let Some(expiry) = self.expiry.take() {
             expiry.abort();
         }
+        // After an orderly end the driver has closed already and this reason is not looked at.
+        self.seat.entry().outbox.close(Close::InternalError);
         let ids: Vec<SubscriptionId> = std::mem::take(&mut self.subscriptions).into_keys().collect();
         if !ids.is_empty() {
             self.shared.feed.tell(LiveMessage::Unwatch(ids));
         }
-        // After an orderly end the driver has closed already and this reason is not looked at.
-        self.seat.entry().outbox.close(Close::InternalError);
         self.seat.leave();
     }
 }
@@ -182,10 +182,10 @@ impl ConnectionState {
     pub(crate) fn end_all(&mut self, error: &Error) {
         let ids: Vec<SubscriptionId> = self.subscriptions.keys().copied().collect();
         if !ids.is_empty() {
-            self.shared.feed.tell(LiveMessage::Unwatch(ids.clone()));
-            for id in ids {
-                self.ended(id, error);
+            for id in &ids {
+                self.ended(*id, error);
             }
+            self.shared.feed.tell(LiveMessage::Unwatch(ids));
         }
     }
 

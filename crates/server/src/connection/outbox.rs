@@ -137,6 +137,11 @@ impl Outbox {
         self.waiting().open.insert(subscription, Open { mode, pending: None, told: 0 });
     }
 
+    /// Whether a subscription may be pushed to: it has not ended, and neither has its connection.
+    pub(crate) fn is_open(&self, subscription: SubscriptionId) -> bool {
+        !self.is_closing() && self.waiting().open.contains_key(&subscription)
+    }
+
     /// Tells an open subscription of a newer state. A whole result replaces what still waits; a patch joins it, for as long as
     /// that is no longer than the whole result, which has `whole` bytes.
     pub(crate) fn push(&self, subscription: SubscriptionId, payload: &Payload, whole: usize) -> Pushed {

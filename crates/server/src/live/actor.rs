@@ -18,14 +18,18 @@ use super::watch::{Joined, Start, Told, Waiting, Watch};
 use super::watchers::Watchers;
 use super::workshop::{Made, Missed, Workshop};
 use crate::connection::{Body, ConnectionMessage, Payload, Pushed, SubscriptionId};
+use crate::limits;
 use crate::metrics::{Metrics, count};
+use crate::ops::authorise_watcher;
 use crate::published::Published;
 use crate::registry::Entry;
+use crate::shared::Auth;
 
 pub(crate) enum LiveMessage {
     /// Watch a query. With a `reply`, what it begins with goes there; without (after a restart), it is pushed.
     Watch { watch: Box<Watch>, reply: Option<oneshot::Sender<Joined>> },
-    /// These subscriptions have ended by the will of their connection.
+    /// These subscriptions have ended by the will of their connection. Its outbox has forgotten them before, or is closed: so is
+    /// seen that those have ended which are not known yet.
     Unwatch(Vec<SubscriptionId>),
     /// The change feed has something.
     Changed,
@@ -66,6 +70,7 @@ pub(crate) struct LiveArguments {
     pub(crate) feed: Arc<ChangeFeed>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) limits: ViewLimits,
+    pub(crate) auth: Option<Arc<Auth>>,
 }
 
 pub(crate) struct LiveState {
@@ -77,6 +82,8 @@ pub(crate) struct LiveState {
     opening: HashMap<LiveQuery, Vec<Waiting>>,
     /// Who waits for one that is being worked out anew.
     renewing: HashMap<ViewId, Vec<Waiting>>,
+    /// How often in a row a view was of no use when it was worked out: too much had happened meanwhile.
+    outdated: HashMap<LiveQuery, u32>,
     /// What was missed by those who come back. Many of them have missed the same.
     missed: HashMap<Gap, Replayed>,
 }
@@ -120,6 +127,7 @@ impl Actor for LiveActor {
             opening: HashMap::new(),
             renewing: HashMap::new(),
             missed: HashMap::new(),
+            outdated: HashMap::new(),
         })
     }
 
@@ -195,10 +203,18 @@ impl LiveState {
     }
 
     fn open(&mut self, query: LiveQuery) {
+        let patient = self.is_patient(&query);
         let preparation = self.views.prepare(query);
-        if let Some(made) = self.workshop.make(preparation, |made| LiveMessage::Opened(Box::new(made))) {
+        let then = |made| LiveMessage::Opened(Box::new(made));
+        if let Some(made) = self.workshop.make(preparation, patient, then) {
             self.opened(made);
         }
+    }
+
+    /// Whether a view may be worked out beside this actor. One that has been too late several times is worked out here, where
+    /// nothing happens meanwhile: else those who wait would wait for as long as others write.
+    fn is_patient(&self, query: &LiveQuery) -> bool {
+        self.outdated.get(query).is_none_or(|times| *times < limits::VIEW_TRIES)
     }
 
     /// A view was worked out: everybody who waits for it joins.
@@ -210,6 +226,7 @@ impl LiveState {
                 let (query, buckets) = (prepared.query().clone(), prepared.buckets());
                 match self.views.open(prepared) {
                     Ok(dunlin_store::Joined::Outdated) => {
+                        *self.outdated.entry(query.clone()).or_default() += 1;
                         if self.opening.contains_key(&query) {
                             self.open(query);
                         }
@@ -220,6 +237,7 @@ impl LiveState {
                 }
             }
         };
+        self.outdated.remove(&query);
         let everybody = self.opening.remove(&query).unwrap_or_default();
         match view {
             Ok(view) => {
@@ -241,8 +259,10 @@ impl LiveState {
 
     fn renew(&mut self, view: ViewId) {
         let Some(preparation) = self.views.prepare_again(view) else { return };
+        let patient = self.is_patient(preparation.query());
         self.renewing.entry(view).or_default();
-        let made = self.workshop.make(preparation, move |made| LiveMessage::Renewed(view, Box::new(made)));
+        let then = move |made| LiveMessage::Renewed(view, Box::new(made));
+        let made = self.workshop.make(preparation, patient, then);
         if let Some(made) = made {
             self.renewed(view, made);
         }
@@ -251,10 +271,15 @@ impl LiveState {
     /// A view was worked out anew: everybody who watches it is told of the difference.
     fn renewed(&mut self, view: ViewId, made: Made) {
         self.shared.metrics.views_evaluated.increment(1);
+        let known = self.views.buckets(view);
         let renewed = match made {
             Ok(prepared) => self.put_in_place(view, prepared),
-            Err(_) => Err(failed()),
+            Err(query) => {
+                self.outdated.remove(&query);
+                Err(failed())
+            }
         };
+        self.authorise_again(view, &known);
         match renewed {
             Ok(Renewed::Changed) => self.deliver(view),
             Ok(_) => {}
@@ -276,8 +301,30 @@ impl LiveState {
         self.drop_if_unwatched(view);
     }
 
+    /// A view that reads other buckets than before goes on only for those who may read these, too.
+    fn authorise_again(&mut self, view: ViewId, known: &[Arc<str>]) {
+        let Some(auth) = self.shared.auth.clone() else { return };
+        let buckets = self.views.buckets(view);
+        if buckets.iter().all(|name| known.contains(name)) {
+            return;
+        }
+        for (id, query, watcher) in self.watchers.of_view(view) {
+            if let Err(error) = authorise_watcher(&watcher, &auth, &query, &buckets) {
+                self.unwatch(id);
+                end(id, &watcher, error);
+            }
+        }
+    }
+
     fn put_in_place(&mut self, view: ViewId, prepared: Prepared) -> Result<Renewed, Error> {
-        match self.views.renew(view, prepared) {
+        let query = prepared.query().clone();
+        let renewed = self.views.renew(view, prepared);
+        if renewed == Renewed::Outdated {
+            *self.outdated.entry(query).or_default() += 1;
+        } else {
+            self.outdated.remove(&query);
+        }
+        match renewed {
             Renewed::Ended(error) => Err(error.into()),
             Renewed::Closed => Err(Error::new(
                 Code::InternalError,
@@ -293,9 +340,21 @@ impl LiveState {
             self.renewing.entry(view).or_default().push(waiting);
             return;
         }
+        // Who was unwatched while it waited was not known here yet. One with a reply is asked when it gets that.
+        if waiting.reply.is_none() && !waiting.watch.watcher.outbox.is_open(waiting.watch.id) {
+            return;
+        }
         if let Err(error) = self.still_defined(&waiting.watch) {
             self.refuse(waiting, error, Vec::new());
             return;
+        }
+        // Of a new subscription its connection asks.
+        if let (None, Some(auth)) = (&waiting.reply, &self.shared.auth) {
+            let Watch { query, watcher, .. } = &waiting.watch;
+            if let Err(error) = authorise_watcher(watcher, auth, query, &self.views.buckets(view)) {
+                self.refuse(waiting, error, Vec::new());
+                return;
+            }
         }
         let position = self.views.shows(view).unwrap_or_default();
         let begun = match self.begin(view, &waiting.watch) {
@@ -518,6 +577,7 @@ impl LiveState {
         let full = whole.clone().map(|data| Payload::Full { position, data });
         let patch = patch.map(|operations| Payload::Patch { position, ops: operations.into() });
         let length = self.views.length(view);
+        let mut failed = None;
         for (id, watcher) in &audience.watchers {
             let payload = match watcher.mode {
                 Mode::Full => &full,
@@ -526,16 +586,26 @@ impl LiveState {
             let Some(payload) = payload else { continue };
             let mut pushed = watcher.entry.outbox.push(*id, payload, length);
             if pushed == Pushed::NeedsWhole {
-                // Written for the first that needs it; one that cannot be written is told of when it is told whole.
-                if whole.is_none() {
-                    metrics.payloads_encoded.increment(1);
-                }
-                let data = whole.get_or_insert_with(|| self.views.result(view).ok().flatten().map(body));
+                // Written for the first that needs it.
+                let data =
+                    match whole.take().map_or_else(|| self.views.result(view).map(|text| text.map(body)), Ok)
+                    {
+                        Ok(data) => data,
+                        Err(error) => {
+                            failed = Some(error);
+                            break;
+                        }
+                    };
                 pushed = watcher.entry.outbox.push_whole(*id, position, data.as_ref());
+                whole = Some(data);
             }
             if pushed == Pushed::Merged {
                 metrics.pushes_merged.increment(1);
             }
+        }
+        if let Some(error) = failed {
+            self.views.close(view);
+            self.end_all(view, &error.into());
         }
     }
 
@@ -613,5 +683,34 @@ mod tests {
         one.data(json!({"type": "store.insert", "bucket": "items", "data": {"n": 2}})).await;
         one.push(&items).await;
         other.silent().await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn who_leaves_while_it_is_taken_up_again_is_forgotten() {
+        let gate = std::sync::Arc::new(std::sync::RwLock::new(()));
+        let entrance = std::sync::Arc::clone(&gate);
+        let server = memory().query("gate", move |_, _| {
+            let _open = entrance.read();
+            Ok(json!(1))
+        });
+        let server = server.bind().await.unwrap();
+        let mut client = Client::connect(address(&server)).await;
+        let mut other = Client::connect(address(&server)).await;
+        let watch = json!({"type": "store.subscribe", "query": "gate"});
+        let id = client.data(watch.clone()).await["subscriptionId"].clone();
+        other.data(watch).await;
+
+        let closed = gate.write().unwrap();
+        server.inner.shared.feed.tell(LiveMessage::Panic);
+        // It is worked out anew for both, who leave before it is.
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        client.data(json!({"type": "store.unsubscribe", "subscriptionId": id})).await;
+        other.close().await;
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        drop(closed);
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        let stats = server.stats().await.unwrap();
+        assert_eq!(stats["store"]["queries"]["activeSubscriptions"], 0);
+        assert_eq!(stats["connections"]["totalStoreSubscriptions"], 0);
     }
 }

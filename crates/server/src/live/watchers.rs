@@ -88,6 +88,15 @@ impl Watchers {
         self.views.get_mut(&view)
     }
 
+    /// Everybody who watches a view, with the name of the query.
+    pub(super) fn of_view(&self, view: ViewId) -> Vec<(SubscriptionId, Arc<str>, Arc<Entry>)> {
+        let watchers = self.views.get(&view).into_iter().flat_map(|audience| &audience.watchers);
+        let named = watchers.filter_map(|(id, watcher)| {
+            Some((*id, Arc::clone(&self.by_subscription.get(id)?.1), Arc::clone(&watcher.entry)))
+        });
+        named.collect()
+    }
+
     pub(super) fn is_watched(&self, view: ViewId) -> bool {
         self.views.contains_key(&view)
     }

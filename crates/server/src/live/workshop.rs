@@ -37,16 +37,17 @@ impl Workshop {
         Self { myself, places: Arc::new(Semaphore::new(processors)) }
     }
 
-    /// Works a view out: on the spot if that is quickly done, else the actor is told later.
+    /// Works a view out: on the spot if that is quickly done or the caller is not `patient`, else the actor is told later.
     pub(super) fn make(
         &self,
         preparation: Preparation,
+        patient: bool,
         then: impl FnOnce(Made) -> LiveMessage + Send + 'static,
     ) -> Option<Made> {
         let query = preparation.query().clone();
         let small = preparation.rows().is_some_and(|rows| rows <= limits::INLINE_ROWS);
         let run = move || std::panic::catch_unwind(AssertUnwindSafe(|| preparation.run())).map_err(|_| query);
-        if small {
+        if small || !patient {
             return Some(run());
         }
         self.hand_over(move || then(run()));

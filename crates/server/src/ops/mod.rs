@@ -16,6 +16,7 @@ use dunlin_store::{Query, Snapshot};
 
 use crate::auth::Access;
 use crate::connection::ConnectionState;
+use crate::registry::Entry;
 use crate::shared::{Auth, Shared};
 use crate::time::unix_ms;
 
@@ -78,7 +79,7 @@ fn unavailable(shared: &Shared, kind: &str) -> Option<Error> {
 pub(crate) fn authorise_write(state: &ConnectionState, kind: &str, write: &Write<'_>) -> Result<(), Error> {
     match &state.shared.auth {
         None => Ok(()),
-        Some(auth) => decide(state, auth, kind, &write.resources()),
+        Some(auth) => decide(state.entry(), auth, kind, &write.resources()),
     }
 }
 
@@ -113,7 +114,7 @@ pub(crate) fn authorise(state: &ConnectionState, kind: &str, operation: &Operati
             resources.push(resource);
         }
     }
-    decide(state, auth, kind, &resources)
+    decide(state.entry(), auth, kind, &resources)
 }
 
 fn read_by(query: &Query, snapshot: &Snapshot) -> Vec<Resource<'static>> {
@@ -125,18 +126,34 @@ fn read_by(query: &Query, snapshot: &Snapshot) -> Vec<Resource<'static>> {
 fn authorise_programmatic(state: &ConnectionState, query: &str, buckets: &[Arc<str>]) -> Result<(), Error> {
     match &state.shared.auth {
         Some(auth) if state.shared.programmatic.contains(query) => {
-            let buckets = buckets.iter().map(|name| Resource::Bucket(Cow::Borrowed(name)));
-            let resources: Vec<_> =
-                std::iter::once(Resource::Query(Cow::Borrowed(query))).chain(buckets).collect();
-            decide(state, auth, "store.subscribe", &resources)
+            decide(state.entry(), auth, "store.subscribe", &watched(query, buckets))
         }
         _ => Ok(()),
     }
 }
 
+fn watched<'a>(query: &'a str, buckets: &'a [Arc<str>]) -> Vec<Resource<'a>> {
+    let named = (query != subscribe::INLINE).then(|| Resource::Query(Cow::Borrowed(query)));
+    let buckets = buckets.iter().map(|name| Resource::Bucket(Cow::Borrowed(name)));
+    named.into_iter().chain(buckets).collect()
+}
+
+/// Decides whether a connection may go on watching a query that reads these buckets now. Called beside the connection, so a
+/// panic of the permissions is a refusal.
+pub(crate) fn authorise_watcher(
+    entry: &Entry,
+    auth: &Auth,
+    query: &str,
+    buckets: &[Arc<str>],
+) -> Result<(), Error> {
+    let decide = || decide(entry, auth, "store.subscribe", &watched(query, buckets));
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(decide))
+        .unwrap_or_else(|_| Err(Error::new(Code::InternalError, "The permissions failed")))
+}
+
 /// Asks the permission callback about everything the operation touches.
-fn decide(state: &ConnectionState, auth: &Auth, kind: &str, resources: &[Resource<'_>]) -> Result<(), Error> {
-    let session = state.entry().session.load();
+fn decide(entry: &Entry, auth: &Auth, kind: &str, resources: &[Resource<'_>]) -> Result<(), Error> {
+    let session = entry.session.load();
     // `understand` has seen one; without one nothing is allowed.
     let Some(session) = session.as_deref().or(auth.anonymous.as_ref()) else {
         return Err(Error::new(Code::Unauthorized, "Authentication required"));

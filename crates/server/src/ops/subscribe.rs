@@ -7,8 +7,9 @@ use dunlin_protocol::{Code, Error, Object, Queried, Subscribe, frame};
 use dunlin_store::{LiveQuery, Query};
 
 use super::authorise_programmatic;
-use crate::connection::{ConnectionState, SubscriptionId, ask_live};
+use crate::connection::{ConnectionState, Outbox, SubscriptionId, ask_live};
 use crate::live::{LiveMessage, Start, Told, Watch};
+use crate::shared::Shared;
 
 /// What a query that a client gives is called where a message names it, and where subscriptions are counted by name.
 pub(super) const INLINE: &str = "(inline)";
@@ -48,6 +49,7 @@ async fn watch(state: &mut ConnectionState, wish: &Subscribe<'_>) -> Result<Stri
     // The first push must not overtake the result.
     outbox.hold();
     outbox.open(id, mode);
+    let mut asked = Asked { shared: &state.shared, outbox, id, kept: false };
     let joined = ask_live(&state.shared, |reply| LiveMessage::Watch {
         watch: Box::new(watch.clone()),
         reply: Some(reply),
@@ -57,18 +59,30 @@ async fn watch(state: &mut ConnectionState, wish: &Subscribe<'_>) -> Result<Stri
         authorise_programmatic(state, &watch.query, &joined.buckets)?;
         joined.told
     });
-    let told = match told {
-        Ok(told) => told,
-        Err(error) => {
-            // Whoever may not watch it was watching for a moment; nothing of it leaves the outbox.
-            state.shared.feed.tell(LiveMessage::Unwatch(vec![id]));
-            outbox.forget(id);
-            return Err(error);
-        }
-    };
-    outbox.begun(id, told.position);
+    // Whoever may not watch it was watching for a moment; nothing of it leaves the outbox.
+    let told = told?;
+    asked.kept = true;
+    drop(asked);
+    state.entry().outbox.begun(id, told.position);
     state.subscriptions.insert(id, watch);
     Ok(answer(id, told, wish.is_extended().then_some(state.shared.published.load().epoch())))
+}
+
+/// A subscription that its connection does not know yet. Dropped, also by a panic of the permissions, it is given back.
+struct Asked<'s> {
+    shared: &'s Shared,
+    outbox: &'s Outbox,
+    id: SubscriptionId,
+    kept: bool,
+}
+
+impl Drop for Asked<'_> {
+    fn drop(&mut self) {
+        if !self.kept {
+            self.outbox.forget(self.id);
+            self.shared.feed.tell(LiveMessage::Unwatch(vec![self.id]));
+        }
+    }
 }
 
 /// The answer to a subscribe, as JSON text; with the epoch for a client that knows positions.
@@ -133,8 +147,8 @@ pub(super) fn unsubscribe(state: &mut ConnectionState, subscription: &str) -> Re
     let (id, _) = own(state, subscription)?;
     state.subscriptions.remove(&id);
     state.seat().free_subscription();
-    state.shared.feed.tell(LiveMessage::Unwatch(vec![id]));
     state.entry().outbox.forget(id);
+    state.shared.feed.tell(LiveMessage::Unwatch(vec![id]));
     Ok("{\"unsubscribed\":true}".to_owned())
 }
 

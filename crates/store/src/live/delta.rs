@@ -10,6 +10,8 @@ use crate::{Record, RowId};
 pub(crate) struct Delta {
     edits: Vec<Edit>,
     whole: bool,
+    /// Rows whose included record has changed while they were not shown, though they may have been before.
+    unseen: Vec<RowId>,
 }
 
 /// One change of an array. Places count from 0 and are those at the time of the change, as in a patch.
@@ -55,6 +57,14 @@ impl Delta {
         self.edits.clear();
     }
 
+    /// What a row refers to has changed while the row is not shown. If it comes back, it is not what it was.
+    pub(crate) fn included_unseen(&mut self, row: RowId) {
+        // A row that was shown before this step has left by an edit.
+        if !self.edits.is_empty() {
+            self.unseen.push(row);
+        }
+    }
+
     /// The changes one by one; `None` if the result is another one altogether.
     pub(crate) fn edits(&self) -> Option<&[Edit]> {
         (!self.whole).then_some(&self.edits)
@@ -96,6 +106,11 @@ impl Delta {
                 | Edit::Member { .. } => {
                     return;
                 }
+            }
+        }
+        for row in &self.unseen {
+            if let Some(shown) = rows.get_mut(row) {
+                shown.included = true;
             }
         }
         let same =

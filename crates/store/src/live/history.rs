@@ -164,13 +164,16 @@ impl History {
     }
 
     /// What has happened to rows since a position up to the state `now`, the newest that was noted. Buckets which it does
-    /// not [reach](Self::reaches) are left out as a whole.
-    pub(crate) fn since(&self, position: u64, now: &Snapshot) -> Vec<RowChange> {
+    /// not [reach](Self::reaches) are left out as a whole, and so are those that are not among `wanted`, if that is given.
+    pub(crate) fn since(&self, position: u64, now: &Snapshot, wanted: Option<&[BucketId]>) -> Vec<RowChange> {
         let first = self.entries.partition_point(|entry| entry.position <= position);
         let mut rows: Vec<RowChange> = Vec::new();
         let mut places: HashMap<(BucketId, RowId), usize> = HashMap::new();
         for before in self.entries.range(first..).flat_map(|entry| &entry.rows) {
             let Before { bucket, row, record } = before;
+            if wanted.is_some_and(|wanted| !wanted.contains(bucket)) {
+                continue;
+            }
             places.entry((*bucket, *row)).or_insert_with(|| {
                 let after = now.bucket_by_id(*bucket).and_then(|bucket| bucket.row(*row)).cloned();
                 rows.push(RowChange { bucket: *bucket, row: *row, before: record.clone(), after });
@@ -188,9 +191,10 @@ impl History {
 
 impl History {
     /// The state at a position, as far as it [can be had back](Self::reaches), and what has happened since up to the state
-    /// `now`. Those who come back all at once have mostly seen the same one.
-    pub(crate) fn past(&mut self, position: u64, now: &Snapshot) -> Past {
-        let known = self.asked.iter().position(|past| past.position == position);
+    /// `now`, of some buckets or of all. Those who come back all at once have mostly seen the same one.
+    pub(crate) fn past(&mut self, position: u64, buckets: Option<Vec<BucketId>>, now: &Snapshot) -> Past {
+        let same = |past: &Past| past.position == position && past.buckets == buckets;
+        let known = self.asked.iter().position(same);
         let known = known.and_then(|place| self.asked.remove(place));
         let past = match known {
             Some(past) if past.until == now.position() => past,
@@ -198,7 +202,8 @@ impl History {
                 position,
                 // The state of then stays what it is.
                 snapshot: other.map(|past| past.snapshot).unwrap_or_default(),
-                changes: self.since(position, now).into(),
+                changes: self.since(position, now, buckets.as_deref()).into(),
+                buckets,
                 until: now.position(),
             },
         };

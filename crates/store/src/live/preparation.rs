@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use super::history::RowChange;
 use super::view::Kept;
 use super::{Delta, LiveQuery, patch};
-use crate::{Reads, Snapshot, StoreError};
+use crate::{BucketId, Reads, Snapshot, StoreError};
 
 /// A view to be made on a state. Give it to any thread; the state that it needs comes along.
 #[derive(Debug, Clone)]
@@ -80,6 +80,8 @@ pub struct Replay {
 #[derive(Debug, Clone)]
 pub(crate) struct Past {
     pub(crate) position: u64,
+    /// The buckets that are as they were then; all if none are named.
+    pub(crate) buckets: Option<Vec<BucketId>>,
     /// Worked out by the first who needs it.
     pub(crate) snapshot: Arc<OnceLock<Snapshot>>,
     /// The rows that have changed since, up to the state at `until`.

@@ -126,9 +126,12 @@ impl RowsView {
                 continue;
             }
             for (row, record) in references.rows.get(&(include, key.clone())).into_iter().flatten() {
-                if let Some(at) = self.place(*row, record).ok().filter(|at| self.is_shown(*at)) {
-                    let (at, row, record) = (at - self.offset, *row, record.clone());
-                    edits.push(Edit::Included { at, row, record, include });
+                match self.place(*row, record) {
+                    Ok(at) if self.is_shown(at) => {
+                        let (at, row, record) = (at - self.offset, *row, record.clone());
+                        edits.push(Edit::Included { at, row, record, include });
+                    }
+                    _ => delta.included_unseen(*row),
                 }
             }
         }

@@ -311,18 +311,19 @@ impl Views {
         }
         match kept {
             Kept::Maintained(maintained) => {
-                let mut names = maintained.query.buckets(&self.snapshot).into_iter();
-                if !names.all(|name| self.history.reaches(position, &name)) {
+                let names = maintained.query.buckets(&self.snapshot);
+                if !names.iter().all(|name| self.history.reaches(position, name)) {
                     return None;
                 }
-                let changes = self.history.since(position, &self.snapshot);
+                let changes = self.history.since(position, &self.snapshot, Some(&self.ids(&names)));
                 maintained.catch_up(&changes, &self.snapshot, &mut Delta::default());
                 maintained.interests();
                 (!maintained.is_short()).then_some(true)
             }
             Kept::Run { reads, .. } => {
                 let unchanged = self.history.reaches_all(position) && {
-                    let changes = self.history.since(position, &self.snapshot);
+                    let wanted: Vec<BucketId> = reads.ids().collect();
+                    let changes = self.history.since(position, &self.snapshot, Some(&wanted));
                     !changes
                         .iter()
                         .any(|change| reads.touched_by_row(change.bucket, change.row, change.after.as_ref()))
@@ -330,6 +331,11 @@ impl Views {
                 Some(unchanged)
             }
         }
+    }
+
+    /// The buckets that have these names today.
+    fn ids(&self, names: &[Arc<str>]) -> Vec<BucketId> {
+        names.iter().filter_map(|name| self.snapshot.bucket(name).ok().map(crate::Bucket::id)).collect()
     }
 
     /// Drops a view.
@@ -490,11 +496,11 @@ impl Views {
             }
         }
         for interest in interests {
-            let watched = self.buckets.entry(interest.bucket).or_default();
             if interest.wanted {
-                watched.readers.read_key(interest.key, id);
-            } else {
+                self.buckets.entry(interest.bucket).or_default().readers.read_key(interest.key, id);
+            } else if let Some(watched) = self.buckets.get_mut(&interest.bucket) {
                 watched.readers.forget_key(&interest.key, id);
+                self.drop_if_unwatched(interest.bucket);
             }
         }
         if short {
@@ -569,11 +575,13 @@ impl Views {
                 emptied.push(bucket);
             }),
         }
-        for bucket in emptied {
-            let empty = |watched: &Watched| watched.matching.is_empty() && watched.readers.is_empty();
-            if self.buckets.get(&bucket).is_some_and(empty) {
-                self.buckets.remove(&bucket);
-            }
+        emptied.into_iter().for_each(|bucket| self.drop_if_unwatched(bucket));
+    }
+
+    fn drop_if_unwatched(&mut self, bucket: BucketId) {
+        let empty = |watched: &Watched| watched.matching.is_empty() && watched.readers.is_empty();
+        if self.buckets.get(&bucket).is_some_and(empty) {
+            self.buckets.remove(&bucket);
         }
     }
 
@@ -666,7 +674,7 @@ impl Views {
         if !known || position > now || name.is_some_and(|name| !self.history.same_query(position, name)) {
             return Ok(Resume::Lost);
         }
-        let Some(view) = self.views.get_mut(&id).filter(|view| !view.stale) else { return Ok(Resume::Lost) };
+        let Some(view) = self.views.get(&id).filter(|view| !view.stale) else { return Ok(Resume::Lost) };
         let code = matches!(view.kept, Kept::Run { .. });
         if code && position <= self.started_at {
             return Ok(Resume::Lost);
@@ -682,13 +690,15 @@ impl Views {
         if !reached {
             return Ok(Resume::Lost);
         }
+        let wanted = if code { None } else { Some(self.ids(&view.buckets)) };
+        let past = self.history.past(position, wanted, &self.snapshot);
+        let Some(view) = self.views.get_mut(&id) else { return Ok(Resume::Lost) };
         let result = view.encode(&self.snapshot)?;
         let prepared = Preparation {
             query: view.query.clone(),
             snapshot: self.snapshot.clone(),
             reserve: self.limits.reserve,
         };
-        let past = self.history.past(position, &self.snapshot);
         Ok(Resume::Replay(Box::new(Replay { prepared, past, result })))
     }
 

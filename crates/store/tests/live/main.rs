@@ -16,13 +16,13 @@ mod random;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use chance::Chance;
 use client::Client;
 use common::World;
 use dunlin_store::{
     ClosureQuery, Commit, Filter, HistoryLimits, Intent, Joined, LiveQuery, LiveStep, Preparation, Prepared,
     Query, Renewed, Resume, StoreError, ViewId, ViewLimits, Views,
 };
+use random::Chance;
 use serde_json::{Value, json};
 
 /// Writes of one history.
@@ -43,6 +43,8 @@ struct History {
     renewing: Vec<(ViewId, Prepared)>,
     /// Commits that the views have not been told of.
     behind: Vec<Commit>,
+    /// How many writes a step takes together, about.
+    haste: usize,
     tally: Tally,
 }
 
@@ -56,6 +58,8 @@ struct Tally {
     ended: usize,
     resumed: usize,
     lost: usize,
+    /// Queries that are none.
+    refused: usize,
 }
 
 impl Tally {
@@ -67,12 +71,13 @@ impl Tally {
         self.ended += other.ended;
         self.resumed += other.resumed;
         self.lost += other.lost;
+        self.refused += other.refused;
     }
 }
 
 impl History {
     fn new(seed: u64) -> Self {
-        let mut chance = Chance(seed);
+        let mut chance = Chance::new(seed);
         let mut world = World::new();
         for name in random::BUCKETS {
             world.define(name, random::bucket(&mut chance)).unwrap();
@@ -80,8 +85,9 @@ impl History {
         let limits = ViewLimits {
             history: HistoryLimits { commits: 40, bytes: 64 * 1024 },
             unindexed: usize::MAX,
-            reserve: 1 + chance.below(4),
+            reserve: chance.below(5),
         };
+        let haste = *chance.pick(&[1, 1, 2, 3, 5, 20]);
         let views = Views::new(world.state.clone(), limits);
         Self {
             world,
@@ -93,6 +99,7 @@ impl History {
             opening: Vec::new(),
             renewing: Vec::new(),
             behind: Vec::new(),
+            haste,
             tally: Tally::default(),
         }
     }
@@ -103,7 +110,7 @@ impl History {
         }
         for _ in 0..WRITES {
             self.write();
-            if !self.chance.once_in(4) {
+            if self.chance.once_in(self.haste) {
                 self.step();
             }
         }
@@ -115,6 +122,9 @@ impl History {
         let ids: Vec<ViewId> = self.queries.keys().copied().collect();
         ids.into_iter().for_each(|id| self.views.close(id));
         assert!(self.views.is_empty());
+        // Nothing is left behind of those who were here.
+        let left = format!("{:?}", self.views);
+        assert!(left.contains("by_query: {}, buckets: {}, dependents: {}"), "{left}");
         self.tally
     }
 
@@ -123,8 +133,12 @@ impl History {
         let chance = &mut self.chance;
         if chance.once_in(60) {
             let name = *chance.pick(&random::BUCKETS);
-            match chance.below(3) {
+            match chance.below(4) {
                 0 => drop(self.world.run(Intent::DropBucket { name: name.into() })),
+                3 => {
+                    let number = self.world.state.position() + 1;
+                    drop(self.world.run(random::migration(chance, number)));
+                }
                 1 => drop(self.world.alter(name, random::alteration(chance))),
                 _ => drop(self.world.run(Intent::DefineQuery {
                     name: format!("q{}", chance.below(1_000_000)),
@@ -220,19 +234,28 @@ impl History {
 
     fn begin_opening(&mut self) {
         let chance = &mut self.chance;
-        let query = if chance.once_in(6) {
+        let known = self.queries.len();
+        let query = if known > 0 && chance.once_in(3) {
+            // One more subscriber of a view.
+            self.queries.values().nth(chance.below(known)).unwrap().clone()
+        } else if chance.once_in(6) {
             closure(chance)
         } else {
             let (config, params) = random::query(chance);
-            let query = Query::parse("random", &config).unwrap();
+            let Ok(query) = Query::parse("random", &config) else {
+                self.tally.refused += 1;
+                return;
+            };
             if query.check_against(self.views.snapshot()).is_err() {
+                self.tally.refused += 1;
                 return;
             }
             let mut bound = query.bind(&params).unwrap();
             if chance.once_in(5) {
                 let rule = random::filter(chance, 1);
-                let filter = Filter::parse(&rule).unwrap();
-                bound = bound.narrowed(&Value::Object(rule).to_string(), &filter);
+                if let Ok(filter) = Filter::parse(&rule) {
+                    bound = bound.narrowed(&Value::Object(rule).to_string(), &filter);
+                }
             }
             LiveQuery::Declarative(bound)
         };
@@ -330,7 +353,7 @@ fn closure(chance: &mut Chance) -> LiveQuery {
             let person = ctx.bucket("people")?.get(&person).map(|record| record.to_value());
             Ok(json!({"task": task, "person": person}))
         });
-        (query, json!({"id": *chance.pick(&["a", "b", "c"])}))
+        (query, json!({"id": *chance.pick(&["1", "2", "3"])}))
     } else {
         let query = ClosureQuery::new("many", |ctx, _| Ok(json!(ctx.bucket("people")?.all().count())));
         (query, Value::Null)
@@ -387,4 +410,48 @@ fn what_follows_a_definition_in_the_same_step_is_told_to_who_has_seen_the_defini
     assert!(matches!(resume(defined), Resume::Lost), "it was cleared behind that");
     let Resume::Replay(replay) = resume(cleared) else { panic!() };
     assert!(replay.run().unwrap().contains("\"b\""));
+}
+
+/// Whoever is shown before and after a step may have been away in between, when what it refers to changed.
+#[test]
+fn a_record_that_is_away_while_what_it_includes_changes() {
+    let mut world = World::new();
+    let people = json!({"key": "id", "schema": {"id": {"type": "string"}, "name": {"type": "string"}}});
+    world.define("people", people).unwrap();
+    let tasks = json!({"key": "id", "schema": {
+        "id": {"type": "string"}, "n": {"type": "number"}, "p": {"type": "string", "ref": "people"},
+    }});
+    world.define("tasks", tasks).unwrap();
+    world.insert("people", json!({"id": "ann", "name": "Ann"})).unwrap();
+    world.insert("tasks", json!({"id": "a", "n": 1})).unwrap();
+    world.insert("tasks", json!({"id": "b", "n": 2, "p": "ann"})).unwrap();
+
+    let limits = ViewLimits {
+        history: HistoryLimits { commits: 40, bytes: 64 * 1024 },
+        unindexed: usize::MAX,
+        reserve: 4,
+    };
+    let mut views = Views::new(world.state.clone(), limits);
+    let config = json!({
+        "bucket": "tasks", "sort": {"n": "asc"}, "offset": 1, "limit": 1, "include": {"person": {"ref": "p"}},
+    });
+    let query = Query::parse("second", &common::object(config)).unwrap().bind(&json!({})).unwrap();
+    let prepared = views.prepare(LiveQuery::Declarative(query.clone())).run();
+    let Joined::View(id) = views.open(prepared).unwrap() else { panic!("outdated") };
+    let mut client = Client::new(&mut views, id);
+    let mut returning = Client::new(&mut views, id);
+    returning.leave();
+    let seen = world.log.len();
+    world.insert("tasks", json!({"id": "c", "n": 0})).unwrap();
+    world.update("people", json!("ann"), json!({"name": "Anna"})).unwrap();
+    world.delete("tasks", json!("a"));
+
+    let step = views.advance(&world.log[seen..], world.state.clone());
+    assert_eq!(step.changed, [id], "it shows another name");
+    client.push(views.changed_at(id), &views.patch(id).unwrap());
+    client.drain();
+    assert_eq!(client.belief[0]["person"]["name"], "Anna");
+    assert_eq!(views.result(id).unwrap().as_deref(), query.evaluate(&world.state).unwrap().as_deref());
+    assert!(returning.return_to(&mut views));
+    assert_eq!(returning.belief, client.belief);
 }
