@@ -106,6 +106,9 @@ pub const AUTHENTICATE_WAIT: Duration = Duration::from_secs(10);
 /// does not hold up the connections that share its worker thread.
 pub const INLINE_ROWS: usize = 4096;
 
+/// Tests of its filter that a live query may make on the spot: about a millisecond.
+pub const INLINE_TESTS: usize = 8 * INLINE_ROWS;
+
 /// Records that a group of writes may look at or change on the spot: about a millisecond. A group that may do more moves to
 /// a blocking thread, for the same reason; so do definitions and migrations.
 pub const INLINE_WRITES: usize = 256;

@@ -498,3 +498,27 @@ async fn a_view_that_never_catches_up_beside_the_others_is_made_among_them() {
     writing.abort();
     assert_eq!(told.expect("it is answered while others write")["data"][0]["n"], 29_999);
 }
+
+/// A filter may have very many tests, so that a few thousand records are a lot of work.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_that_takes_long_on_few_records_holds_up_nobody_else() {
+    let server = memory().bind().await.unwrap();
+    define_items(&server).await;
+    let store = server.store();
+    store.define_bucket("others", json!({"key": "id", "schema": {"id": {"type": "string"}}})).await.unwrap();
+    store.define_query("others", json!({"bucket": "others"})).await.unwrap();
+    let items: Vec<Value> = (0..4_000).map(|n| json!({"n": n, "tag": "a usual text"})).collect();
+    store.insert_many("items", items).await.unwrap();
+    let mut hostile = Client::connect(address(&server)).await;
+    let mut neighbour = Client::connect(address(&server)).await;
+    let others = subscribe(&mut neighbour, "others").await;
+
+    let branches: Vec<Value> = (0..2_000).map(|n| json!({"tag": {"$contains": format!("x{n}")}})).collect();
+    let query = json!({"bucket": "items", "filter": {"$or": branches}});
+    let asked = hostile.send(json!({"type": "store.subscribe", "query": query})).await;
+    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    store.insert("others", json!({"id": "a"})).await.unwrap();
+    assert_eq!(neighbour.push(&others).await[0]["id"], "a");
+    hostile.silent().await;
+    assert_eq!(hostile.answer(asked).await["data"]["data"], json!([]));
+}

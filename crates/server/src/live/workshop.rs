@@ -45,7 +45,10 @@ impl Workshop {
         then: impl FnOnce(Made) -> LiveMessage + Send + 'static,
     ) -> Option<Made> {
         let query = preparation.query().clone();
-        let small = preparation.rows().is_some_and(|rows| rows <= limits::INLINE_ROWS);
+        let few = |rows: usize| {
+            rows <= limits::INLINE_ROWS && rows.saturating_mul(preparation.tests()) <= limits::INLINE_TESTS
+        };
+        let small = preparation.rows().is_some_and(few);
         let run = move || std::panic::catch_unwind(AssertUnwindSafe(|| preparation.run())).map_err(|_| query);
         if small || !patient {
             return Some(run());

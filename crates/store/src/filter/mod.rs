@@ -109,6 +109,18 @@ impl Filter {
         Self { names, root: Node::All(vec![self.root.clone(), other.root.renumbered(self.names.len())]) }
     }
 
+    /// How many tests it makes of a record at most.
+    pub(crate) fn tests(&self) -> usize {
+        fn tests(node: &Node) -> usize {
+            match node {
+                Node::All(nodes) | Node::Any(nodes) => nodes.iter().map(tests).sum(),
+                Node::Not(node) => tests(node),
+                Node::Test { .. } => 1,
+            }
+        }
+        tests(&self.root)
+    }
+
     /// The filter ready to be tried on records of a bucket.
     pub fn matcher<'a>(&'a self, definition: &Definition) -> Matcher<'a> {
         Matcher { root: &self.root, members: self.resolve(definition).into() }

@@ -35,6 +35,14 @@ impl Preparation {
         &self.query
     }
 
+    /// Tests that its filter makes of each record, at most; 0 for a closure.
+    pub fn tests(&self) -> usize {
+        match &self.query {
+            LiveQuery::Declarative(bound) => bound.filter().tests(),
+            LiveQuery::Programmatic { .. } => 0,
+        }
+    }
+
     /// Records of the bucket it looks into, of which it may have to try each; `None` for a closure, of which nobody knows.
     pub fn rows(&self) -> Option<usize> {
         match &self.query {
