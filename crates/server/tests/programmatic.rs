@@ -290,7 +290,11 @@ async fn rights_are_asked_for_again_when_it_reads_another_bucket() {
     let (theirs, _) = profile(&mut admin).await;
     server.store().update("users", json!("ada"), json!({"counts": true})).await.unwrap();
     let told = client.message().await;
-    assert_eq!((&told["event"], &told["code"]), (&json!("subscription_ended"), &json!("FORBIDDEN")), "{told}");
+    assert_eq!(
+        (&told["event"], &told["code"]),
+        (&json!("subscription_ended"), &json!("FORBIDDEN")),
+        "{told}"
+    );
     assert_eq!(told["subscriptionId"], id);
     // Who may read it, too, goes on.
     server.store().insert("tasks", json!({"id": "t"})).await.unwrap();
@@ -316,6 +320,10 @@ async fn rights_are_asked_for_again_when_what_is_included_comes_from_another_buc
     };
     store.execute(Intent::UpdateBucket { name: "posts".into(), updates }).await.unwrap();
     let told = client.message().await;
-    assert_eq!((&told["event"], &told["code"]), (&json!("subscription_ended"), &json!("FORBIDDEN")), "{told}");
+    assert_eq!(
+        (&told["event"], &told["code"]),
+        (&json!("subscription_ended"), &json!("FORBIDDEN")),
+        "{told}"
+    );
     client.silent().await;
 }

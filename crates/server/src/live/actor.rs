@@ -20,8 +20,8 @@ use super::workshop::{Made, Missed, Workshop};
 use crate::connection::{Body, ConnectionMessage, Payload, Pushed, SubscriptionId};
 use crate::limits;
 use crate::metrics::{Metrics, count};
-use crate::published::Published;
 use crate::ops::authorise_watcher;
+use crate::published::Published;
 use crate::registry::Entry;
 use crate::shared::Auth;
 
@@ -533,13 +533,15 @@ impl LiveState {
             let mut pushed = watcher.entry.outbox.push(*id, payload, length);
             if pushed == Pushed::NeedsWhole {
                 // Written for the first that needs it.
-                let data = match whole.take().map_or_else(|| self.views.result(view).map(|text| text.map(body)), Ok) {
-                    Ok(data) => data,
-                    Err(error) => {
-                        failed = Some(error);
-                        break;
-                    }
-                };
+                let data =
+                    match whole.take().map_or_else(|| self.views.result(view).map(|text| text.map(body)), Ok)
+                    {
+                        Ok(data) => data,
+                        Err(error) => {
+                            failed = Some(error);
+                            break;
+                        }
+                    };
                 pushed = watcher.entry.outbox.push_whole(*id, position, data.as_ref());
                 whole = Some(data);
             }

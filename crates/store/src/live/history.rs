@@ -155,12 +155,7 @@ impl History {
 
     /// What has happened to rows since a position up to the state `now`, the newest that was noted. Buckets which it does
     /// not [reach](Self::reaches) are left out as a whole, and so are those that are not among `wanted`, if that is given.
-    pub(crate) fn since(
-        &self,
-        position: u64,
-        now: &Snapshot,
-        wanted: Option<&[BucketId]>,
-    ) -> Vec<RowChange> {
+    pub(crate) fn since(&self, position: u64, now: &Snapshot, wanted: Option<&[BucketId]>) -> Vec<RowChange> {
         let first = self.entries.partition_point(|entry| entry.position <= position);
         let mut rows: Vec<RowChange> = Vec::new();
         let mut places: HashMap<(BucketId, RowId), usize> = HashMap::new();

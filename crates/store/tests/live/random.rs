@@ -52,8 +52,28 @@ pub const BUCKETS: [&str; 2] = ["tasks", "people"];
 const KEYS: usize = 12;
 /// Members of records, some of which are nowhere. A dotted one can be meant as a path or as a name.
 const MEMBERS: [&str; 22] = [
-    "n", "f", "s", "flag", "p", "q", "obj.a", "tags", "extra", "id", "_version", "_updatedAt", "missing.x",
-    "obj", "obj.b.c", "extra.a", "~1", "0", "x/y", "člen", "obj.b/~", "z1",
+    "n",
+    "f",
+    "s",
+    "flag",
+    "p",
+    "q",
+    "obj.a",
+    "tags",
+    "extra",
+    "id",
+    "_version",
+    "_updatedAt",
+    "missing.x",
+    "obj",
+    "obj.b.c",
+    "extra.a",
+    "~1",
+    "0",
+    "x/y",
+    "člen",
+    "obj.b/~",
+    "z1",
 ];
 /// Members outside the schema.
 const EXTRAS: [&str; 9] = ["extra", "person", "~1", "0", "x/y", "", "člen", "a.b", "z1"];
@@ -80,7 +100,8 @@ pub fn bucket(chance: &mut Chance) -> Value {
     let indexes: Vec<&str> = ["n", "f", "s", "flag"].into_iter().filter(|_| chance.once_in(3)).collect();
     config["indexes"] = json!(indexes);
     if let (true, Some(indexes)) = (chance.once_in(2), config["indexes"].as_array_mut()) {
-        indexes.push(chance.pick(&[json!(["flag", "n"]), json!(["s", "f", "n"]), json!(["p", "id"])]).clone());
+        indexes
+            .push(chance.pick(&[json!(["flag", "n"]), json!(["s", "f", "n"]), json!(["p", "id"])]).clone());
     }
     if chance.once_in(8) {
         config["etsType"] = json!("ordered_set");
@@ -113,7 +134,9 @@ pub fn alteration(chance: &mut Chance) -> Value {
         2 => json!({"maxSize": null, "ttl": null}),
         // Some records may have it already.
         3 => json!({"addFields": {*chance.pick(&EXTRAS): {"type": *chance.pick(&["string", "number"])}}}),
-        4 => json!({"changeFields": {"p": {"type": *chance.pick(&["string", "number"]), "ref": *chance.pick(&BUCKETS)}}}),
+        4 => {
+            json!({"changeFields": {"p": {"type": *chance.pick(&["string", "number"]), "ref": *chance.pick(&BUCKETS)}}})
+        }
         5 => json!({"changeFields": {*chance.pick(&["p", "q"]): {"type": "string"}}}),
         6 => json!({"dropIndexes": [*chance.pick(&["n", "f", "s", "flag"])]}),
         _ => json!({"addFields": {format!("z{}", chance.below(1000)): {"type": "number", "default": 7}}}),
@@ -164,10 +187,25 @@ fn number(chance: &mut Chance) -> Value {
 
 fn text(chance: &mut Chance) -> Value {
     json!(*chance.pick(&[
-        "", "a", "ab", "abc", "b", "1", "a text of more than fourteen letters",
-        "a text of more than fourteen other ones", "a text of more", "é", "e\u{301}", "a/~\"\\", "\u{10ffff}",
-        "\u{10ffff}\u{10ffff}\u{10ffff}\u{10ffff}a", "\u{10ffff}\u{10ffff}\u{10ffff}\u{10ffff}b", "\u{ffff}", "\u{1f600}",
-        "\u{0}", "a\u{0}",
+        "",
+        "a",
+        "ab",
+        "abc",
+        "b",
+        "1",
+        "a text of more than fourteen letters",
+        "a text of more than fourteen other ones",
+        "a text of more",
+        "é",
+        "e\u{301}",
+        "a/~\"\\",
+        "\u{10ffff}",
+        "\u{10ffff}\u{10ffff}\u{10ffff}\u{10ffff}a",
+        "\u{10ffff}\u{10ffff}\u{10ffff}\u{10ffff}b",
+        "\u{ffff}",
+        "\u{1f600}",
+        "\u{0}",
+        "a\u{0}",
     ]))
 }
 
@@ -340,7 +378,20 @@ pub fn query(chance: &mut Chance) -> (Map<String, Value>, Value) {
         return (object(config), params);
     }
     for _ in 0..chance.below(3) {
-        let member = *chance.pick(&["n", "f", "s", "flag", "extra", "_updatedAt", "obj.a", "_version", "p", "id", "~1", "tags"]);
+        let member = *chance.pick(&[
+            "n",
+            "f",
+            "s",
+            "flag",
+            "extra",
+            "_updatedAt",
+            "obj.a",
+            "_version",
+            "p",
+            "id",
+            "~1",
+            "tags",
+        ]);
         config["sort"][member] = json!(*chance.pick(&["asc", "desc"]));
     }
     let many = if chance.is_large() { *chance.pick(&[5, 100, 700]) } else { 5 };
@@ -351,7 +402,8 @@ pub fn query(chance: &mut Chance) -> (Map<String, Value>, Value) {
         config["limit"] = json!(chance.below(many));
     }
     if chance.once_in(30) {
-        config[*chance.pick(&["offset", "limit"])] = json!(*chance.pick(&[9_007_199_254_740_991, i64::MAX as u64, u64::MAX]));
+        config[*chance.pick(&["offset", "limit"])] =
+            json!(*chance.pick(&[9_007_199_254_740_991, i64::MAX as u64, u64::MAX]));
     }
     if chance.once_in(4) {
         let fields: Vec<&str> = (0..chance.below(4)).map(|_| *chance.pick(&MEMBERS)).collect();
@@ -359,7 +411,8 @@ pub fn query(chance: &mut Chance) -> (Map<String, Value>, Value) {
     }
     if chance.once_in(3) {
         for _ in 0..=chance.below(2) {
-            config["include"][*chance.pick(&["person", "boss", "~1", "x/y", "", "0"])] = json!({"ref": *chance.pick(&["p", "q"])});
+            config["include"][*chance.pick(&["person", "boss", "~1", "x/y", "", "0"])] =
+                json!({"ref": *chance.pick(&["p", "q"])});
         }
     }
     (object(config), params)
