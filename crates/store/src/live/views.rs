@@ -575,7 +575,9 @@ impl Views {
                 emptied.push(bucket);
             }),
         }
-        emptied.into_iter().for_each(|bucket| self.drop_if_unwatched(bucket));
+        for bucket in emptied {
+            self.drop_if_unwatched(bucket);
+        }
     }
 
     fn drop_if_unwatched(&mut self, bucket: BucketId) {
