@@ -103,7 +103,8 @@ impl World {
 fn limits() -> ViewLimits {
     ViewLimits {
         history: HistoryLimits { commits: 100_000, bytes: 64 * 1024 * 1024 },
-        unindexed: 0,
+        unindexed_tests: 0,
+        bytes: usize::MAX,
         reserve: 256,
     }
 }

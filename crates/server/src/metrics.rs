@@ -45,6 +45,7 @@ metrics! {
     views_unindexed: Gauge "dunlin_live_views_unindexed" Count "Distinct live queries whose filter no index can tell: every write to their bucket tries them.";
     views_evaluated: Counter "dunlin_live_views_evaluated_total" Count "Live queries worked out, or told of a change that concerns them.";
     payloads_encoded: Counter "dunlin_live_payloads_encoded_total" Count "Results and patches of live queries written as JSON, each for all who watch.";
+    views_bytes: Gauge "dunlin_live_views_bytes" Bytes "Bytes that live queries hold, about, beside the records themselves.";
     history_bytes: Gauge "dunlin_live_history_bytes" Bytes "Bytes of the past that are kept for clients which come back.";
     resumed: Counter "dunlin_live_resumed_total" Count "Subscriptions taken up again with what was missed.";
     not_resumed: Counter "dunlin_live_not_resumed_total" Count "Subscriptions that asked for what was missed and got the whole result.";

@@ -106,7 +106,8 @@ async fn a_patch_tells_what_has_changed_and_no_more() {
     let told = first.take().await;
     assert_eq!((&told[0], &told[1]["op"]), (&json!({"op": "remove", "path": "/0"}), &json!("add")), "{told}");
     assert_eq!(count.take().await, json!([{"op": "replace", "path": "", "value": 2}]));
-    (all.take().await, all.take().await);
+    all.take().await;
+    all.take().await;
     assert_eq!(all.state, items(&server).await);
     assert_eq!(first.state, all.state);
 }
@@ -251,7 +252,7 @@ async fn a_change_is_worked_out_once_and_written_once_for_all_who_watch() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn queries_that_no_index_can_tell_are_counted_and_capped() {
-    let server = memory_with(|config| config.live.max_unindexed_queries = 2).bind().await.unwrap();
+    let server = memory_with(|config| config.live.max_unindexed_tests = 2).bind().await.unwrap();
     define_items(&server).await;
     let mut client = Client::connect(address(&server)).await;
     let watch = |n: u64| json!({"type": "store.subscribe", "query": {"bucket": "items", "filter": {"n": {"$neq": n}}}});
@@ -271,6 +272,39 @@ async fn queries_that_no_index_can_tell_are_counted_and_capped() {
     })
     .await;
     client.data(watch(3)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_live_queries_hold_is_counted_and_bounded() {
+    let server = memory_with(|config| config.live.max_bytes = 60_000).bind().await.unwrap();
+    define_items(&server).await;
+    for n in 0..20 {
+        put(&server, &format!("i{n}"), n).await;
+    }
+    let held = async || metric(address(&server), "dunlin_live_views_bytes").await;
+    let mut client = Client::connect(address(&server)).await;
+    let watch = |n: u64| json!({"type": "store.subscribe", "query": {"bucket": "items", "filter": {"n": {"$gte": n}}}});
+    let first = client.data(watch(0)).await;
+    let (id, text) = (first["subscriptionId"].clone(), first["data"].to_string());
+    eventually("it is counted", async || held().await == (20 * 24 + text.len()) as u64).await;
+    let mut others = Vec::new();
+    let refused = loop {
+        let answer = client.call(watch(others.len() as u64 + 1)).await;
+        if answer["type"] == "error" {
+            break answer;
+        }
+        others.push(answer["data"]["subscriptionId"].clone());
+    };
+    assert_eq!(refused["code"], "RATE_LIMITED", "{refused}");
+    assert!(others.len() > 4, "{} were opened", others.len());
+    // Those that there are go on, and those that go make room.
+    put(&server, "i0", 100).await;
+    client.push(&id).await;
+    for id in &others {
+        client.data(json!({"type": "store.unsubscribe", "subscriptionId": id})).await;
+    }
+    eventually("there is room", async || held().await < 20_000).await;
+    client.data(watch(19)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

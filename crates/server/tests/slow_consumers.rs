@@ -18,7 +18,7 @@ const MEGABYTE: usize = 1024 * 1024;
 /// One record that is as large as its bucket's live queries are long.
 async fn put(server: &Server, n: u64, bytes: usize) {
     // Another text each time, so that a patch has to tell it too.
-    let text = if n % 2 == 0 { "x" } else { "y" };
+    let text = if n.is_multiple_of(2) { "x" } else { "y" };
     let data = json!({"id": "it", "n": n, "tag": text.repeat(bytes)});
     server.store().upsert("items", data).await.unwrap();
 }

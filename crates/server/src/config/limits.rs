@@ -57,9 +57,10 @@ pub const TOTAL_SUBSCRIPTIONS: usize = 10_000;
 pub const HISTORY_BYTES: usize = 64 * 1024 * 1024;
 /// Default of `live.historyCommits`: small commits are bounded too.
 pub const HISTORY_COMMITS: usize = 1_000_000;
-/// Default of `live.maxUnindexedQueries`: to try one takes about a tenth of a microsecond, so a write is delayed by a tenth of
-/// a millisecond at most.
-pub const UNINDEXED: usize = 1_000;
+/// Default of `live.maxUnindexedTests`: a test takes some 20 ns, so a write is delayed by a fifth of a millisecond at most.
+pub const UNINDEXED: usize = 10_000;
+/// Default of `live.maxBytes`, bytes: 100,000 usual live queries hold a tenth of it.
+pub const VIEW_BYTES: usize = 1024 * 1024 * 1024;
 /// Default of `shutdownGraceMs`, milliseconds.
 pub const SHUTDOWN_GRACE_MS: u64 = 0;
 /// Default of `storage.dir`, relative to the working directory.
@@ -88,5 +89,7 @@ pub const GRACES_MS: RangeInclusive<u64> = 0..=3_600_000;
 pub const HISTORIES_BYTES: RangeInclusive<u64> = 0..=64 * 1024 * 1024 * 1024;
 /// Commits kept at most; 0 keeps none.
 pub const HISTORIES_COMMITS: RangeInclusive<u64> = 0..=1_000_000_000;
-/// Live queries of one bucket that no index can tell; 0 allows none.
-pub const UNINDEXED_QUERIES: RangeInclusive<u64> = 0..=1_000_000;
+/// Tests of live queries of one bucket that no index can tell; 0 allows no such queries.
+pub const UNINDEXED_TESTS: RangeInclusive<u64> = 0..=10_000_000;
+/// Up to a tebibyte; 0 allows no live queries.
+pub const LIVE_BYTES: RangeInclusive<u64> = 0..=1024 * 1024 * 1024 * 1024;

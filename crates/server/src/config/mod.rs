@@ -118,15 +118,18 @@ pub struct Live {
     pub history_bytes: usize,
     /// Commits that are kept for the same.
     pub history_commits: usize,
-    /// Distinct live queries of one bucket that every write to it has to try.
-    pub max_unindexed_queries: usize,
+    /// Tests that every write to a bucket makes for live queries whose filter no index can tell.
+    pub max_unindexed_tests: usize,
+    /// Bytes that live queries hold together, beside the records themselves.
+    pub max_bytes: usize,
 }
 
 impl Live {
     pub(crate) fn limits(self) -> ViewLimits {
         ViewLimits {
             history: HistoryLimits { commits: self.history_commits, bytes: self.history_bytes },
-            unindexed: self.max_unindexed_queries,
+            unindexed_tests: self.max_unindexed_tests,
+            bytes: self.max_bytes,
             reserve: crate::limits::LIVE_RESERVE,
         }
     }
@@ -291,7 +294,8 @@ impl Default for Config {
             live: Live {
                 history_bytes: limits::HISTORY_BYTES,
                 history_commits: limits::HISTORY_COMMITS,
-                max_unindexed_queries: limits::UNINDEXED,
+                max_unindexed_tests: limits::UNINDEXED,
+                max_bytes: limits::VIEW_BYTES,
             },
             backpressure: Backpressure {
                 max_buffered_bytes: limits::BUFFERED_BYTES,

@@ -4,23 +4,18 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use dunlin_protocol::{Code, Error, Mode};
-use dunlin_store::{
-    Change, Commit, LiveExplain, LiveQuery, LiveStep, Prepared, Renewed, Replay, Resume, StoreError, ViewId,
-    ViewLimits, Views,
-};
+use dunlin_protocol::{Code, Error};
+use dunlin_store::{Change, Commit, LiveExplain, LiveQuery, LiveStep, ViewId, ViewLimits, Views};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::oneshot;
 
+use super::admission::{Gap, Replayed, refuse};
 use super::feed::{ChangeFeed, News};
-use super::watch::{Joined, Start, Told, Waiting, Watch};
+use super::watch::{Joined, Waiting, Watch};
 use super::watchers::Watchers;
 use super::workshop::{Made, Missed, Workshop};
-use crate::connection::{Body, ConnectionMessage, Payload, Pushed, SubscriptionId};
-use crate::limits;
+use crate::connection::{ConnectionMessage, SubscriptionId};
 use crate::metrics::{Metrics, count};
-use crate::ops::authorise_watcher;
 use crate::published::Published;
 use crate::registry::Entry;
 use crate::shared::Auth;
@@ -74,39 +69,18 @@ pub(crate) struct LiveArguments {
 }
 
 pub(crate) struct LiveState {
-    shared: LiveArguments,
-    views: Views,
-    watchers: Watchers,
-    workshop: Workshop,
+    pub(super) shared: LiveArguments,
+    pub(super) views: Views,
+    pub(super) watchers: Watchers,
+    pub(super) workshop: Workshop,
     /// Who waits for a view that is being worked out for the first time.
-    opening: HashMap<LiveQuery, Vec<Waiting>>,
+    pub(super) opening: HashMap<LiveQuery, Vec<Waiting>>,
     /// Who waits for one that is being worked out anew.
-    renewing: HashMap<ViewId, Vec<Waiting>>,
+    pub(super) renewing: HashMap<ViewId, Vec<Waiting>>,
     /// How often in a row a view was of no use when it was worked out: too much had happened meanwhile.
-    outdated: HashMap<LiveQuery, u32>,
+    pub(super) outdated: HashMap<LiveQuery, u32>,
     /// What was missed by those who come back. Many of them have missed the same.
-    missed: HashMap<Gap, Replayed>,
-}
-
-/// From one position of a view's history to a later one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Gap {
-    view: ViewId,
-    since: u64,
-    until: u64,
-}
-
-/// The beginning of a subscription.
-enum Begun {
-    With(Start),
-    /// This gap, how it is filled, and the result behind it.
-    Missing(Gap, Box<Replay>, Option<Body>),
-}
-
-/// What was missed: being worked out for these, or known.
-enum Replayed {
-    Awaited(Vec<Waiting>),
-    Known(Start),
+    pub(super) missed: HashMap<Gap, Replayed>,
 }
 
 impl Actor for LiveActor {
@@ -172,6 +146,7 @@ impl LiveState {
         let metrics = &self.shared.metrics;
         metrics.views.set(count(self.views.len()));
         metrics.views_unindexed.set(count(self.views.unindexed()));
+        metrics.views_bytes.set(count(self.views.bytes()));
         metrics.history_bytes.set(count(self.views.history_bytes()));
     }
 
@@ -187,295 +162,8 @@ impl LiveState {
         }
     }
 
-    fn watch(&mut self, watch: Watch, reply: Option<oneshot::Sender<Joined>>) {
-        let asked_at = self.views.snapshot().position();
-        let waiting = Waiting { watch, reply, asked_at };
-        if let Some(view) = self.views.find(&waiting.watch.source) {
-            self.admit(view, waiting);
-            return;
-        }
-        let query = waiting.watch.source.clone();
-        let others = self.opening.entry(query.clone()).or_default();
-        others.push(waiting);
-        if others.len() == 1 {
-            self.open(query);
-        }
-    }
-
-    fn open(&mut self, query: LiveQuery) {
-        let patient = self.is_patient(&query);
-        let preparation = self.views.prepare(query);
-        let then = |made| LiveMessage::Opened(Box::new(made));
-        if let Some(made) = self.workshop.make(preparation, patient, then) {
-            self.opened(made);
-        }
-    }
-
-    /// Whether a view may be worked out beside this actor. One that has been too late several times is worked out here, where
-    /// nothing happens meanwhile: else those who wait would wait for as long as others write.
-    fn is_patient(&self, query: &LiveQuery) -> bool {
-        self.outdated.get(query).is_none_or(|times| *times < limits::VIEW_TRIES)
-    }
-
-    /// A view was worked out: everybody who waits for it joins.
-    fn opened(&mut self, made: Made) {
-        self.shared.metrics.views_evaluated.increment(1);
-        let (query, buckets, view) = match made {
-            Err(query) => (query, Vec::new(), Err(failed())),
-            Ok(prepared) => {
-                let (query, buckets) = (prepared.query().clone(), prepared.buckets());
-                match self.views.open(prepared) {
-                    Ok(dunlin_store::Joined::Outdated) => {
-                        *self.outdated.entry(query.clone()).or_default() += 1;
-                        if self.opening.contains_key(&query) {
-                            self.open(query);
-                        }
-                        return;
-                    }
-                    Ok(dunlin_store::Joined::View(view)) => (query, buckets, Ok(view)),
-                    Err(error) => (query, buckets, Err(Error::from(error))),
-                }
-            }
-        };
-        self.outdated.remove(&query);
-        let everybody = self.opening.remove(&query).unwrap_or_default();
-        match view {
-            Ok(view) => {
-                if self.views.is_stale(view) {
-                    self.renew(view);
-                }
-                for waiting in everybody {
-                    self.admit(view, waiting);
-                }
-                self.drop_if_unwatched(view);
-            }
-            Err(error) => {
-                for waiting in everybody {
-                    self.refuse(waiting, error.clone(), buckets.clone());
-                }
-            }
-        }
-    }
-
-    fn renew(&mut self, view: ViewId) {
-        let Some(preparation) = self.views.prepare_again(view) else { return };
-        let patient = self.is_patient(preparation.query());
-        self.renewing.entry(view).or_default();
-        let then = move |made| LiveMessage::Renewed(view, Box::new(made));
-        let made = self.workshop.make(preparation, patient, then);
-        if let Some(made) = made {
-            self.renewed(view, made);
-        }
-    }
-
-    /// A view was worked out anew: everybody who watches it is told of the difference.
-    fn renewed(&mut self, view: ViewId, made: Made) {
-        self.shared.metrics.views_evaluated.increment(1);
-        let known = self.views.buckets(view);
-        let renewed = match made {
-            Ok(prepared) => self.put_in_place(view, prepared),
-            Err(query) => {
-                self.outdated.remove(&query);
-                Err(failed())
-            }
-        };
-        self.authorise_again(view, &known);
-        match renewed {
-            Ok(Renewed::Changed) => self.deliver(view),
-            Ok(_) => {}
-            Err(error) => {
-                let waiting = self.renewing.remove(&view).unwrap_or_default();
-                waiting.into_iter().for_each(|waiting| self.refuse(waiting, error.clone(), Vec::new()));
-                self.views.close(view);
-                self.end_all(view, &error);
-                return;
-            }
-        }
-        let waiting = self.renewing.remove(&view).unwrap_or_default();
-        if self.views.is_stale(view) {
-            self.renew(view);
-        }
-        for waiting in waiting {
-            self.admit(view, waiting);
-        }
-        self.drop_if_unwatched(view);
-    }
-
-    /// A view that reads other buckets than before goes on only for those who may read these, too.
-    fn authorise_again(&mut self, view: ViewId, known: &[Arc<str>]) {
-        let Some(auth) = self.shared.auth.clone() else { return };
-        let buckets = self.views.buckets(view);
-        if buckets.iter().all(|name| known.contains(name)) {
-            return;
-        }
-        for (id, query, watcher) in self.watchers.of_view(view) {
-            if let Err(error) = authorise_watcher(&watcher, &auth, &query, &buckets) {
-                self.unwatch(id);
-                end(id, &watcher, error);
-            }
-        }
-    }
-
-    fn put_in_place(&mut self, view: ViewId, prepared: Prepared) -> Result<Renewed, Error> {
-        let query = prepared.query().clone();
-        let renewed = self.views.renew(view, prepared);
-        if renewed == Renewed::Outdated {
-            *self.outdated.entry(query).or_default() += 1;
-        } else {
-            self.outdated.remove(&query);
-        }
-        match renewed {
-            Renewed::Ended(error) => Err(error.into()),
-            Renewed::Closed => Err(Error::new(
-                Code::InternalError,
-                "The live query ended while it was worked out; subscribe again",
-            )),
-            renewed => Ok(renewed),
-        }
-    }
-
-    /// Lets somebody join a view, or wait for its newer result.
-    fn admit(&mut self, view: ViewId, waiting: Waiting) {
-        if self.views.shows(view).is_none_or(|position| position < waiting.asked_at) {
-            self.renewing.entry(view).or_default().push(waiting);
-            return;
-        }
-        // Who was unwatched while it waited was not known here yet. One with a reply is asked when it gets that.
-        if waiting.reply.is_none() && !waiting.watch.watcher.outbox.is_open(waiting.watch.id) {
-            return;
-        }
-        if let Err(error) = self.still_defined(&waiting.watch) {
-            self.refuse(waiting, error, Vec::new());
-            return;
-        }
-        // Of a new subscription its connection asks.
-        if let (None, Some(auth)) = (&waiting.reply, &self.shared.auth) {
-            let Watch { query, watcher, .. } = &waiting.watch;
-            if let Err(error) = authorise_watcher(watcher, auth, query, &self.views.buckets(view)) {
-                self.refuse(waiting, error, Vec::new());
-                return;
-            }
-        }
-        let position = self.views.shows(view).unwrap_or_default();
-        let begun = match self.begin(view, &waiting.watch) {
-            Ok(begun) => begun,
-            Err(error) => {
-                self.refuse(waiting, error, Vec::new());
-                return;
-            }
-        };
-        self.watchers.join(view, &waiting.watch, position);
-        match begun {
-            Begun::With(start) => self.answer(waiting, Told { position, start }),
-            Begun::Missing(gap, replay, result) => self.fill(gap, *replay, result, waiting),
-        }
-    }
-
-    /// What a new subscriber begins with, or what it has missed and how to work that out.
-    fn begin(&mut self, view: ViewId, watch: &Watch) -> Result<Begun, Error> {
-        if let Some(resume) = &watch.resume {
-            let name = watch.definition.is_some().then_some(&*watch.query);
-            match self.views.resume(view, name, &resume.epoch, resume.position)? {
-                Resume::Unchanged => return Ok(Begun::With(Start::Resumed(String::new()))),
-                Resume::Replay(replay) => {
-                    let gap = Gap { view, since: resume.position, until: self.views.snapshot().position() };
-                    return Ok(Begun::Missing(gap, replay, self.views.result(view)?.map(body)));
-                }
-                Resume::Lost => {}
-            }
-        }
-        Ok(Begun::With(Start::Data(self.views.result(view)?.map(body))))
-    }
-
-    /// Has it worked out what somebody has missed, once for all who have missed the same.
-    fn fill(&mut self, gap: Gap, replay: Replay, result: Option<Body>, waiting: Waiting) {
-        match self.missed.get_mut(&gap) {
-            Some(Replayed::Known(start)) => {
-                let told = Told { position: gap.until, start: start.clone() };
-                self.answer(waiting, told);
-            }
-            Some(Replayed::Awaited(others)) => others.push(waiting),
-            None => {
-                self.missed.insert(gap, Replayed::Awaited(vec![waiting]));
-                self.workshop.replay(replay, Missed { gap, operations: None, result });
-            }
-        }
-    }
-
-    fn replayed(&mut self, missed: Missed) {
-        let Missed { gap, operations, result } = missed;
-        let start = operations.map_or(Start::Data(result), Start::Resumed);
-        // Nobody asks for an earlier state than the views show.
-        let known = (gap.until == self.views.snapshot().position())
-            .then(|| self.missed.insert(gap, Replayed::Known(start.clone())));
-        let waiting = known.unwrap_or_else(|| self.missed.remove(&gap));
-        if let Some(Replayed::Awaited(everybody)) = waiting {
-            for waiting in everybody {
-                self.answer(waiting, Told { position: gap.until, start: start.clone() });
-            }
-        }
-    }
-
-    fn answer(&mut self, waiting: Waiting, told: Told) {
-        let Waiting { watch, reply, .. } = waiting;
-        let metrics = &self.shared.metrics;
-        if watch.resume.is_some() {
-            let resumed = matches!(told.start, Start::Resumed(_));
-            (if resumed { &metrics.resumed } else { &metrics.not_resumed }).increment(1);
-        }
-        match reply {
-            Some(reply) => {
-                let view = self.watchers.view_of(watch.id);
-                let buckets = view.map(|view| self.views.buckets(view)).unwrap_or_default();
-                // The connection may have ended while it waited; then nobody would ever unwatch.
-                if reply.send(Joined { told: Ok(told), buckets }).is_err() {
-                    self.unwatch(watch.id);
-                }
-            }
-            None => {
-                if let Start::Data(data) = told.start {
-                    let payload = Payload::Full { position: told.position, data };
-                    self.push(watch.id, &watch.watcher, &payload, 0);
-                }
-            }
-        }
-    }
-
-    fn refuse(&mut self, waiting: Waiting, error: Error, buckets: Vec<Arc<str>>) {
-        match waiting.reply {
-            Some(reply) => {
-                // Nobody has to know if the connection has ended.
-                let _ = reply.send(Joined { told: Err(error), buckets });
-            }
-            None => end(waiting.watch.id, &waiting.watch.watcher, error),
-        }
-    }
-
-    /// The query may have been undefined since the connection looked it up.
-    fn still_defined(&self, watch: &Watch) -> Result<(), Error> {
-        let Some(definition) = &watch.definition else { return Ok(()) };
-        match self.views.snapshot().query(&watch.query) {
-            Ok(query) if query.config() == definition => Ok(()),
-            _ => Err(undefined(&watch.query)),
-        }
-    }
-
-    fn unwatch(&mut self, id: SubscriptionId) {
-        if let Some(view) = self.watchers.leave(id) {
-            self.drop_if_unwatched(view);
-        }
-    }
-
-    fn drop_if_unwatched(&mut self, view: ViewId) {
-        let awaited = self.renewing.get(&view).is_some_and(|waiting| !waiting.is_empty());
-        if !self.watchers.is_watched(view) && !awaited {
-            self.renewing.remove(&view);
-            self.views.close(view);
-        }
-    }
-
     /// Takes the views to the newest state and tells everybody what that has changed.
-    fn changed(&mut self) {
+    pub(super) fn changed(&mut self) {
         let Some(News { snapshot, commits, .. }) = self.shared.feed.take() else { return };
         self.missed.retain(|_, replayed| matches!(replayed, Replayed::Awaited(_)));
         let position = self.views.snapshot().position();
@@ -490,7 +178,9 @@ impl LiveState {
         match &commits {
             None => self.end_all_undefined(),
             Some(groups) => {
-                groups.iter().flat_map(|group| group.iter()).for_each(|commit| self.end_undefined(commit))
+                for commit in groups.iter().flat_map(|group| group.iter()) {
+                    self.end_undefined(commit);
+                }
             }
         }
         self.tell(step);
@@ -503,7 +193,9 @@ impl LiveState {
             // Its bucket is gone.
             let error = Error::new(error.code(), format!("{error} any more"));
             let waiting = self.renewing.remove(&view).unwrap_or_default();
-            waiting.into_iter().for_each(|waiting| self.refuse(waiting, error.clone(), Vec::new()));
+            for waiting in waiting {
+                refuse(waiting, error.clone(), Vec::new());
+            }
             self.end_all(view, &error);
         }
         for view in changed {
@@ -546,72 +238,9 @@ impl LiveState {
     }
 
     /// Ends all subscriptions of a view that is closed.
-    fn end_all(&mut self, view: ViewId, error: &Error) {
+    pub(super) fn end_all(&mut self, view: ViewId, error: &Error) {
         for (id, watcher) in self.watchers.dismiss(view) {
             end(id, &watcher, error.clone());
-        }
-    }
-
-    /// Tells everybody who watches a view that its result has changed: written once as a whole, and once as a patch, if
-    /// anybody wants the one or the other.
-    fn deliver(&mut self, view: ViewId) {
-        let Some(audience) = self.watchers.audience(view) else { return };
-        audience.pushes += 1;
-        let (some_full, some_patch) = (audience.full > 0, audience.full < audience.watchers.len());
-        let position = self.views.changed_at(view);
-        let written = (|| {
-            let whole = if some_full { Some(self.views.result(view)?.map(body)) } else { None };
-            let patch = if some_patch { Some(self.views.patch(view)?) } else { None };
-            Ok::<_, StoreError>((whole, patch))
-        })();
-        let (mut whole, patch) = match written {
-            Ok(written) => written,
-            Err(error) => {
-                self.views.close(view);
-                self.end_all(view, &error.into());
-                return;
-            }
-        };
-        let metrics = &self.shared.metrics;
-        metrics.payloads_encoded.increment(u64::from(some_full) + u64::from(some_patch));
-        let full = whole.clone().map(|data| Payload::Full { position, data });
-        let patch = patch.map(|operations| Payload::Patch { position, ops: operations.into() });
-        let length = self.views.length(view);
-        let mut failed = None;
-        for (id, watcher) in &audience.watchers {
-            let payload = match watcher.mode {
-                Mode::Full => &full,
-                Mode::Patch => &patch,
-            };
-            let Some(payload) = payload else { continue };
-            let mut pushed = watcher.entry.outbox.push(*id, payload, length);
-            if pushed == Pushed::NeedsWhole {
-                // Written for the first that needs it.
-                let data =
-                    match whole.take().map_or_else(|| self.views.result(view).map(|text| text.map(body)), Ok)
-                    {
-                        Ok(data) => data,
-                        Err(error) => {
-                            failed = Some(error);
-                            break;
-                        }
-                    };
-                pushed = watcher.entry.outbox.push_whole(*id, position, data.as_ref());
-                whole = Some(data);
-            }
-            if pushed == Pushed::Merged {
-                metrics.pushes_merged.increment(1);
-            }
-        }
-        if let Some(error) = failed {
-            self.views.close(view);
-            self.end_all(view, &error.into());
-        }
-    }
-
-    fn push(&self, id: SubscriptionId, watcher: &Entry, payload: &Payload, length: usize) {
-        if watcher.outbox.push(id, payload, length) == Pushed::Merged {
-            self.shared.metrics.pushes_merged.increment(1);
         }
     }
 
@@ -624,28 +253,12 @@ impl LiveState {
     }
 }
 
-/// A text that the views keep, as the sockets want it: not copied.
-fn body(text: Arc<str>) -> Body {
-    struct Shared(Arc<str>);
-    impl AsRef<[u8]> for Shared {
-        fn as_ref(&self) -> &[u8] {
-            self.0.as_bytes()
-        }
-    }
-    // It was text before.
-    Body::try_from(Bytes::from_owner(Shared(text))).unwrap_or_default()
-}
-
-fn failed() -> Error {
-    Error::new(Code::InternalError, "The live query failed and was ended; subscribe again")
-}
-
-fn undefined(query: &str) -> Error {
+pub(super) fn undefined(query: &str) -> Error {
     Error::new(Code::QueryNotDefined, format!("Query \"{query}\" is not defined any more"))
 }
 
 /// Lets the connection free the slot and tell its client.
-fn end(id: SubscriptionId, watcher: &Entry, error: Error) {
+pub(super) fn end(id: SubscriptionId, watcher: &Entry, error: Error) {
     if let Some(actor) = watcher.actor() {
         // A connection that is gone has freed everything already.
         let _ = actor.cast(ConnectionMessage::Ended { id, error });
@@ -655,6 +268,10 @@ fn end(id: SubscriptionId, watcher: &Entry, error: Error) {
 #[cfg(test)]
 mod tests {
     //! Here and not among the integration tests, because only a message that exists in tests can make this actor panic.
+
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::Duration;
 
     use serde_json::json;
 
@@ -685,12 +302,17 @@ mod tests {
         other.silent().await;
     }
 
+    /// Long enough for what is under way to get where it is going.
+    const PAUSE: Duration = Duration::from_millis(300);
+
     #[tokio::test(flavor = "multi_thread")]
     async fn who_leaves_while_it_is_taken_up_again_is_forgotten() {
-        let gate = std::sync::Arc::new(std::sync::RwLock::new(()));
-        let entrance = std::sync::Arc::clone(&gate);
+        let gate = Arc::new(AtomicBool::new(true));
+        let entrance = Arc::clone(&gate);
         let server = memory().query("gate", move |_, _| {
-            let _open = entrance.read();
+            while !entrance.load(Ordering::SeqCst) {
+                std::thread::sleep(PAUSE / 100);
+            }
             Ok(json!(1))
         });
         let server = server.bind().await.unwrap();
@@ -700,15 +322,15 @@ mod tests {
         let id = client.data(watch.clone()).await["subscriptionId"].clone();
         other.data(watch).await;
 
-        let closed = gate.write().unwrap();
+        gate.store(false, Ordering::SeqCst);
         server.inner.shared.feed.tell(LiveMessage::Panic);
         // It is worked out anew for both, who leave before it is.
-        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        tokio::time::sleep(PAUSE).await;
         client.data(json!({"type": "store.unsubscribe", "subscriptionId": id})).await;
         other.close().await;
-        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
-        drop(closed);
-        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        tokio::time::sleep(PAUSE).await;
+        gate.store(true, Ordering::SeqCst);
+        tokio::time::sleep(PAUSE).await;
         let stats = server.stats().await.unwrap();
         assert_eq!(stats["store"]["queries"]["activeSubscriptions"], 0);
         assert_eq!(stats["connections"]["totalStoreSubscriptions"], 0);

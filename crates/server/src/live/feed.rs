@@ -46,19 +46,18 @@ impl ChangeFeed {
     /// These commits were published, and led to this state.
     pub(crate) fn changed(&self, commits: &Arc<Vec<Commit>>, snapshot: Snapshot) {
         let changes: usize = commits.iter().map(|commit| commit.changes.len()).sum();
-        self.note(|news| match news {
-            Some(news) => {
-                news.snapshot = snapshot;
-                news.changes += changes;
-                if let Some(known) = news.commits.as_mut().filter(|_| news.changes <= limits::FEED_CHANGES) {
-                    known.push(Arc::clone(commits));
-                } else {
-                    news.commits = None;
-                }
-            }
-            None => {
+        self.note(|news| {
+            let Some(news) = news else {
                 let known = (changes <= limits::FEED_CHANGES).then(|| vec![Arc::clone(commits)]);
                 *news = Some(News { snapshot, commits: known, changes });
+                return;
+            };
+            news.snapshot = snapshot;
+            news.changes += changes;
+            if let Some(known) = news.commits.as_mut().filter(|_| news.changes <= limits::FEED_CHANGES) {
+                known.push(Arc::clone(commits));
+            } else {
+                news.commits = None;
             }
         });
     }

@@ -6,6 +6,8 @@
 //! query that is code, what somebody has missed) is worked out beside it ([`workshop`]).
 
 mod actor;
+mod admission;
+mod delivery;
 mod feed;
 mod watch;
 mod watchers;

@@ -8,7 +8,7 @@ use ractor::ActorRef;
 use tokio::sync::Semaphore;
 
 use super::LiveMessage;
-use super::actor::Gap;
+use super::admission::Gap;
 use crate::connection::Body;
 use crate::limits;
 

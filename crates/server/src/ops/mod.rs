@@ -133,7 +133,7 @@ fn authorise_programmatic(state: &ConnectionState, query: &str, buckets: &[Arc<s
 }
 
 fn watched<'a>(query: &'a str, buckets: &'a [Arc<str>]) -> Vec<Resource<'a>> {
-    let named = (query != subscribe::INLINE).then(|| Resource::Query(Cow::Borrowed(query)));
+    let named = (query != subscribe::INLINE).then_some(Resource::Query(Cow::Borrowed(query)));
     let buckets = buckets.iter().map(|name| Resource::Bucket(Cow::Borrowed(name)));
     named.into_iter().chain(buckets).collect()
 }

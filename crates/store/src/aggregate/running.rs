@@ -49,6 +49,14 @@ impl Running {
         }
     }
 
+    /// How many numbers are kept, each once.
+    pub(crate) fn numbers(&self) -> usize {
+        match self {
+            Self::Count(_) | Self::Sum(_) | Self::Avg(..) => 1,
+            Self::Min(numbers) | Self::Max(numbers) => numbers.len(),
+        }
+    }
+
     fn add_number(&mut self, number: Number) {
         match self {
             Self::Count(_) => {}

@@ -8,6 +8,7 @@ use super::{Issue, Referenced, StoreError};
 use crate::limits::MAX_FAULTS;
 
 impl fmt::Display for StoreError {
+    #[expect(clippy::too_many_lines, reason = "one sentence for each error")]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::BucketNotDefined { bucket } => write!(f, "Bucket \"{bucket}\" is not defined"),
@@ -99,8 +100,12 @@ impl fmt::Display for StoreError {
             }
             Self::UnindexedViews { bucket, limit } => write!(
                 f,
-                "Too many live queries on bucket \"{bucket}\" that every write has to try (max {limit}): filter by a value, a \
-                 list, a range or a prefix of a field"
+                "Too many live queries on bucket \"{bucket}\" whose filters every write has to try (max {limit} tests): filter by a \
+                 value, a list, a range or a prefix of a field"
+            ),
+            Self::ViewsTooLarge { limit } => write!(
+                f,
+                "The live queries hold too much already (max {limit} bytes): subscribe to less, with a narrower filter or a limit"
             ),
             Self::CounterExhausted { bucket } => write!(
                 f,

@@ -235,7 +235,12 @@ pub enum StoreError {
     UnindexedViews {
         /// The bucket.
         bucket: Box<str>,
-        /// The bound.
+        /// The bound: tests in their filters.
+        limit: usize,
+    },
+    /// The live queries together hold as much as they may.
+    ViewsTooLarge {
+        /// The bound, bytes.
         limit: usize,
     },
     /// The bucket's `autoincrement` has handed out (or been given) its largest number.
@@ -277,7 +282,7 @@ impl StoreError {
                 error.code()
             }
             Self::RecordNotFound { .. } => Code::NotFound,
-            Self::UnindexedViews { .. } => Code::RateLimited,
+            Self::UnindexedViews { .. } | Self::ViewsTooLarge { .. } => Code::RateLimited,
             Self::Validation { .. }
             | Self::InvalidDefinition { .. }
             | Self::InvalidFilter { .. }

@@ -162,7 +162,7 @@ fn check(mut bucket: Bucket, steps: &[Step], filter: &Filter, by: &[String]) {
             let result = view.encode();
             assert_eq!(result, bucket.group_by(by, *function, "n", filter), "{function:?}");
             assert_eq!(delta.is_empty(), result == told, "{function:?}: {told} {:?}", delta.edits());
-            if !delta.edits().is_none() {
+            if delta.edits().is_some() {
                 assert_eq!(
                     patched(&told, delta.edits().unwrap()),
                     parsed(&result),

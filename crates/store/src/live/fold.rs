@@ -14,6 +14,14 @@ pub(crate) struct FoldView {
 }
 
 impl FoldView {
+    /// What a number that is kept takes, about.
+    pub(crate) const BYTES_EACH: usize = 40;
+
+    /// How many different numbers are kept.
+    pub(crate) fn numbers(&self) -> usize {
+        self.running.numbers()
+    }
+
     /// The view of a bucket as it is.
     pub(crate) fn build(bucket: &Bucket, function: Aggregate, field: &str, filter: &Filter) -> Self {
         let member = bucket.definition().member(field);

@@ -48,6 +48,9 @@ struct Told {
 }
 
 impl GroupsView {
+    /// What a group takes, about, with its names and its places in the lists.
+    pub(crate) const BYTES_EACH: usize = 300;
+
     /// The view of a bucket as it is.
     pub(crate) fn build(
         bucket: &Bucket,

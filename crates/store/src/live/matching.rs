@@ -117,6 +117,7 @@ impl Matching {
     }
 
     /// How many views stand on the list that every record is tried against, those without a filter not counted.
+    #[cfg(test)]
     pub(crate) fn unindexed(&self) -> usize {
         self.unindexed.len()
     }

@@ -17,6 +17,7 @@
 #[cfg(test)]
 mod aggregate_tests;
 mod delta;
+mod filing;
 mod fold;
 mod groups;
 mod history;
@@ -30,6 +31,8 @@ mod ranked;
 mod readers;
 mod row_set;
 mod rows;
+mod step;
+mod telling;
 mod view;
 mod views;
 
@@ -38,7 +41,9 @@ pub use history::HistoryLimits;
 pub use patch::whole as whole_patch;
 pub use preparation::{Preparation, Prepared, Replay};
 pub use query::LiveQuery;
-pub use views::{Joined, LiveExplain, Renewed, Resume, Step, ViewLimits, Views};
+pub use step::Step;
+pub use telling::{LiveExplain, Resume};
+pub use views::{Joined, Renewed, ViewLimits, Views};
 
 /// Names a view among the [`Views`] it belongs to. Never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -45,7 +45,8 @@ impl Patch<'_> {
             }
             Edit::Move(from, to) => {
                 self.separate();
-                self.json.push_str(&format!("{{\"op\":\"move\",\"from\":\"/{from}\",\"path\":\"/{to}\"}}"));
+                let (from, to) = (from.to_string(), to.to_string());
+                self.json.extend(["{\"op\":\"move\",\"from\":\"/", &from, "\",\"path\":\"/", &to, "\"}"]);
             }
             Edit::Record { at, before, after, .. } => self.record(*at, before, after),
             Edit::Included { at, record, include, .. } => self.included(*at, record, *include),

@@ -20,7 +20,7 @@ pub struct Preparation {
 pub struct Prepared {
     pub(crate) query: LiveQuery,
     pub(crate) position: u64,
-    pub(crate) kept: Result<Kept, (StoreError, Reads)>,
+    pub(crate) kept: Result<Kept, Box<(StoreError, Reads)>>,
 }
 
 impl Preparation {
@@ -69,7 +69,8 @@ impl Prepared {
     pub fn buckets(&self) -> Vec<Arc<str>> {
         match &self.kept {
             Ok(Kept::Maintained(_)) => Vec::new(),
-            Ok(Kept::Run { reads, .. }) | Err((_, reads)) => reads.buckets().cloned().collect(),
+            Ok(Kept::Run { reads, .. }) => reads.buckets().cloned().collect(),
+            Err(failed) => failed.1.buckets().cloned().collect(),
         }
     }
 }

@@ -65,6 +65,9 @@ pub(crate) struct Interest {
 }
 
 impl RowsView {
+    /// What a record that is held takes.
+    pub(crate) const BYTES_EACH: usize = size_of::<Held>();
+
     /// Looks the records up.
     pub(crate) fn build(
         snapshot: &Snapshot,
@@ -136,7 +139,9 @@ impl RowsView {
             }
         }
         let most = self.most_edits();
-        edits.into_iter().for_each(|edit| delta.push(edit, most));
+        for edit in edits {
+            delta.push(edit, most);
+        }
     }
 
     /// What has become of interest since this was asked last.

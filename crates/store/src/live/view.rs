@@ -49,15 +49,15 @@ impl Kept {
         query: &LiveQuery,
         snapshot: &Snapshot,
         reserve: usize,
-    ) -> Result<Self, (StoreError, Reads)> {
+    ) -> Result<Self, Box<(StoreError, Reads)>> {
         match query {
             LiveQuery::Declarative(bound) => match Maintained::build(bound, snapshot, reserve) {
                 Ok(maintained) => Ok(Self::Maintained(Box::new(maintained))),
-                Err(error) => Err((error, Reads::default())),
+                Err(error) => Err(Box::new((error, Reads::default()))),
             },
             LiveQuery::Programmatic { query, params } => match query.run(snapshot, params) {
                 (Ok(value), reads) => Ok(Self::Run { result: value.to_string().into(), reads }),
-                (Err(error), reads) => Err((error, reads)),
+                (Err(error), reads) => Err(Box::new((error, reads))),
             },
         }
     }
@@ -74,7 +74,26 @@ impl Kept {
     }
 }
 
+impl Kept {
+    /// Bytes that it holds, about, beside records that are in the state anyway.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Maintained(maintained) => match &maintained.result {
+                Maintenance::Rows(view) => view.len() * RowsView::BYTES_EACH,
+                Maintenance::Fold(view) => view.numbers() * FoldView::BYTES_EACH,
+                Maintenance::Groups(view) => view.len() * GroupsView::BYTES_EACH,
+            },
+            Self::Run { result, .. } => result.len(),
+        }
+    }
+}
+
 impl Maintained {
+    /// How many tests it makes of a record, one at least.
+    pub(crate) fn tests(&self) -> usize {
+        self.query.filter().tests().max(1)
+    }
+
     fn build(query: &BoundQuery, snapshot: &Snapshot, reserve: usize) -> Result<Self, StoreError> {
         let bucket = snapshot.bucket(query.bucket())?;
         let (filter, shape) = (query.filter(), query.shape());

@@ -4,6 +4,7 @@
 //! `LIVE_COMMITS=1000000 cargo test --release -p dunlin-store --test live` runs longer; a failure prints the `LIVE_SEED` that
 //! repeats its history alone.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its helpers too")]
+#![allow(clippy::needless_pass_by_value, reason = "`json!` makes values; taking them keeps the calls short")]
 #![allow(unreachable_pub, reason = "modules of one test")]
 
 mod chance;
@@ -84,7 +85,8 @@ impl History {
         }
         let limits = ViewLimits {
             history: HistoryLimits { commits: 40, bytes: 64 * 1024 },
-            unindexed: usize::MAX,
+            unindexed_tests: usize::MAX,
+            bytes: usize::MAX,
             reserve: chance.below(5),
         };
         let haste = *chance.pick(&[1, 1, 2, 3, 5, 20]);
@@ -390,7 +392,8 @@ fn what_follows_a_definition_in_the_same_step_is_told_to_who_has_seen_the_defini
     let mut world = World::new();
     let limits = ViewLimits {
         history: HistoryLimits { commits: 40, bytes: 64 * 1024 },
-        unindexed: usize::MAX,
+        unindexed_tests: usize::MAX,
+        bytes: usize::MAX,
         reserve: 1,
     };
     let mut views = Views::new(world.state.clone(), limits);
@@ -428,7 +431,8 @@ fn a_record_that_is_away_while_what_it_includes_changes() {
 
     let limits = ViewLimits {
         history: HistoryLimits { commits: 40, bytes: 64 * 1024 },
-        unindexed: usize::MAX,
+        unindexed_tests: usize::MAX,
+        bytes: usize::MAX,
         reserve: 4,
     };
     let mut views = Views::new(world.state.clone(), limits);

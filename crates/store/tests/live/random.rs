@@ -121,11 +121,8 @@ pub fn key(chance: &mut Chance) -> Value {
     let keys = chance.keys;
     let number = chance.below(keys);
     let numeric = chance.numeric;
-    if chance.once_in(if numeric { 4 } else { 12 }) != numeric {
-        json!(number)
-    } else {
-        json!(number.to_string())
-    }
+    let odd = chance.once_in(if numeric { 4 } else { 12 });
+    if odd == numeric { json!(number.to_string()) } else { json!(number) }
 }
 
 /// A change of a definition.
@@ -262,7 +259,7 @@ pub fn write(chance: &mut Chance) -> Intent {
         20 => Intent::DeleteMany { bucket, filter: filter(chance, 1) },
         21 => Intent::InsertMany { bucket, data: (0..3).map(|_| record(chance)).collect() },
         22 if chance.once_in(4) => Intent::Clear { bucket },
-        23 => rotation(chance, bucket),
+        23 => rotation(chance, &bucket),
         _ => {
             let operations = (0..=chance.below(5)).map(|_| step(chance)).collect();
             Intent::Transaction { operations }
@@ -284,17 +281,17 @@ fn run(chance: &mut Chance) -> Vec<Map<String, Value>> {
 }
 
 /// Some records go and others come under their keys, or the same ones come back.
-fn rotation(chance: &mut Chance, bucket: String) -> Intent {
-    let keys: Vec<Value> = (0..1 + chance.below(4)).map(|_| key(chance)).collect();
+fn rotation(chance: &mut Chance, bucket: &str) -> Intent {
+    let keys: Vec<Value> = (0..=chance.below(4)).map(|_| key(chance)).collect();
     let mut operations = Vec::new();
     for key in &keys {
-        operations.push(Step::Write(Intent::Delete { bucket: bucket.clone(), key: key.clone() }));
+        operations.push(Step::Write(Intent::Delete { bucket: bucket.to_owned(), key: key.clone() }));
     }
     let same = chance.once_in(2).then(|| changes(chance));
     for key in keys.iter().rev() {
         let mut data = same.clone().unwrap_or_else(|| changes(chance));
         data.insert("id".into(), key.clone());
-        operations.push(Step::Write(Intent::Upsert { bucket: bucket.clone(), data }));
+        operations.push(Step::Write(Intent::Upsert { bucket: bucket.to_owned(), data }));
     }
     Intent::Transaction { operations }
 }
