@@ -21,7 +21,7 @@ use client::Client;
 use common::World;
 use dunlin_store::{
     ClosureQuery, Commit, Filter, HistoryLimits, Intent, Joined, LiveQuery, LiveStep, Preparation, Prepared,
-    Query, Renewed, Resume, StoreError, ViewId, ViewLimits, Views,
+    Query, Record, Renewed, Resume, StoreError, ViewId, ViewLimits, Views,
 };
 use random::Chance;
 use serde_json::{Value, json};
@@ -122,7 +122,9 @@ impl History {
         }
         self.check();
         let ids: Vec<ViewId> = self.queries.keys().copied().collect();
-        ids.into_iter().for_each(|id| self.views.close(id));
+        for id in ids {
+            self.views.close(id);
+        }
         assert!(self.views.is_empty());
         // Nothing is left behind of those who were here.
         let left = format!("{:?}", self.views);
@@ -350,9 +352,9 @@ impl History {
 fn closure(chance: &mut Chance) -> LiveQuery {
     let (query, params) = if chance.once_in(2) {
         let query = ClosureQuery::new("one", |ctx, params| {
-            let task = ctx.bucket("tasks")?.get(&params["id"]).map(|record| record.to_value());
+            let task = ctx.bucket("tasks")?.get(&params["id"]).map(Record::to_value);
             let person = task.as_ref().map(|task| task["p"].clone()).unwrap_or_default();
-            let person = ctx.bucket("people")?.get(&person).map(|record| record.to_value());
+            let person = ctx.bucket("people")?.get(&person).map(Record::to_value);
             Ok(json!({"task": task, "person": person}))
         });
         (query, json!({"id": *chance.pick(&["1", "2", "3"])}))
@@ -373,11 +375,10 @@ fn every_view_and_every_subscriber_knows_the_truth_after_every_step() {
     let wanted = usize::try_from(number("LIVE_COMMITS").unwrap_or(50_000)).unwrap();
     let mut tally = Tally::default();
     for seed in 0.. {
-        let history = std::panic::catch_unwind(|| History::new(seed).run());
-        match history {
-            Ok(history) => tally.add(&history),
-            Err(_) => panic!("LIVE_SEED={seed} cargo test -p dunlin-store --test live repeats it"),
-        }
+        let Ok(history) = std::panic::catch_unwind(|| History::new(seed).run()) else {
+            panic!("LIVE_SEED={seed} cargo test -p dunlin-store --test live repeats it");
+        };
+        tally.add(&history);
         if tally.commits >= wanted {
             break;
         }

@@ -333,7 +333,7 @@ pub fn filter(chance: &mut Chance, depth: usize) -> Map<String, Value> {
             _ => Value::Null,
         };
         let fits = |value: &Value| !value.is_object() && !value.is_array();
-        let operands = condition.as_object().map_or(true, |operators| {
+        let operands = condition.as_object().is_none_or(|operators| {
             operators.iter().all(|(name, operand)| match name.as_str() {
                 "$gte" | "$lt" | "$gt" | "$lte" => operand.is_number() || operand.is_string(),
                 "$in" | "$nin" => operand.as_array().unwrap().iter().all(fits),
