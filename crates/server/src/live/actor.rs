@@ -136,6 +136,10 @@ impl Actor for LiveActor {
             #[cfg(test)]
             LiveMessage::Panic => panic!("asked to"),
         }
+        let idle = state.views.is_empty() && state.opening.is_empty();
+        if state.shared.feed.set_quiet(idle) {
+            state.changed();
+        }
         state.measure();
         Ok(())
     }

@@ -22,6 +22,16 @@ struct Waiting {
     news: Option<News>,
     /// A wake-up is on its way.
     awake: bool,
+    /// Nobody watches anything: what has happened can wait.
+    quiet: bool,
+}
+
+impl Waiting {
+    /// Whether the reader has to know now.
+    fn is_pressing(&self) -> bool {
+        let much = |news: &News| news.commits.is_none() || news.changes >= limits::QUIET_CHANGES;
+        self.news.as_ref().is_some_and(|news| !self.quiet || much(news))
+    }
 }
 
 /// What has happened since it was asked last.
@@ -79,11 +89,19 @@ impl ChangeFeed {
         let wake = {
             let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
             note(&mut waiting.news);
-            !std::mem::replace(&mut waiting.awake, true)
+            waiting.is_pressing() && !std::mem::replace(&mut waiting.awake, true)
         };
         if wake {
             self.tell(LiveMessage::Changed);
         }
+    }
+
+    /// For the reader: whether anybody watches anything. If nobody does, it is woken more seldom. Whether there is something
+    /// now that it was not woken for.
+    pub(crate) fn set_quiet(&self, quiet: bool) -> bool {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.quiet = quiet;
+        waiting.is_pressing() && !waiting.awake
     }
 
     /// For the reader.
@@ -107,6 +125,24 @@ mod tests {
 
     fn known(feed: &ChangeFeed) -> Option<usize> {
         feed.take().unwrap().commits.map(|groups| groups.len())
+    }
+
+    #[test]
+    fn while_nobody_watches_the_reader_is_woken_for_much_only() {
+        let (feed, state) = (ChangeFeed::default(), Snapshot::new("epoch"));
+        let awake = || feed.waiting.lock().unwrap().awake;
+        assert!(!feed.set_quiet(true));
+        feed.changed(&commits(1, limits::QUIET_CHANGES - 1), state.clone());
+        assert!(!awake());
+        assert!(feed.set_quiet(false), "there is something that nobody was woken for");
+        assert!(!feed.set_quiet(true));
+        feed.changed(&commits(2, 1), state.clone());
+        assert!(awake());
+        assert!(!feed.set_quiet(false), "it was woken");
+        assert_eq!(known(&feed), Some(2));
+        feed.set_quiet(true);
+        feed.everything_changed(state);
+        assert!(awake());
     }
 
     #[test]
