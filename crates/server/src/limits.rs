@@ -35,9 +35,6 @@ pub const EXPIRY_LOOK_AGAIN_MS: u64 = 60_000;
 /// worked out anew from the newest state.
 pub const FEED_CHANGES: usize = 65_536;
 
-/// Changes that wait at most while nobody watches anything: to take them in one by one would cost every writer a wake-up.
-pub const QUIET_CHANGES: usize = 1024;
-
 /// Records that a live query with a limit holds beyond those that it shows, at least; and as many as it shows if these are
 /// more. So many may leave before the next are looked for; each is 24 bytes.
 pub const LIVE_RESERVE: usize = 256;

@@ -306,7 +306,9 @@ impl StoreState {
         let Err(error) = self.append(commits, &next).await? else {
             self.shared.published.store(next.clone());
             // Before anybody is answered: whoever has an answer may ask what the live queries show.
-            self.shared.feed.changed(commits, next);
+            if let Some(bytes) = self.shared.feed.changed(commits, next) {
+                self.shared.metrics.history_bytes.set(count(bytes));
+            }
             self.shared.metrics.commits.increment(commits.len() as u64);
             return Ok(Ok(()));
         };

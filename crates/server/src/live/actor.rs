@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dunlin_protocol::{Code, Error};
-use dunlin_store::{Change, Commit, LiveExplain, LiveQuery, LiveStep, ViewId, ViewLimits, Views};
+use dunlin_store::{Change, Commit, LiveExplain, LiveQuery, LiveStep, Snapshot, ViewId, ViewLimits, Views};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::oneshot;
 
@@ -70,7 +70,8 @@ pub(crate) struct LiveArguments {
 
 pub(crate) struct LiveState {
     pub(super) shared: LiveArguments,
-    pub(super) views: Views,
+    /// While nobody watches anything they are in the feed, and these are none.
+    pub(super) views: Box<Views>,
     pub(super) watchers: Watchers,
     pub(super) workshop: Workshop,
     /// Who waits for a view that is being worked out for the first time.
@@ -94,7 +95,7 @@ impl Actor for LiveActor {
         shared: LiveArguments,
     ) -> Result<LiveState, ActorProcessingErr> {
         Ok(LiveState {
-            views: Views::new(shared.published.snapshot(), shared.limits),
+            views: Box::new(Views::new(shared.published.snapshot(), shared.limits)),
             shared,
             watchers: Watchers::default(),
             workshop: Workshop::new(myself),
@@ -111,6 +112,9 @@ impl Actor for LiveActor {
         message: LiveMessage,
         state: &mut LiveState,
     ) -> Result<(), ActorProcessingErr> {
+        if let Some(views) = state.shared.feed.unpark() {
+            state.views = views;
+        }
         match message {
             LiveMessage::Watch { watch, reply } => {
                 state.catch_up().await;
@@ -136,11 +140,8 @@ impl Actor for LiveActor {
             #[cfg(test)]
             LiveMessage::Panic => panic!("asked to"),
         }
-        let idle = state.views.is_empty() && state.opening.is_empty();
-        if state.shared.feed.set_quiet(idle) {
-            state.changed();
-        }
         state.measure();
+        state.park();
         Ok(())
     }
 }
@@ -152,6 +153,17 @@ impl LiveState {
         metrics.views_unindexed.set(count(self.views.unindexed()));
         metrics.views_bytes.set(count(self.views.bytes()));
         metrics.history_bytes.set(count(self.views.history_bytes()));
+    }
+
+    /// Leaves the views in the feed while nobody watches anything.
+    fn park(&mut self) {
+        while self.views.is_empty() && self.opening.is_empty() && self.missed.is_empty() {
+            let nothing = Box::new(Views::new(Snapshot::new(""), self.shared.limits));
+            let views = std::mem::replace(&mut self.views, nothing);
+            let Some(views) = self.shared.feed.park(views) else { return };
+            self.views = views;
+            self.changed();
+        }
     }
 
     /// Waits until the views show what is published: whoever asks now may have seen it.

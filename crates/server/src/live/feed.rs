@@ -1,9 +1,9 @@
 //! The road from the `StoreActor` to the `LiveActor`: commits in order, up to a bound.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwapOption;
-use dunlin_store::{Commit, Snapshot};
+use dunlin_store::{Commit, Snapshot, Views};
 use ractor::ActorRef;
 
 use super::LiveMessage;
@@ -22,16 +22,9 @@ struct Waiting {
     news: Option<News>,
     /// A wake-up is on its way.
     awake: bool,
-    /// Nobody watches anything: what has happened can wait.
-    quiet: bool,
-}
-
-impl Waiting {
-    /// Whether the reader has to know now.
-    fn is_pressing(&self) -> bool {
-        let much = |news: &News| news.commits.is_none() || news.changes >= limits::QUIET_CHANGES;
-        self.news.as_ref().is_some_and(|news| !self.quiet || much(news))
-    }
+    /// While nobody watches anything, the reader leaves its views here: they are taken along on the spot, which is little work
+    /// then and spares every writer a wake-up, and the reader does not hold states that the writer is done with.
+    parked: Option<Box<Views>>,
 }
 
 /// What has happened since it was asked last.
@@ -49,19 +42,27 @@ impl ChangeFeed {
     pub(crate) fn set_reader(&self, reader: ActorRef<LiveMessage>) {
         self.reader.store(Some(Arc::new(reader)));
         // A wake-up may have been lost with the reader before.
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).awake = true;
+        let mut waiting = self.waiting();
+        waiting.awake = true;
+        waiting.parked = None;
+        drop(waiting);
         self.tell(LiveMessage::Changed);
     }
 
-    /// These commits were published, and led to this state.
-    pub(crate) fn changed(&self, commits: &Arc<Vec<Commit>>, snapshot: Snapshot) {
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        // Every critical section leaves the state consistent, so a panic elsewhere in it does not matter.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// These commits were published, and led to this state. While nobody watches anything: how many bytes of the past are kept.
+    pub(crate) fn changed(&self, commits: &Arc<Vec<Commit>>, snapshot: Snapshot) -> Option<usize> {
+        let mut waiting = self.waiting();
+        if let Some(views) = &mut waiting.parked {
+            views.advance(commits.iter(), snapshot);
+            return Some(views.history_bytes());
+        }
         let changes: usize = commits.iter().map(|commit| commit.changes.len()).sum();
-        self.note(|news| {
-            let Some(news) = news else {
-                let known = (changes <= limits::FEED_CHANGES).then(|| vec![Arc::clone(commits)]);
-                *news = Some(News { snapshot, commits: known, changes });
-                return;
-            };
+        if let Some(news) = &mut waiting.news {
             news.snapshot = snapshot;
             news.changes += changes;
             if let Some(known) = news.commits.as_mut().filter(|_| news.changes <= limits::FEED_CHANGES) {
@@ -69,12 +70,31 @@ impl ChangeFeed {
             } else {
                 news.commits = None;
             }
-        });
+        } else {
+            let known = (changes <= limits::FEED_CHANGES).then(|| vec![Arc::clone(commits)]);
+            waiting.news = Some(News { snapshot, commits: known, changes });
+        }
+        self.wake(waiting);
+        None
     }
 
     /// This state was published, and nobody knows what led to it.
     pub(crate) fn everything_changed(&self, snapshot: Snapshot) {
-        self.note(|news| *news = Some(News { snapshot, commits: None, changes: 0 }));
+        let mut waiting = self.waiting();
+        if let Some(views) = &mut waiting.parked {
+            views.restart(snapshot);
+        } else {
+            waiting.news = Some(News { snapshot, commits: None, changes: 0 });
+            self.wake(waiting);
+        }
+    }
+
+    fn wake(&self, mut waiting: MutexGuard<'_, Waiting>) {
+        let asleep = !std::mem::replace(&mut waiting.awake, true);
+        drop(waiting);
+        if asleep {
+            self.tell(LiveMessage::Changed);
+        }
     }
 
     /// Sends the reader a message. One that is gone is being restarted, and then begins with the newest state and is told of
@@ -85,28 +105,24 @@ impl ChangeFeed {
         }
     }
 
-    fn note(&self, note: impl FnOnce(&mut Option<News>)) {
-        let wake = {
-            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-            note(&mut waiting.news);
-            waiting.is_pressing() && !std::mem::replace(&mut waiting.awake, true)
-        };
-        if wake {
-            self.tell(LiveMessage::Changed);
+    /// For the reader: leaves its views here, of which nobody watches any. They come back at once if there are news.
+    pub(crate) fn park(&self, views: Box<Views>) -> Option<Box<Views>> {
+        let mut waiting = self.waiting();
+        if waiting.news.is_some() {
+            return Some(views);
         }
+        waiting.parked = Some(views);
+        None
     }
 
-    /// For the reader: whether anybody watches anything. If nobody does, it is woken more seldom. Whether there is something
-    /// now that it was not woken for.
-    pub(crate) fn set_quiet(&self, quiet: bool) -> bool {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.quiet = quiet;
-        waiting.is_pressing() && !waiting.awake
+    /// For the reader: takes its views again.
+    pub(crate) fn unpark(&self) -> Option<Box<Views>> {
+        self.waiting().parked.take()
     }
 
     /// For the reader.
     pub(crate) fn take(&self) -> Option<News> {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = self.waiting();
         waiting.awake = false;
         waiting.news.take()
     }
@@ -114,7 +130,7 @@ impl ChangeFeed {
 
 #[cfg(test)]
 mod tests {
-    use dunlin_store::{BucketId, Cause, Change, RowId};
+    use dunlin_store::{BucketId, Cause, Change, HistoryLimits, RowId, ViewLimits};
 
     use super::*;
 
@@ -128,21 +144,23 @@ mod tests {
     }
 
     #[test]
-    fn while_nobody_watches_the_reader_is_woken_for_much_only() {
+    fn while_nobody_watches_the_views_are_taken_along_here() {
+        let limits = ViewLimits {
+            history: HistoryLimits { commits: 10, bytes: 1000 },
+            unindexed_tests: 0,
+            bytes: 0,
+            reserve: 0,
+        };
         let (feed, state) = (ChangeFeed::default(), Snapshot::new("epoch"));
-        let awake = || feed.waiting.lock().unwrap().awake;
-        assert!(!feed.set_quiet(true));
-        feed.changed(&commits(1, limits::QUIET_CHANGES - 1), state.clone());
-        assert!(!awake());
-        assert!(feed.set_quiet(false), "there is something that nobody was woken for");
-        assert!(!feed.set_quiet(true));
+        let views = Box::new(Views::new(state.clone(), limits));
+        feed.changed(&commits(1, 1), state.clone());
+        let views = feed.park(views).expect("there are news");
+        assert_eq!(known(&feed), Some(1));
+        assert!(feed.park(views).is_none());
         feed.changed(&commits(2, 1), state.clone());
-        assert!(awake());
-        assert!(!feed.set_quiet(false), "it was woken");
-        assert_eq!(known(&feed), Some(2));
-        feed.set_quiet(true);
         feed.everything_changed(state);
-        assert!(awake());
+        assert!(feed.take().is_none(), "nobody is told");
+        assert!(feed.unpark().is_some() && feed.unpark().is_none());
     }
 
     #[test]
