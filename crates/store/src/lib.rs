@@ -83,7 +83,7 @@ pub use migration::Migration;
 pub use number::Number;
 pub use path::MemberPath;
 pub use plan::{Direction, Explain, Plan};
-pub use query::{BoundQuery, ChangedRows, ClosureQuery, Query, ReadContext, Reader, Reads};
+pub use query::{BoundQuery, ClosureQuery, Query, ReadContext, Reader, Reads};
 pub use record::Record;
 pub use restore::Restore;
 pub use schema::{Definition, Field, FieldType, Generator, Member, OnDelete, Reference};

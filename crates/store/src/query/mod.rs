@@ -18,7 +18,7 @@ pub use closure::{ClosureQuery, ReadContext, Reader};
 pub(crate) use evaluate::{group_value, identity, project, rows, write_group};
 pub(crate) use include::{Include, Included, RowWriter};
 pub(crate) use reads::Read;
-pub use reads::{ChangedRows, Reads};
+pub use reads::Reads;
 
 /// A declarative query: `{bucket, filter?, sort?, offset?, limit?, fields?, include?, aggregate?}`.
 ///

@@ -3,9 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
-use super::BoundQuery;
 use crate::value::Constant;
-use crate::{Bucket, BucketId, Change, Commit, Key, Member, Record, RowId, Snapshot};
+use crate::{Bucket, BucketId, Change, Commit, Key, Member, Record, RowId};
 
 /// What one run of a closure query has read. As long as no commit touches it, the result stays what it is.
 #[derive(Debug, Clone, Default)]
@@ -36,28 +35,7 @@ pub(crate) enum Read<'a> {
     Key(&'a Constant),
 }
 
-/// What commits have changed in a bucket, for [`Reads::touched`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ChangedRows {
-    /// These rows were put or removed, and nothing else.
-    These(Vec<RowId>),
-    /// Anything: rows that nobody has counted, the definition, the bucket itself.
-    Any,
-}
-
 impl Reads {
-    /// What a declarative query reads: every record of its buckets.
-    pub fn of(query: &BoundQuery, snapshot: &Snapshot) -> Self {
-        let mut reads = Self::default();
-        for name in query.buckets(snapshot) {
-            match snapshot.bucket(&name) {
-                Ok(bucket) => reads.whole(bucket),
-                Err(_) => reads.undefined(&name),
-            }
-        }
-        reads
-    }
-
     pub(super) fn undefined(&mut self, name: &str) {
         self.undefined.insert(name.into());
     }
@@ -95,24 +73,6 @@ impl Reads {
     /// The ids of the buckets that were read.
     pub fn ids(&self) -> impl Iterator<Item = BucketId> {
         self.buckets.keys().copied()
-    }
-
-    /// Whether a bucket was asked for that was not defined.
-    pub fn misses_a_bucket(&self) -> bool {
-        !self.undefined.is_empty()
-    }
-
-    /// Whether commits that lead to the state `snapshot`, and have changed this much of its buckets, can change what was
-    /// read. Needs less than the commits themselves: what one of them did and another undid does not count.
-    pub fn touched(&self, snapshot: &Snapshot, changed: &BTreeMap<BucketId, ChangedRows>) -> bool {
-        self.undefined.iter().any(|name| snapshot.bucket(name).is_ok())
-            || self.buckets.iter().any(|(id, scope)| match (changed.get(id), snapshot.bucket_by_id(*id)) {
-                (None, _) => false,
-                (Some(ChangedRows::Any), _) | (Some(_), None) => true,
-                (Some(ChangedRows::These(rows)), Some(bucket)) => rows.iter().any(|row| {
-                    scope.reads_row(*row) || bucket.row(*row).is_some_and(|record| scope.reads_key(record))
-                }),
-            })
     }
 
     /// Whether a commit can change what was read. If not, the same run on the state behind the commit gives the same
