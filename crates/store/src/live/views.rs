@@ -10,7 +10,39 @@ use super::view::Kept;
 use super::{Delta, LiveQuery, Preparation, Prepared, ViewId};
 use crate::{BucketId, Snapshot, StoreError};
 
-/// See the [module](super).
+/// The live queries of a store at one position of history: one view for each distinct query, taken along from commit to commit.
+///
+/// ```
+/// use dunlin_store::{
+///     Context, HistoryLimits, IdSource, Intent, Joined, LiveQuery, Query, Snapshot, ViewLimits, Views,
+/// };
+/// use serde_json::json;
+///
+/// # struct Ids;
+/// # impl IdSource for Ids { fn next(&mut self) -> u128 { 0 } }
+/// let object = |value: serde_json::Value| value.as_object().cloned().unwrap_or_default();
+/// let mut state = Snapshot::new("epoch-1");
+/// let mut write = |state: &mut Snapshot, intent| state.execute(intent, &mut Context::new(1, &mut Ids));
+/// let config = object(json!({"key": "id", "schema": {"id": {"type": "string"}, "n": {"type": "number"}}}));
+/// write(&mut state, Intent::DefineBucket { name: "points".into(), config })?;
+///
+/// let history = HistoryLimits { commits: 1_000, bytes: 1 << 20 };
+/// let limits = ViewLimits { history, unindexed_tests: 100, bytes: 1 << 20, reserve: 64 };
+/// let mut views = Views::new(state.clone(), limits);
+/// let sum = json!({"bucket": "points", "aggregate": {"function": "sum", "field": "n"}});
+/// let query = Query::parse("sum", &object(sum))?.bind(&json!({}))?;
+/// let prepared = views.prepare(LiveQuery::Declarative(query)).run();
+/// let Joined::View(view) = views.open(prepared)? else { panic!("nothing has happened meanwhile") };
+/// assert_eq!(views.result(view)?.as_deref(), Some("0"));
+///
+/// let data = object(json!({"id": "a", "n": 2.5}));
+/// let commit = write(&mut state, Intent::Insert { bucket: "points".into(), data })?.commit;
+/// let step = views.advance(&commit, state.clone());
+/// assert_eq!(step.changed, [view]);
+/// assert_eq!(views.result(view)?.as_deref(), Some("2.5"));
+/// assert_eq!(views.patch(view)?, r#"{"op":"replace","path":"","value":2.5}"#);
+/// # Ok::<(), dunlin_store::StoreError>(())
+/// ```
 #[derive(Debug)]
 pub struct Views {
     pub(super) snapshot: Snapshot,
