@@ -35,6 +35,13 @@ pub const EXPIRY_LOOK_AGAIN_MS: u64 = 60_000;
 /// worked out anew from the newest state.
 pub const FEED_CHANGES: usize = 65_536;
 
+/// Answers to those who come back that are kept for others who have missed the same, until something is written. Clients
+/// choose the positions, so there could be as many as the past has commits.
+pub const KNOWN_GAPS: usize = 1024;
+
+/// Bytes of such an answer; a longer one is shared only by those who wait for it together.
+pub const KNOWN_GAP_BYTES: usize = 16 * 1024;
+
 /// Records that a live query with a limit holds beyond those that it shows, at least; and as many as it shows if these are
 /// more. So many may leave before the next are looked for; each is 24 bytes.
 pub const LIVE_RESERVE: usize = 256;

@@ -147,6 +147,34 @@ async fn who_comes_back_is_told_exactly_what_it_has_missed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_comes_back_from_more_positions_than_are_remembered_is_told_the_same() {
+    let server = memory().bind().await.unwrap();
+    define_items(&server).await;
+    put(&server, "a", 0).await;
+    let seen = Subscriber::new(&server, json!("all-items")).await.leave().await;
+    let commits = 20 + dunlin_server::limits::KNOWN_GAPS as u64;
+    for n in 1..=commits {
+        put(&server, "a", n).await;
+    }
+    let mut client = Client::connect(address(&server)).await;
+    let truth = items(&server).await;
+    for position in seen.position..seen.position + commits {
+        let resume = json!({"epoch": seen.epoch, "position": position});
+        let wish =
+            json!({"type": "store.subscribe", "query": "all-items", "mode": "patch", "resume": resume});
+        let told = client.data(wish).await;
+        assert_eq!(told["resumed"], true, "{told}");
+        if position == seen.position {
+            let mut state = seen.state.clone();
+            patch::apply(&mut state, &told["patch"]);
+            assert_eq!(state, truth);
+        }
+        let id = &told["subscriptionId"];
+        client.data(json!({"type": "store.unsubscribe", "subscriptionId": id})).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn where_what_was_missed_is_not_known_the_whole_result_is_told() {
     let server = memory_with(|config| config.live.history_commits = 3).bind().await.unwrap();
     define_items(&server).await;

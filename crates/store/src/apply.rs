@@ -125,6 +125,26 @@ impl Snapshot {
         self.with_bucket(bucket, |bucket| bucket.remove(row)).unwrap_or(false)
     }
 
+    /// Puts rows back to what they held before; where that is nothing they are removed.
+    pub(crate) fn put_back<'r>(
+        &mut self,
+        rows: impl Iterator<Item = (BucketId, RowId, Option<&'r Record>)> + Clone,
+    ) {
+        // A row may have the key that another one gets back, so those that have other keys than before go first.
+        for (id, row, before) in rows.clone() {
+            let Some(bucket) = self.bucket_by_id(id) else { continue };
+            let key = before.and_then(|record| bucket.key_of(record));
+            if bucket.row(row).is_some_and(|record| bucket.key_of(record) != key) {
+                self.remove(id, row);
+            }
+        }
+        for (bucket, row, before) in rows {
+            if let Some(record) = before {
+                self.put(bucket, row, record.clone());
+            }
+        }
+    }
+
     /// Sets a bucket's counters; `false` if there is no such bucket.
     pub(crate) fn set_counters(&mut self, bucket: BucketId, counters: Counters) -> bool {
         self.with_bucket(bucket, |bucket| bucket.set_counters(counters)).is_some()

@@ -170,19 +170,7 @@ impl<'s> Draft<'s> {
             // What was touched later is back; what was touched before is in the saved state as it was by then.
             self.rows.truncate(saved.rows);
         }
-        // A row may have the key that another one gets back, so those that have other keys than before go first.
-        for Touched { bucket: id, row, before, .. } in &self.rows {
-            let Some(bucket) = self.state.bucket_by_id(*id) else { continue };
-            let key = before.as_ref().and_then(|record| bucket.key_of(record));
-            if bucket.row(*row).is_some_and(|record| bucket.key_of(record) != key) {
-                self.state.remove(*id, *row);
-            }
-        }
-        for Touched { bucket, row, before, .. } in self.rows {
-            if let Some(record) = before {
-                self.state.put(bucket, row, record);
-            }
-        }
+        self.state.put_back(self.rows.iter().map(|row| (row.bucket, row.row, row.before.as_ref())));
         for (bucket, marks) in self.marks {
             self.state.set_marks(bucket, marks);
         }

@@ -181,7 +181,7 @@ impl LiveState {
     /// Takes the views to the newest state and tells everybody what that has changed.
     pub(super) fn changed(&mut self) {
         let Some(News { snapshot, commits, .. }) = self.shared.feed.take() else { return };
-        self.missed.retain(|_, replayed| matches!(replayed, Replayed::Awaited(_)));
+        self.forget_missed();
         let position = self.views.snapshot().position();
         let step = match &commits {
             None => self.views.restart(snapshot.clone()),

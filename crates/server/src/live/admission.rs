@@ -257,15 +257,24 @@ impl LiveState {
     pub(super) fn replayed(&mut self, missed: Missed) {
         let Missed { gap, operations, result } = missed;
         let start = operations.map_or(Start::Data(result), Start::Resumed);
+        let waiting = self.missed.remove(&gap);
         // Nobody asks for an earlier state than the views show.
-        let known = (gap.until == self.views.snapshot().position())
-            .then(|| self.missed.insert(gap, Replayed::Known(start.clone())));
-        let waiting = known.unwrap_or_else(|| self.missed.remove(&gap));
+        if gap.until == self.views.snapshot().position() && start.own_bytes() <= limits::KNOWN_GAP_BYTES {
+            if self.missed.len() >= limits::KNOWN_GAPS {
+                self.forget_missed();
+            }
+            self.missed.insert(gap, Replayed::Known(start.clone()));
+        }
         if let Some(Replayed::Awaited(everybody)) = waiting {
             for waiting in everybody {
                 self.answer(waiting, Told { position: gap.until, start: start.clone() });
             }
         }
+    }
+
+    /// Forgets what was missed by those who have been told.
+    pub(super) fn forget_missed(&mut self) {
+        self.missed.retain(|_, replayed| matches!(replayed, Replayed::Awaited(_)));
     }
 
     fn answer(&mut self, waiting: Waiting, told: Told) {

@@ -50,6 +50,16 @@ pub(crate) enum Start {
     Resumed(String),
 }
 
+impl Start {
+    /// Bytes that are not shared with the view.
+    pub(super) fn own_bytes(&self) -> usize {
+        match self {
+            Self::Data(_) => 0,
+            Self::Resumed(operations) => operations.len(),
+        }
+    }
+}
+
 /// A wish that waits until its view is there.
 pub(super) struct Waiting {
     pub(super) watch: Watch,

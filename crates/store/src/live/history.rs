@@ -3,7 +3,7 @@
 //! Kept is only what commits have replaced or removed; what they have put is in the state. A state of the past is the
 //! state of today with the rows that have changed since put back.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use super::preparation::Past;
@@ -125,6 +125,8 @@ impl History {
             }
             self.push(Entry { position: commit.position, rows: rows.into() });
         }
+        let from = self.from;
+        self.asked.retain(|past| past.position >= from);
         merged.changes
     }
 
@@ -168,17 +170,16 @@ impl History {
     pub(crate) fn since(&self, position: u64, now: &Snapshot, wanted: Option<&[BucketId]>) -> Vec<RowChange> {
         let first = self.entries.partition_point(|entry| entry.position <= position);
         let mut rows: Vec<RowChange> = Vec::new();
-        let mut places: HashMap<(BucketId, RowId), usize> = HashMap::new();
+        let mut seen: HashSet<(BucketId, RowId)> = HashSet::new();
         for before in self.entries.range(first..).flat_map(|entry| &entry.rows) {
             let Before { bucket, row, record } = before;
             if wanted.is_some_and(|wanted| !wanted.contains(bucket)) {
                 continue;
             }
-            places.entry((*bucket, *row)).or_insert_with(|| {
+            if seen.insert((*bucket, *row)) {
                 let after = now.bucket_by_id(*bucket).and_then(|bucket| bucket.row(*row)).cloned();
                 rows.push(RowChange { bucket: *bucket, row: *row, before: record.clone(), after });
-                rows.len() - 1
-            });
+            }
         }
         let reached = |change: &RowChange| {
             let bucket = now.bucket_by_id(change.bucket);
@@ -277,19 +278,7 @@ impl Snapshot {
     /// This state with rows put back to what they held at an earlier position. Everything else stays as it is.
     pub(crate) fn rewound(&self, position: u64, changes: &[RowChange]) -> Self {
         let mut state = self.clone();
-        // A row may have the key that another one gets back, so those that have other keys than before go first.
-        for RowChange { bucket: id, row, before, .. } in changes {
-            let Some(bucket) = state.bucket_by_id(*id) else { continue };
-            let key = before.as_ref().and_then(|record| bucket.key_of(record));
-            if bucket.row(*row).is_some_and(|record| bucket.key_of(record) != key) {
-                state.remove(*id, *row);
-            }
-        }
-        for RowChange { bucket, row, before, .. } in changes {
-            if let Some(record) = before {
-                state.put(*bucket, *row, record.clone());
-            }
-        }
+        state.put_back(changes.iter().map(|change| (change.bucket, change.row, change.before.as_ref())));
         state.position = position;
         state
     }

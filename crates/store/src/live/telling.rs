@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::matching::Filed;
 use super::view::Kept;
 use super::views::Views;
-use super::{Preparation, Replay, ViewId, patch};
+use super::{Replay, ViewId, patch};
 use crate::StoreError;
 
 /// What somebody who has seen an earlier result can be told.
@@ -129,12 +129,8 @@ impl Views {
         let wanted = if code { None } else { Some(self.ids(&view.buckets)) };
         let past = self.history.past(position, wanted, &self.snapshot);
         let Some(view) = self.all.get_mut(&id) else { return Ok(Resume::Lost) };
-        let result = view.encode(&self.snapshot)?;
-        let prepared = Preparation {
-            query: view.query.clone(),
-            snapshot: self.snapshot.clone(),
-            reserve: self.limits.reserve,
-        };
+        let (result, query) = (view.encode(&self.snapshot)?, view.query.clone());
+        let prepared = self.prepare(query);
         Ok(Resume::Replay(Box::new(Replay { prepared, past, result })))
     }
 
