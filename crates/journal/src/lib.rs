@@ -36,6 +36,10 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod block;
+mod checksum;
+mod code;
+pub mod disk;
 mod embedded;
 mod error;
 mod journal;

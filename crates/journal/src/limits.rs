@@ -46,3 +46,10 @@ pub const WAIT_STEP_MS: u64 = 2;
 
 /// How much of that space is taken at a time when it is tried out, bytes; it lies on the stack.
 pub const SPACE_PROBE_CHUNK_BYTES: usize = 16 * 1024;
+
+/// Bytes of a block's payload; a longer one is written in parts. So much is read, checked and mended at once, and a reader
+/// believes no length beyond it.
+pub const PART_BYTES: usize = 1024 * 1024;
+
+/// Bytes of a file that are read at once: large enough for the disk, small beside the data.
+pub const READ_BYTES: usize = 1024 * 1024;
