@@ -42,6 +42,7 @@ mod code;
 pub mod disk;
 mod embedded;
 mod error;
+mod image;
 mod journal;
 pub mod limits;
 mod memory;
