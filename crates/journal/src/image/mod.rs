@@ -22,12 +22,10 @@ use serde::{Deserialize, Serialize};
 use crate::JournalError;
 use crate::block::{Found, Reader};
 use crate::disk::DiskFile;
+use crate::names::FORMAT;
 
 pub(crate) use read::{Image, read, read_as};
 pub(crate) use write::ImageWriter;
-
-/// The format of files that this version writes, and the newest that it reads.
-pub(crate) const FORMAT: u64 = 2;
 
 /// What [`Header::kind`] says.
 const KIND: &str = "image";
@@ -40,7 +38,7 @@ const BRACE: u8 = b'{';
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Header {
     pub(crate) kind: String,
-    pub(crate) format: u64,
+    pub(crate) format: u32,
     pub(crate) epoch: String,
     pub(crate) position: u64,
     /// The id that the next defined bucket gets.
@@ -51,7 +49,7 @@ pub(crate) struct Header {
 #[derive(Deserialize)]
 struct Preamble {
     kind: String,
-    format: u64,
+    format: u32,
 }
 
 /// The last block of an image: what came before it.
@@ -65,7 +63,7 @@ pub(crate) struct Totals {
     pub(crate) records: u64,
 }
 
-/// What an image or a backup holds.
+/// What an image or a backup holds. As JSON: `{"epoch", "position", "buckets", "queries", "records", "bytes", "mended"}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
@@ -82,12 +80,14 @@ pub struct Summary {
     pub records: u64,
     /// Length of the file.
     pub bytes: u64,
+    /// In how many blocks a damaged byte was found, and read as what it should be. The file is left as it is.
+    pub mended: u64,
 }
 
 impl Summary {
     fn new(epoch: &str, position: u64, totals: Totals, bytes: u64) -> Self {
         let Totals { buckets, queries, records, .. } = totals;
-        Self { epoch: epoch.to_owned(), position, buckets, queries, records, bytes }
+        Self { epoch: epoch.to_owned(), position, buckets, queries, records, bytes, mended: 0 }
     }
 }
 
@@ -97,11 +97,13 @@ pub(crate) enum Fault {
     /// The operating system does not let it be read.
     Io(io::Error),
     /// It is of a format that this version does not know.
-    Format(u64),
+    Format(u32),
     /// What is there makes no sense.
     Damaged {
-        /// The name of the file, and the byte.
-        place: String,
+        /// The name of the file.
+        name: String,
+        /// The byte in it.
+        offset: u64,
         /// A sentence.
         reason: String,
     },
@@ -109,18 +111,20 @@ pub(crate) enum Fault {
 
 impl Fault {
     fn damaged(name: &str, offset: u64, reason: impl Into<String>) -> Self {
-        Self::Damaged { place: format!("{name}, byte {offset}"), reason: reason.into() }
+        Self::Damaged { name: name.to_owned(), offset, reason: reason.into() }
     }
 
     /// The same, for who reads a file of `dir`.
-    pub(crate) fn of(self, dir: &Path) -> JournalError {
+    pub(crate) fn into_error(self, dir: &Path) -> JournalError {
         let dir = dir.to_owned();
         match self {
             Self::Io(error) => JournalError::from_io("read", &dir, error),
             Self::Format(found) => {
                 JournalError::Format { dir, found: found.to_string(), supported: FORMAT.to_string() }
             }
-            Self::Damaged { place, reason } => JournalError::Damaged { dir, place, reason },
+            Self::Damaged { name, offset, reason } => {
+                JournalError::Damaged { dir, place: format!("{name}, byte {offset}"), reason }
+            }
         }
     }
 }

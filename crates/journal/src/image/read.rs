@@ -120,8 +120,9 @@ impl<'f> Blocks<'f> {
         if end != size {
             return Err(self.refuse(end, format!("{} bytes follow the last block", size - end)));
         }
+        let mended = self.reader.mended;
         let summary = Summary::new(&self.header.epoch, self.header.position, self.found, end);
-        Ok((summary, self.reader.mended))
+        Ok((Summary { mended: mended.len() as u64, ..summary }, mended))
     }
 
     fn refuse(&self, offset: u64, reason: impl Into<String>) -> Fault {

@@ -27,7 +27,7 @@ fn read_bytes(bytes: &[u8]) -> Result<Image, Fault> {
 
 fn reason(bytes: &[u8]) -> String {
     match read_bytes(bytes).unwrap_err() {
-        Fault::Damaged { place, reason } => format!("{place}: {reason}"),
+        Fault::Damaged { name, offset, reason } => format!("{name}, byte {offset}: {reason}"),
         other => panic!("{other:?}"),
     }
 }
@@ -231,7 +231,7 @@ fn payloads_that_make_no_sense_are_refused() {
 #[test]
 fn what_is_missing_on_disk_is_told_as_such() {
     let error = MemoryDisk::default().open("image").unwrap_err();
-    let told = Fault::from(error).of("/data".as_ref()).to_string();
+    let told = Fault::from(error).into_error("/data".as_ref()).to_string();
     assert_eq!(told, "cannot read /data: entity not found; check the disk and its mount");
 }
 

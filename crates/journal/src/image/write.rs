@@ -6,12 +6,13 @@ use std::mem;
 use dunlin_store::{BucketId, Change, RowId, Snapshot};
 use serde::Serialize;
 
-use super::{FORMAT, Header, KIND, Summary, Totals};
+use super::{Header, KIND, Summary, Totals};
 use crate::block::{self, Label};
 use crate::checksum;
 use crate::code::{Encoder, Volatile};
 use crate::disk::{Disk, DiskFile};
 use crate::limits::{IMAGE_STEP_BYTES, IMAGE_SYNC_BYTES};
+use crate::names::FORMAT;
 
 /// Writes the image of a state, a portion with each step, so that others have their turn in between. The state is a
 /// snapshot: what is written meanwhile does not show.
