@@ -245,6 +245,7 @@ impl ServerBuilder {
                 Arc::new(Shared {
                     answer_mark: answer_mark(&config),
                     auth,
+                    backup: crate::backup::Turn::default(),
                     durable: journal.blocks(),
                     config,
                     published,

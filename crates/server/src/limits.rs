@@ -120,6 +120,9 @@ pub const INLINE_TESTS: usize = 8 * INLINE_ROWS;
 /// a blocking thread, for the same reason; so do definitions and migrations.
 pub const INLINE_WRITES: usize = 256;
 
+/// How often a client is told, at most, how far the backup has come that it has asked for.
+pub const BACKUP_PROGRESS: Duration = Duration::from_secs(1);
+
 /// How often metrics are tidied up (histograms folded), so that they stay small when nobody scrapes.
 pub const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 

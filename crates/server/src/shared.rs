@@ -30,6 +30,8 @@ pub(crate) struct Shared {
     pub(crate) crew: Arc<Crew>,
     /// `None`: everybody may do everything.
     pub(crate) auth: Option<Arc<Auth>>,
+    /// Backups are written in turn.
+    pub(crate) backup: crate::backup::Turn,
     /// Whether data survives the process.
     pub(crate) durable: bool,
     /// Bytes of waiting answers at which a connection pauses its work: `maxBufferedBytes × highWaterMark`.

@@ -20,8 +20,6 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::JournalError;
-use crate::block::{Found, Reader};
-use crate::disk::DiskFile;
 use crate::names::FORMAT;
 
 pub(crate) use read::{Image, read, read_as};
@@ -132,15 +130,6 @@ impl Fault {
 impl From<io::Error> for Fault {
     fn from(error: io::Error) -> Self {
         Self::Io(error)
-    }
-}
-
-/// The first block of an image, and nothing else of it.
-pub(crate) fn header(file: &dyn DiskFile, name: &str) -> Result<Header, Fault> {
-    match Reader::new(file)?.next()? {
-        Found::Block(block) => Header::read(name, &block.payload),
-        Found::Broken { offset, reason } => Err(Fault::damaged(name, offset, reason)),
-        Found::End => Err(Fault::damaged(name, 0, "there is nothing")),
     }
 }
 

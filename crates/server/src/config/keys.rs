@@ -105,6 +105,9 @@ pub(super) const KEYS: &[Key] = &[
     key!("storage.durability", Kind::Word { words: &["group", "none"], later: &["interval"] },
         "`group`: a write is answered after it is synced to disk. `none`: after the operating system has it.",
         |c, v| c.storage.durability => word(v)),
+    key!("storage.backupDir", Kind::Text { expected: "the path of a directory", accepts: is_directory }, Some("`storage.dir` with `-backups` behind"),
+        "Directory of the backups that `server.backup` writes; made if missing.",
+        |c, v| c.storage.backup_dir => optional(v, path)),
     key!("log.format", Kind::Word { words: &["text", "json"], later: &[] },
         "How a log line looks.", |c, v| c.log.format => word(v)),
     key!("log.level", Kind::Word { words: &["off", "error", "warn", "info", "debug", "trace"], later: &[] },
@@ -201,6 +204,10 @@ fn is_directory(text: &str) -> bool {
 
 fn text(value: &Value) -> Option<String> {
     value.as_str().map(str::to_owned)
+}
+
+fn path(value: &Value) -> Option<PathBuf> {
+    text(value).map(PathBuf::from)
 }
 
 fn whole<T: TryFrom<u64>>(value: &Value) -> Option<T> {

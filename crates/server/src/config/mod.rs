@@ -170,6 +170,33 @@ pub struct Storage {
     pub dir: PathBuf,
     /// When a write is answered; unused in memory.
     pub durability: Durability,
+    /// Directory of the backups that clients ask for; `None` is a directory beside the data, see [`Storage::backups`].
+    pub backup_dir: Option<PathBuf>,
+}
+
+impl Storage {
+    /// The directory of the backups that clients ask for: `backup_dir`, or one beside the data whose name has `-backups`
+    /// behind. `None` if neither is known.
+    ///
+    /// ```
+    /// # use dunlin_server::config::{Config, StorageKind};
+    /// let mut storage = Config::default().storage;
+    /// storage.dir = "/var/lib/dunlin/data".into();
+    /// assert_eq!(storage.backups(), Some("/var/lib/dunlin/data-backups".into()));
+    /// storage.kind = StorageKind::Memory;
+    /// assert_eq!(storage.backups(), None);
+    /// ```
+    pub fn backups(&self) -> Option<PathBuf> {
+        if self.backup_dir.is_some() || self.kind == StorageKind::Memory {
+            return self.backup_dir.clone();
+        }
+        // A path like `.` has no name of its own.
+        let dir =
+            if self.dir.file_name().is_some() { self.dir.clone() } else { self.dir.canonicalize().ok()? };
+        let mut name = dir.file_name()?.to_owned();
+        name.push("-backups");
+        Some(dir.with_file_name(name))
+    }
 }
 
 /// `storage.kind`.
@@ -315,6 +342,7 @@ impl Default for Config {
                 kind: StorageKind::Fjall,
                 dir: PathBuf::from(limits::STORAGE_DIR),
                 durability: Durability::Group,
+                backup_dir: None,
             },
             log: Log { format: LogFormat::Text, level: LogLevel::Info },
             seed: Vec::new(),
