@@ -180,6 +180,15 @@ impl<'b> Decoder<'b> {
         Ok(Commit { position, at, changes })
     }
 
+    /// Passes the next commit by; its position.
+    pub(crate) fn skip_commit(&mut self) -> Result<u64, String> {
+        let (position, _, count) = (self.number()?, self.number()?, self.number()?);
+        for _ in 0..count {
+            self.entry()?;
+        }
+        Ok(position)
+    }
+
     fn change(&mut self, state: &Snapshot) -> Result<Change, String> {
         Ok(match self.entry()? {
             Entry::Put { bucket, row, json } => {
