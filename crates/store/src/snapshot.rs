@@ -96,6 +96,11 @@ impl Snapshot {
         self.buckets.get(&id).map(|bucket| &**bucket)
     }
 
+    /// The first bucket whose id is this one or a later one.
+    pub fn bucket_from(&self, id: BucketId) -> Option<&Bucket> {
+        self.buckets.range(id..).next().map(|(_, bucket)| &**bucket)
+    }
+
     /// All buckets, in the order of their definition.
     pub fn buckets(&self) -> impl Iterator<Item = &Bucket> {
         self.buckets.values().map(|bucket| &**bucket)
