@@ -34,6 +34,7 @@
 //! ```
 
 mod aggregate;
+mod answers;
 mod apply;
 mod bucket;
 mod commit;
@@ -68,6 +69,7 @@ mod validators;
 mod value;
 mod work;
 
+pub use answers::{Answer, Body};
 pub use bucket::{Bucket, Page, PageRequest, Paged, Records, Scan};
 pub use commit::{BucketId, Cause, Change, Commit, Counters, RowId};
 pub use dunlin_protocol::Aggregate;

@@ -5,7 +5,9 @@ pub mod naive;
 
 use std::fmt::Write;
 
-use dunlin_store::{Commit, Context, IdSource, Intent, Outcome, Record, Restore, Snapshot, StoreError};
+use dunlin_store::{
+    Answer, Body, Commit, Context, IdSource, Intent, Outcome, Record, Restore, Snapshot, StoreError,
+};
 use serde_json::{Map, Value};
 
 pub struct Ids(pub u128);
@@ -129,6 +131,10 @@ pub fn image(state: &Snapshot) -> String {
     for query in state.queries() {
         writeln!(image, "{} {}", query.name(), query.config()).unwrap();
     }
+    for answer in state.answers() {
+        let Answer { scope, key, fingerprint, position, expires_at, body } = &**answer;
+        writeln!(image, "{scope} {key} {fingerprint} {position} {expires_at} {}", body.json()).unwrap();
+    }
     image
 }
 
@@ -154,6 +160,11 @@ pub fn restored(state: &Snapshot) -> Snapshot {
     }
     for query in state.queries() {
         restore.define_query(query.name(), query.config());
+    }
+    for answer in state.answers() {
+        restore
+            .answer(Answer { body: Body::Text(answer.body.json().into()), ..Answer::clone(answer) })
+            .unwrap();
     }
     restore.next_bucket(state.next_bucket());
     restore.finish(state.position()).unwrap()
