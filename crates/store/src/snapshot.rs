@@ -121,11 +121,15 @@ impl Snapshot {
         self.queries.values()
     }
 
-    /// When the next record is due to be removed, or the next [answer](crate::Answer) to be forgotten, Unix milliseconds;
-    /// `None` if none ever is.
+    /// When the next record is due to be removed, Unix milliseconds; `None` if none ever is.
     pub fn next_deadline(&self) -> Option<u64> {
-        let record = self.deadlines.get_min().map(|(time, _)| *time);
-        record.into_iter().chain(self.answers.first_due()).min()
+        self.deadlines.get_min().map(|(time, _)| *time)
+    }
+
+    /// When the next [answer](crate::Answer) is due to be forgotten, Unix milliseconds. There is no hurry: one whose time is
+    /// over is given to nobody. See [`Intent::ForgetAnswers`](crate::Intent::ForgetAnswers).
+    pub fn next_answer_deadline(&self) -> Option<u64> {
+        self.answers.first_due()
     }
 
     /// The records that are due at `now`, each for an [`Intent::Expire`](crate::Intent::Expire). Lazy: what is not looked

@@ -6,7 +6,8 @@ pub mod naive;
 use std::fmt::Write;
 
 use dunlin_store::{
-    Answer, Body, Commit, Context, IdSource, Intent, Outcome, Record, Restore, Snapshot, StoreError,
+    Answer, AnswerLimits, Body, Commit, Context, IdSource, Intent, Outcome, Record, Restore, Snapshot,
+    StoreError,
 };
 use serde_json::{Map, Value};
 
@@ -31,11 +32,18 @@ pub struct World {
     pub log: Vec<Commit>,
     pub now: u64,
     pub ids: Ids,
+    pub answers: AnswerLimits,
 }
 
 impl World {
     pub fn new() -> Self {
-        Self { state: Snapshot::new("test"), log: Vec::new(), now: 1_000, ids: Ids(0) }
+        Self {
+            state: Snapshot::new("test"),
+            log: Vec::new(),
+            now: 1_000,
+            ids: Ids(0),
+            answers: AnswerLimits::default(),
+        }
     }
 
     pub fn with_bucket(name: &str, config: Value) -> Self {
@@ -46,7 +54,8 @@ impl World {
 
     pub fn run(&mut self, intent: Intent) -> Result<Outcome, StoreError> {
         self.now += 1;
-        let executed = self.state.execute(intent, &mut Context::new(self.now, &mut self.ids))?;
+        let mut context = Context::new(self.now, &mut self.ids).with_answers(self.answers);
+        let executed = self.state.execute(intent, &mut context)?;
         self.log.extend(executed.commit);
         Ok(executed.outcome)
     }
@@ -78,8 +87,11 @@ impl World {
         }
     }
 
-    /// Removes what is due and can go, as the server does it.
+    /// Removes what is due and can go, and forgets answers, as the server does it.
     pub fn expire(&mut self) {
+        let mut context = Context::new(self.now, &mut self.ids);
+        let forgotten = self.state.execute(Intent::ForgetAnswers, &mut context).unwrap();
+        self.log.extend(forgotten.commit);
         loop {
             let due: Vec<_> = self.state.due(self.now).collect();
             let mut went = 0;
@@ -114,6 +126,13 @@ fn record(outcome: Outcome) -> Record {
         Outcome::Record(record) => record,
         other => panic!("{other:?}"),
     }
+}
+
+/// What a client is told.
+pub fn json(outcome: &Outcome) -> String {
+    let mut json = String::new();
+    outcome.write_json(&mut json);
+    json
 }
 
 /// Everything observable about a state, as text.
