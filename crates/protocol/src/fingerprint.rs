@@ -118,7 +118,7 @@ fn hash_member(name: &str, value: u64) -> u64 {
     hash(&value.to_le_bytes(), hash(name.as_bytes(), seed::NAME) ^ seed::MEMBER)
 }
 
-/// MurmurHash64A: well known, quick on short texts, and nobody gains anything by two requests of his own that collide.
+/// `MurmurHash64A`: well known, quick on short texts, and nobody gains anything by two requests of his own that collide.
 fn hash(bytes: &[u8], seed: u64) -> u64 {
     const M: u64 = 0xc6a4_a793_5bd1_e995;
     const R: u32 = 47;

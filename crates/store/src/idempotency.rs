@@ -76,12 +76,7 @@ impl Intent {
     /// let first = state.execute(once.clone(), &mut Context::new(1_000, &mut ids))?;
     /// let again = state.execute(once, &mut Context::new(2_000, &mut ids))?;
     /// assert!(first.commit.is_some() && again.commit.is_none());
-    /// let [first, again] = [first.outcome, again.outcome].map(|outcome| {
-    ///     let mut json = String::new();
-    ///     outcome.write_json(&mut json);
-    ///     json
-    /// });
-    /// assert_eq!(first, again);
+    /// assert_eq!(first.outcome.to_json(), again.outcome.to_json());
     /// assert_eq!(state.bucket("orders")?.len(), 1);
     /// # Ok::<(), dunlin_store::StoreError>(())
     /// ```

@@ -80,7 +80,7 @@ pub const MAX_FAULTS: usize = 100;
 /// (2^53 - 1). Larger given values do not move the counter.
 pub const MAX_AUTOINCREMENT: u64 = 9_007_199_254_740_991;
 /// Bytes (UTF-8) of an idempotency key. It is kept beside the answer; a UUID has 36.
-pub const MAX_IDEMPOTENCY_KEY_BYTES: usize = 128;
+pub const MAX_IDEMPOTENCY_KEY_BYTES: usize = dunlin_protocol::limits::MAX_IDEMPOTENCY_KEY_BYTES;
 /// Bytes (UTF-8) of the scope of idempotency keys. It is kept beside each answer; it is a user's id or an address.
 pub const MAX_SCOPE_BYTES: usize = 1024;
 /// Default of how long an answer is remembered, milliseconds: 24 hours, so that a phone which was off over night can repeat.

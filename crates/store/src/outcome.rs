@@ -57,9 +57,9 @@ impl Outcome {
     /// encoding. What only the store itself and its embedder ask for is `null`.
     ///
     /// ```
-    /// let mut json = String::new();
-    /// dunlin_store::Outcome::Deleted { existed: false }.write_json(&mut json);
-    /// assert_eq!(json, r#"{"deleted":true}"#);
+    /// let mut answer = String::from("{\"data\":");
+    /// dunlin_store::Outcome::Deleted { existed: false }.write_json(&mut answer);
+    /// assert_eq!(answer, r#"{"data":{"deleted":true}"#);
     /// ```
     pub fn write_json(&self, out: &mut String) {
         match self {
@@ -94,13 +94,18 @@ impl Outcome {
         }
     }
 
+    /// The same as a text of its own.
+    pub fn to_json(&self) -> String {
+        let mut json = String::new();
+        self.write_json(&mut json);
+        json
+    }
+
     /// The same, to be remembered. The text of a single record is shared with it.
     pub(crate) fn to_body(&self) -> Body {
         if let Self::Record(record) = self {
             return Body::Record(record.clone());
         }
-        let mut json = String::new();
-        self.write_json(&mut json);
-        Body::Text(json.into())
+        Body::Text(self.to_json().into())
     }
 }

@@ -128,13 +128,6 @@ fn record(outcome: Outcome) -> Record {
     }
 }
 
-/// What a client is told.
-pub fn json(outcome: &Outcome) -> String {
-    let mut json = String::new();
-    outcome.write_json(&mut json);
-    json
-}
-
 /// Everything observable about a state, as text.
 pub fn image(state: &Snapshot) -> String {
     let mut image = format!("{} {} {}\n", state.epoch(), state.position(), state.next_bucket());

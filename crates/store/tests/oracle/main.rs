@@ -13,7 +13,7 @@ mod random;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use common::{World, image, json as answer_of, replayed, restored};
+use common::{World, image, replayed, restored};
 use dunlin_store::{AnswerLimits, Filter, Outcome, Record, Snapshot};
 use model::{Model, REMEMBERED, REMEMBERED_MS};
 use proptest::prelude::*;
@@ -93,9 +93,9 @@ fn check(specs: &[BucketSpec], ops: &[Op]) -> Result<(), TestCaseError> {
                 if repeats {
                     prop_assert_eq!(&image(&world.state), &before, "a repeat: {:?}", op);
                     let Outcome::Repeated(answer) = outcome else { panic!("{outcome:?}") };
-                    prop_assert_eq!(&(answer.position, answer_of(outcome)), &answers[key]);
+                    prop_assert_eq!(&(answer.position, outcome.to_json()), &answers[key]);
                 } else {
-                    answers.insert(key, (world.state.position(), answer_of(outcome)));
+                    answers.insert(key, (world.state.position(), outcome.to_json()));
                     prop_assert!(image(&world.state) != before, "it is remembered: {:?}", op);
                 }
             }
