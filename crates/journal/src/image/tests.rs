@@ -108,13 +108,6 @@ fn the_empty_state_has_an_image() {
 }
 
 #[test]
-fn the_header_can_be_read_alone() {
-    let (bytes, _) = image_of(&world().state, 100);
-    let header = header(&MemoryFile::of(bytes), "image").unwrap();
-    assert_eq!((header.epoch.as_str(), header.position, header.next_bucket), ("epoch-1", 11, 5));
-}
-
-#[test]
 fn one_damaged_byte_is_mended_wherever_it_is() {
     let state = world().state;
     let (whole, _) = image_of(&state, 200);
@@ -205,7 +198,6 @@ fn forged(payloads: &[&[u8]]) -> Vec<u8> {
 fn a_newer_format_is_refused_before_anything_else() {
     let bytes = forged(&[br#"{"kind":"image","format":3,"layout":"unknown"}"#]);
     assert!(matches!(read_bytes(&bytes), Err(Fault::Format(3))));
-    assert!(matches!(header(&MemoryFile::of(bytes), "image"), Err(Fault::Format(3))));
 }
 
 #[test]
