@@ -59,6 +59,7 @@ pub(crate) struct Totals {
     pub(crate) buckets: u64,
     pub(crate) queries: u64,
     pub(crate) records: u64,
+    pub(crate) answers: u64,
 }
 
 /// What an image or a backup holds. As JSON: `{"epoch", "position", "buckets", "queries", "records", "bytes", "mended"}`.
