@@ -88,7 +88,7 @@ pub(super) fn command() -> Command {
         .subcommand(
             Command::new("inspect")
                 .about("Show what is in a data directory or a backup, and what is damaged; nothing is changed")
-                .arg(path("path").value_name("PATH").help("A directory or a file; the configured data directory if left out"))
+                .arg(path("what").value_name("PATH").help("A directory or a file; the configured data directory if left out"))
                 .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("As JSON"))
                 .args(arguments()),
         )

@@ -65,7 +65,7 @@ pub(crate) fn run() -> ExitCode {
             done(keep::restore(&loaded.config, &from))
         }
         "inspect" => {
-            let path = matches.get_one::<PathBuf>("path").map(PathBuf::as_path);
+            let path = matches.get_one::<PathBuf>("what").map(PathBuf::as_path);
             done(keep::inspect(&loaded.config, path, matches.get_flag("json")))
         }
         _ => serve::serve(&loaded.config),

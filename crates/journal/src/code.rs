@@ -7,7 +7,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use dunlin_store::{Answer, Body, BucketId, Cause, Change, Commit, Counters, Definition, Record, RowId, Snapshot};
+use dunlin_store::{
+    Answer, Body, BucketId, Cause, Change, Commit, Counters, Definition, Record, RowId, Snapshot,
+};
 
 const DEFINE_BUCKET: u8 = 0;
 const UPDATE_BUCKET: u8 = 1;
@@ -92,7 +94,8 @@ impl Encoder {
             match change {
                 Change::Answer(answer) => {
                     // The answer to a write of one record is that record: no need to store it twice.
-                    let shared = commit.changes.iter().filter(kept).position(|change| answers(change, answer));
+                    let shared =
+                        commit.changes.iter().filter(kept).position(|change| answers(change, answer));
                     self.answer(answer, shared);
                 }
                 change => self.change(change)?,

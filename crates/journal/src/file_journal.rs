@@ -4,8 +4,8 @@ use std::fmt;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};
 use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
@@ -157,7 +157,8 @@ impl Keeper {
 /// Takes the lock of a directory. It goes with the file, also if the process is killed.
 fn lock(dir: &Path) -> Result<File, JournalError> {
     let failed = |error| JournalError::from_io("lock", dir, error);
-    let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(dir.join(LOCK_FILE));
+    let options =
+        OpenOptions::new().read(true).write(true).create(true).truncate(false).open(dir.join(LOCK_FILE));
     let file = options.map_err(failed)?;
     match file.try_lock() {
         Ok(()) => Ok(file),

@@ -83,7 +83,10 @@ pub(crate) fn picture(state: &Snapshot) -> String {
     lines.extend(state.queries().map(|query| format!("query {} {}", query.name(), query.config())));
     lines.extend(state.answers().map(|answer| {
         let (until, json) = (answer.expires_at, answer.body.json());
-        format!("answer {} {} {} {} {until} {json}", answer.scope, answer.key, answer.fingerprint, answer.position)
+        format!(
+            "answer {} {} {} {} {until} {json}",
+            answer.scope, answer.key, answer.fingerprint, answer.position
+        )
     }));
     lines.join("\n")
 }
