@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::block::{self, Label};
+use crate::block::{self, Found, Label, Reader};
 use crate::disk::Disk;
 use crate::testing::{MemoryDisk, MemoryFile, Writer, define, insert, object, picture};
 
@@ -203,7 +203,7 @@ fn a_newer_format_is_refused_before_anything_else() {
 #[test]
 fn payloads_that_make_no_sense_are_refused() {
     let head: &[u8] = br#"{"kind":"image","format":2,"epoch":"e","position":1,"nextBucket":0}"#;
-    let totals: &[u8] = br#"{"blocks":2,"buckets":0,"queries":0,"records":0}"#;
+    let totals: &[u8] = br#"{"blocks":2,"buckets":0,"queries":0,"records":0,"answers":0}"#;
     let log: &[u8] = br#"{"kind":"log","format":2,"epoch":"e","position":1}"#;
     let cases: [(&[&[u8]], &str); 7] = [
         (&[log, totals], "byte 0: it is a file of kind \"log\", format 2"),
