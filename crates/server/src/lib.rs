@@ -34,6 +34,7 @@ mod registry;
 mod server;
 mod shared;
 mod start_error;
+mod storage_health;
 mod store_actor;
 mod store_handle;
 mod supervisor;

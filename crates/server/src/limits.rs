@@ -68,6 +68,9 @@ pub const RESTART_WINDOW: Duration = Duration::from_secs(10);
 /// seconds.
 pub const STORE_RESTART_WAIT: Duration = Duration::from_secs(30);
 
+/// How often the journal is tried again while it cannot write: whoever has made room on a full disk sees it work within that.
+pub const STORAGE_RETRY: Duration = Duration::from_secs(1);
+
 /// How long a closing connection may take from our close frame to its end before its socket is dropped.
 pub const CLOSE_WAIT: Duration = Duration::from_secs(2);
 

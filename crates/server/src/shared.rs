@@ -13,6 +13,7 @@ use crate::metrics::Metrics;
 use crate::programmatic::Programmatic;
 use crate::published::Published;
 use crate::registry::Registry;
+use crate::storage_health::StorageHealth;
 use crate::store_handle::StoreHandle;
 
 /// One server's shared parts. Each is safe to use from anywhere; see `docs/actors.md` for who changes what.
@@ -40,6 +41,8 @@ pub(crate) struct Shared {
     pub(crate) started: Instant,
     /// No new connections; `/ready` says so.
     pub(crate) stopping: AtomicBool,
+    /// Whether writes can be made durable; `/ready` says so.
+    pub(crate) storage: Arc<StorageHealth>,
 }
 
 /// Who is let in, and to what.
