@@ -1,0 +1,431 @@
+//! One life after another on one disk.
+
+use std::sync::Arc;
+
+use dunlin_journal::{Batch, JournalError};
+use dunlin_store::Snapshot;
+
+use super::line::{Came, Line};
+use super::writer::Writer;
+use super::{Keeps, Settings, Subject, Tally};
+use crate::chance::Chance;
+use crate::disk::{Damage, How, Lapse, Moment, Planned, SimDisk, Strike, Survival};
+use crate::note;
+
+/// After so many attempts in vain nothing goes wrong any more: then it must work.
+const ATTEMPTS: usize = 30;
+/// Steps of work in the background that are done for a batch, at most.
+const STEPS: usize = 100_000;
+
+/// How a life ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// There was none yet.
+    None,
+    Closed,
+    Killed,
+    PowerCut,
+}
+
+struct World {
+    chance: Chance,
+    tally: Tally,
+    disk: SimDisk,
+    settings: Settings,
+    writer: Writer,
+    line: Line,
+    end: End,
+    damage: Option<Damage>,
+    /// Strikes until the journal was last in order.
+    healthy: u64,
+    /// Bytes of the largest state that an image was or is made of.
+    images: usize,
+    epochs: u32,
+}
+
+pub(super) fn run<S: Subject>(seed: u64, lapse: Option<Lapse>) -> Tally {
+    let mut chance = Chance(seed);
+    let settings = Settings::random(&mut chance);
+    note(|| format!("{settings:?}"));
+    let evicts = settings.keeps == Keeps::Acknowledged;
+    let mut world = World {
+        tally: Tally::default(),
+        disk: SimDisk::new(!seed, evicts, lapse),
+        settings,
+        writer: Writer::new(),
+        line: Line::new(),
+        end: End::None,
+        damage: None,
+        healthy: 0,
+        images: 0,
+        epochs: 0,
+        chance,
+    };
+    for _ in 0..world.chance.within(2, 9) {
+        world.plan();
+        world.life::<S>();
+    }
+    world.last::<S>();
+    world.tally.add_all(&world.disk.struck());
+    world.tally
+}
+
+impl World {
+    /// What is going to go wrong in a life.
+    fn plan(&mut self) {
+        let reach = *self.chance.pick(&[4, 12, 40, 120, 400]);
+        let mut strikes: Vec<Strike> = Vec::new();
+        for _ in 0..self.chance.below(5).saturating_sub(1) {
+            let lasts = *self.chance.pick(&[0, 0, 2, 10, 40]);
+            strikes.push(if self.chance.once_in(2) { Strike::Broken { lasts } } else { Strike::Full { lasts } });
+        }
+        if !self.chance.once_in(4) {
+            strikes.push(Strike::Crash);
+        }
+        for strike in strikes {
+            let at = self.disk.number() + self.chance.within(1, reach + 1) as u64;
+            let moment = *self.chance.pick(&Moment::ALL);
+            self.disk.plan(Planned { at, moment, strike, changes: !self.chance.once_in(8) });
+        }
+    }
+
+    /// From a beginning to an end.
+    fn life<S: Subject>(&mut self) {
+        let journal = self.begin::<S>();
+        if let Some(journal) = &journal {
+            let most = *self.chance.pick(&[1, 6, 24, 60]);
+            for _ in 0..self.chance.below(most) {
+                match self.chance.below(16) {
+                    0..8 => self.append(journal),
+                    8..15 => self.tend(journal, 1),
+                    _ => self.recover(journal),
+                }
+                if self.disk.is_dead() {
+                    break;
+                }
+            }
+        }
+        self.stop(journal);
+        if self.chance.once_in(3) {
+            self.harm::<S>();
+        }
+    }
+
+    /// Nothing goes wrong any more: what was acknowledged is there, and the journal goes on.
+    fn last<S: Subject>(&mut self) {
+        for _ in 0..2 {
+            let journal = self.begin::<S>().expect("nothing goes wrong");
+            self.append(&journal);
+            self.tend(&journal, STEPS);
+            drop(journal);
+            self.disk.kill();
+            self.end = End::Closed;
+        }
+    }
+
+    /// Opens what is there, until that succeeds. `None`: it came to its end before.
+    fn begin<S: Subject>(&mut self) -> Option<S> {
+        note(|| format!("begin: {}", self.disk.listing()));
+        self.epochs += 1;
+        self.settings.new_epoch = format!("epoch-{}", self.epochs);
+        for attempt in 0..=ATTEMPTS {
+            if attempt == ATTEMPTS {
+                self.disk.calm();
+            }
+            let strikes = self.disk.strikes();
+            let opened = S::open(Arc::new(self.disk.clone()), &self.settings)
+                .and_then(|journal| journal.recover().map(|state| (journal, state)));
+            if self.disk.is_dead() {
+                self.tally.count("opening struck by a crash");
+                return None;
+            }
+            let error = match opened {
+                Ok((journal, state)) => {
+                    self.came_back(&state);
+                    return Some(journal);
+                }
+                Err(error) => error,
+            };
+            note(|| format!("opening failed: {error}"));
+            if self.disk.strikes() > strikes {
+                self.tally.count("opening failed");
+            } else if let Some(damage) = self.damage.take() {
+                self.refused(&damage, &error);
+            } else {
+                panic!("the directory is refused, for no reason: {error}");
+            }
+        }
+        unreachable!("it is refused once for its damage and once for no reason");
+    }
+
+    /// An opening has given a state.
+    fn came_back(&mut self, state: &Snapshot) {
+        let lossy = self.end == End::PowerCut && self.settings.keeps != Keeps::Acknowledged;
+        let damage = self.damage.take();
+        let was_open = self.line.is_open();
+        let newest = self.line.newest().map_or(0, Snapshot::position);
+        let came = self.line.recovered(state, lossy, true).unwrap_or_else(|why| {
+            let damaged = damage.as_ref().map(|damage| format!(", {damage}")).unwrap_or_default();
+            panic!("opened after {:?}{damaged}: {why}", self.end)
+        });
+        note(|| format!("opened at {} ({came:?}, before {newest})", state.position()));
+        if let Some(damage) = damage {
+            let mended = damage.is_small() && self.disk.is_undone(&damage);
+            let end = if mended { "mended" } else { "harmless" };
+            self.tally.count(format!("damage {:?}, {end}", damage.how));
+        }
+        if was_open {
+            self.tally.count(match came {
+                Came::With => "append struck by a crash, then all of it there",
+                _ => "append struck by a crash, then nothing of it there",
+            });
+        }
+        if came == Came::Earlier {
+            self.tally.count("lost what was not synced");
+        }
+        self.tally.count("opened");
+        if self.end == End::Closed {
+            self.tally.count("opened again");
+        }
+        self.settled();
+        self.in_order(state);
+    }
+
+    /// The journal is in order, at this state.
+    fn in_order(&mut self, state: &Snapshot) {
+        self.writer.state = state.clone();
+        self.healthy = self.disk.strikes();
+    }
+
+    /// The directory was refused, although the disk works.
+    fn refused(&mut self, damage: &Damage, error: &JournalError) {
+        // The format is a line of text: another number is another format.
+        let mendable = damage.is_small() && damage.name != "FORMAT";
+        assert!(!mendable, "{damage} was not mended: {error}");
+        let text = error.to_string();
+        let loud = matches!(error, JournalError::Damaged { .. } | JournalError::Format { .. } | JournalError::NotOurs { .. });
+        assert!(loud, "{damage} is told as {text}");
+        self.tally.count(format!("damage {:?}, refused", damage.how));
+        // Whoever puts back what was damaged has lost nothing.
+        self.disk.undo(damage);
+    }
+
+    fn append<S: Subject>(&mut self, journal: &S) {
+        let count = self.chance.within(1, 9);
+        let long = self.chance.once_in(2000);
+        let commits =
+            if long { self.writer.long(&mut self.chance) } else { self.writer.batch(&mut self.chance, count) };
+        if commits.is_empty() {
+            return;
+        }
+        note(|| format!("append {}..={}", commits[0].position, self.writer.state.position()));
+        let next = self.writer.state.clone();
+        self.line.open(next.clone());
+        let outcome = journal.append(Batch { commits: &commits, next: &next });
+        if self.disk.is_dead() {
+            return;
+        }
+        match outcome {
+            Ok(()) => {
+                self.line.acknowledge();
+                self.tally.count("append acknowledged");
+                if long {
+                    self.tally.count("long record");
+                }
+                self.settled();
+            }
+            Err(error) => {
+                note(|| format!("append failed: {error}"));
+                self.tally.count("append failed");
+                self.was_struck("append", &error);
+                let full = error.code() == "JOURNAL_DISK_FULL";
+                self.back_to_service(journal, full);
+            }
+        }
+    }
+
+    /// An append has failed: the writer goes back, and the journal is asked to go on until it does.
+    fn back_to_service<S: Subject>(&mut self, journal: &S, full: bool) {
+        for attempt in 0..=ATTEMPTS {
+            if attempt == ATTEMPTS {
+                self.disk.calm();
+            }
+            if self.chance.once_in(4) {
+                self.tend(journal, 1);
+            }
+            if self.chance.once_in(4) && !self.disk.is_dead() {
+                self.append_out_of_service(journal);
+            }
+            if self.disk.is_dead() {
+                return;
+            }
+            let strikes = self.disk.strikes();
+            let recovered = journal.recover();
+            if self.disk.is_dead() {
+                return;
+            }
+            match recovered {
+                Ok(state) => {
+                    let came = self.line.recovered(&state, false, false);
+                    came.unwrap_or_else(|why| panic!("recovered after a failed append: {why}"));
+                    note(|| format!("recovered at {}", state.position()));
+                    self.tally.count("append failed, then nothing of it there");
+                    self.tally.count("recovered in service");
+                    if full {
+                        self.tally.count("recovered in service after ENOSPC");
+                    }
+                    self.in_order(&state);
+                    return;
+                }
+                Err(error) => {
+                    note(|| format!("recovering failed: {error}"));
+                    self.tally.count("recovery in service failed");
+                    assert!(self.disk.strikes() > strikes, "recovering fails for no reason: {error}");
+                }
+            }
+        }
+        unreachable!("it fails when the disk does, which it does no more");
+    }
+
+    /// Until a recovery, nothing is taken.
+    fn append_out_of_service<S: Subject>(&mut self, journal: &S) {
+        self.writer.state = self.line.newest().unwrap().clone();
+        let commits = self.writer.batch(&mut self.chance, 1);
+        let outcome = journal.append(Batch { commits: &commits, next: &self.writer.state });
+        if !self.disk.is_dead() {
+            assert!(outcome.is_err(), "an append succeeds before the journal was recovered");
+            self.tally.count("append refused until recovered");
+        }
+    }
+
+    /// Somebody asks for the state, although nothing has failed.
+    fn recover<S: Subject>(&mut self, journal: &S) {
+        let recovered = journal.recover();
+        if self.disk.is_dead() {
+            return;
+        }
+        match recovered {
+            Ok(state) => {
+                let came = self.line.recovered(&state, false, false);
+                assert_eq!(came, Ok(Came::Back), "asked for the state");
+                self.tally.count("recovered in service");
+                self.in_order(&state);
+            }
+            Err(error) => self.was_struck("recover", &error),
+        }
+    }
+
+    /// Some work in the background.
+    fn tend<S: Subject>(&mut self, journal: &S, steps: usize) {
+        for step in 0..steps {
+            assert!(step < STEPS - 1, "there is no end to the work in the background");
+            let image = self.disk.last("image-");
+            let tended = journal.tend();
+            if self.disk.is_dead() {
+                self.tally.count("background step struck by a crash");
+                return;
+            }
+            self.tally.count("background step");
+            if self.disk.last("image-") != image {
+                self.tally.count("image completed");
+            }
+            match tended {
+                Ok(true) => {}
+                Ok(false) => {
+                    self.tally.count("background work done");
+                    self.bounded();
+                    break;
+                }
+                Err(error) => {
+                    note(|| format!("tending failed: {error}"));
+                    self.tally.count("background step failed");
+                    self.was_struck("tend", &error);
+                    break;
+                }
+            }
+        }
+        self.settled();
+    }
+
+    /// Nothing fails by itself.
+    fn was_struck(&self, what: &str, error: &JournalError) {
+        assert!(!error.is_refusal(), "{what}: {error}");
+        assert!(self.disk.strikes() > self.healthy, "{what} fails for no reason: {error}");
+    }
+
+    /// What is on the disk for sure will not be lost.
+    fn settled(&mut self) {
+        let all = self.settings.keeps == Keeps::Acknowledged;
+        if all || (self.disk.is_settled("log-") && self.disk.is_settled("image-")) {
+            self.line.settle();
+        }
+    }
+
+    /// With the work in the background done, the files are not much larger than what they hold.
+    fn bounded(&mut self) {
+        let live = self.line.newest().map_or(0, size);
+        self.images = self.images.max(live);
+        let files = self.disk.bytes();
+        let most = 3 * live + SLACK + usize::try_from(2 * self.settings.log_bytes + 4 * self.settings.reserve_bytes).unwrap();
+        assert!(files <= most, "{files} bytes of files for {live}, {most} at most: {}", self.disk.listing());
+        self.tally.count("space bounded");
+    }
+
+    /// The end of a life.
+    fn stop<S: Subject>(&mut self, journal: Option<S>) {
+        if !self.disk.is_dead() {
+            if self.chance.once_in(3) {
+                drop(journal);
+                if !self.disk.is_dead() {
+                    self.tally.count("closed");
+                    self.disk.kill();
+                    self.end = End::Closed;
+                    return;
+                }
+            } else {
+                self.disk.end();
+            }
+        }
+        if self.chance.once_in(3) {
+            note(|| "killed".into());
+            self.tally.count("killed");
+            self.disk.kill();
+            self.end = End::Killed;
+            return;
+        }
+        let number = self.disk.number();
+        let survival = match self.chance.below(8) {
+            0 => Survival::Nothing,
+            1 => Survival::Everything,
+            2..4 => Survival::Until(number.saturating_sub(self.chance.below(12) as u64)),
+            _ => Survival::Any,
+        };
+        note(|| format!("power cut, {survival:?} survives"));
+        self.tally.count("power cut");
+        self.disk.cut_power(survival);
+        self.end = End::PowerCut;
+    }
+
+    /// Damage, while nothing runs.
+    fn harm<S: Subject>(&mut self) {
+        let how = *self.chance.pick(&How::ALL);
+        if !S::DAMAGE || self.damage.is_some() || self.line.newest().is_none() {
+            return;
+        }
+        self.damage = self.disk.damage(how, &mut self.chance);
+        if let Some(damage) = &self.damage {
+            note(|| format!("damage: {damage}"));
+        }
+    }
+}
+
+/// What is there beside records: heads of files, the end of an image.
+const SLACK: usize = 8 << 10;
+
+/// About how many bytes an image of a state has.
+fn size(state: &Snapshot) -> usize {
+    let kept = state.buckets().filter(|bucket| bucket.definition().is_persistent());
+    let records: usize = kept.flat_map(|bucket| bucket.rows()).map(|(_, record)| record.json().len() + 16).sum();
+    let configs: usize = state.buckets().map(|bucket| bucket.config().len() + 64).sum();
+    records + configs
+}
