@@ -32,20 +32,28 @@ fn what_was_acknowledged_is_there() {
         loop {
             let seed = next.fetch_add(1, Ordering::Relaxed);
             if seed >= first + count {
-                return tally;
+                return (tally, None);
             }
-            let Ok(happened) = catch_unwind(|| run::<Proven>(seed, false, None)) else {
-                panic!("CRASH_SEED={seed} cargo test -p dunlin-sim --test crashes -- --nocapture repeats it");
-            };
-            tally.add(&happened);
+            match catch_unwind(|| run::<Proven>(seed, false, None)) {
+                Ok(happened) => tally.add(&happened),
+                Err(_) => {
+                    // The others need not go on.
+                    next.store(first + count, Ordering::Relaxed);
+                    return (tally, Some(seed));
+                }
+            }
         }
     };
-    let threads = thread::available_parallelism().map_or(1, usize::from);
     let mut tally = Tally::default();
     thread::scope(|scope| {
+        let threads = thread::available_parallelism().map_or(1, usize::from);
         let workers: Vec<_> = (0..threads).map(|_| scope.spawn(worker)).collect();
         for worker in workers {
-            tally.add(&worker.join().unwrap());
+            let (happened, failed) = worker.join().unwrap();
+            if let Some(seed) = failed {
+                panic!("CRASH_SEED={seed} cargo test -p dunlin-sim --test crashes -- --nocapture repeats it");
+            }
+            tally.add(&happened);
         }
     });
     println!("{tally}");

@@ -126,11 +126,22 @@ fn bucket_differs(expected: &Bucket, found: &Bucket) -> Result<(), String> {
         return Ok(());
     }
     if expected.counters() != found.counters() {
-        return Err(format!("{name}: {:?} are expected, {:?} are there", expected.counters(), found.counters()));
+        return Err(format!(
+            "{name}: {:?} are expected, {:?} are there",
+            expected.counters(),
+            found.counters()
+        ));
     }
     let rows = |bucket: &Bucket| -> Vec<(u64, String)> {
         bucket.rows().map(|(row, record)| (row.0, record.json().to_owned())).collect()
     };
-    let same = expected.rows().map(|(row, record)| (row, record.json())).eq(found.rows().map(|(row, record)| (row, record.json())));
-    if same { Ok(()) } else { Err(format!("{name}: {:?} are expected, {:?} are there", rows(expected), rows(found))) }
+    let same = expected
+        .rows()
+        .map(|(row, record)| (row, record.json()))
+        .eq(found.rows().map(|(row, record)| (row, record.json())));
+    if same {
+        Ok(())
+    } else {
+        Err(format!("{name}: {:?} are expected, {:?} are there", rows(expected), rows(found)))
+    }
 }

@@ -29,7 +29,7 @@ const EVENTS: [&str; 24] = [
     "power cut",
     "closed",
     "opened",
-    "opened twice",
+    "opened again after closing",
     "opening failed",
     "opening struck by a crash",
     "lost what was not synced",

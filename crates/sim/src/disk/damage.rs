@@ -41,11 +41,18 @@ impl Damage {
 }
 
 impl SimDisk {
-    /// Damages a file. Everything is at rest: what was written is on the disk. `None`: there is nothing to damage.
-    pub(crate) fn damage(&self, how: How, chance: &mut Chance) -> Option<Damage> {
+    /// Damages a file that is not to be spared. Everything is at rest: what was written is on the disk. `None`: there is
+    /// nothing to damage.
+    pub(crate) fn damage(
+        &self,
+        how: How,
+        spared: impl Fn(&str) -> bool,
+        chance: &mut Chance,
+    ) -> Option<Damage> {
         let mut state = self.state();
         state.settle();
-        let names: Vec<(String, u64)> = state.names.seen.iter().map(|(name, file)| (name.clone(), *file)).collect();
+        let names = state.names.seen.iter().filter(|(name, _)| !spared(name));
+        let names: Vec<(String, u64)> = names.map(|(name, file)| (name.clone(), *file)).collect();
         if names.is_empty() {
             return None;
         }

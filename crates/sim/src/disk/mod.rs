@@ -9,6 +9,8 @@ mod content;
 mod damage;
 mod names;
 mod plan;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,10 +19,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dunlin_journal::disk::{Disk, DiskFile};
 
-pub(crate) use self::damage::{Damage, How};
-pub(crate) use self::plan::{Kind, Moment, Planned, Strike};
 use self::content::Content;
+pub(crate) use self::damage::{Damage, How};
 use self::names::Names;
+pub(crate) use self::plan::{Kind, Moment, Planned, Strike};
 use self::plan::{Plan, dead};
 use crate::chance::Chance;
 use crate::note;
@@ -301,28 +303,38 @@ impl State {
 impl Disk for SimDisk {
     fn names(&self) -> io::Result<Vec<String>> {
         let life = self.life();
-        self.act(life, Kind::Names, |_| false, |_| String::new(), |state, _| {
-            Ok(state.names.seen.keys().cloned().collect())
-        })
+        self.act(
+            life,
+            Kind::Names,
+            |_| false,
+            |_| String::new(),
+            |state, _| Ok(state.names.seen.keys().cloned().collect()),
+        )
     }
 
     fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
         let life = self.life();
-        let file = self.act(life, Kind::Create, |_| true, |_| name.into(), |state, way| {
-            // As `O_TRUNC` does: a file of this name is not replaced, but emptied.
-            if let Some(file) = state.names.seen.get(name).copied() {
-                let done = if way.extent() == Moment::Before { way } else { Way::Done };
-                state.change(file, content::Change::Cut(0), done)?;
-                return Ok(file);
-            }
-            let file = state.next_file;
-            if way.extent() != Moment::Before {
-                state.next_file += 1;
-                state.files.insert(file, Content::default());
-            }
-            state.rename(names::Change::Made { name: name.into(), file }, way);
-            Ok(file)
-        })?;
+        let file = self.act(
+            life,
+            Kind::Create,
+            |_| true,
+            |_| name.into(),
+            |state, way| {
+                // As `O_TRUNC` does: a file of this name is not replaced, but emptied.
+                if let Some(file) = state.names.seen.get(name).copied() {
+                    let done = if way.extent() == Moment::Before { way } else { Way::Done };
+                    state.change(file, content::Change::Cut(0), done)?;
+                    return Ok(file);
+                }
+                let file = state.next_file;
+                if way.extent() != Moment::Before {
+                    state.next_file += 1;
+                    state.files.insert(file, Content::default());
+                }
+                state.rename(names::Change::Made { name: name.into(), file }, way);
+                Ok(file)
+            },
+        )?;
         Ok(Box::new(SimFile { disk: self.clone(), life, file, name: name.into() }))
     }
 
@@ -334,33 +346,51 @@ impl Disk for SimDisk {
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         let life = self.life();
-        self.act(life, Kind::Rename, |_| false, |_| format!("{from} to {to}"), |state, way| {
-            let file = state.find(from)?;
-            state.rename(names::Change::Renamed { from: from.into(), to: to.into(), file }, way);
-            Ok(())
-        })
+        self.act(
+            life,
+            Kind::Rename,
+            |_| false,
+            |_| format!("{from} to {to}"),
+            |state, way| {
+                let file = state.find(from)?;
+                state.rename(names::Change::Renamed { from: from.into(), to: to.into(), file }, way);
+                Ok(())
+            },
+        )
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
         let life = self.life();
-        self.act(life, Kind::Remove, |_| false, |_| name.into(), |state, way| {
-            let file = state.find(name)?;
-            state.rename(names::Change::Removed { name: name.into(), file }, way);
-            Ok(())
-        })
+        self.act(
+            life,
+            Kind::Remove,
+            |_| false,
+            |_| name.into(),
+            |state, way| {
+                let file = state.find(name)?;
+                state.rename(names::Change::Removed { name: name.into(), file }, way);
+                Ok(())
+            },
+        )
     }
 
     fn sync_names(&self) -> io::Result<()> {
         let life = self.life();
-        self.act(life, Kind::SyncNames, |_| false, |_| String::new(), |state, way| {
-            match way.extent() {
-                _ if state.lapse == Some(Lapse::SyncNames) => {}
-                Moment::Before => {}
-                Moment::Within => state.names.sync_part(&mut state.chance),
-                Moment::After => state.names.sync(),
-            }
-            Ok(())
-        })
+        self.act(
+            life,
+            Kind::SyncNames,
+            |_| false,
+            |_| String::new(),
+            |state, way| {
+                match way.extent() {
+                    _ if state.lapse == Some(Lapse::SyncNames) => {}
+                    Moment::Before => {}
+                    Moment::Within => state.names.sync_part(&mut state.chance),
+                    Moment::After => state.names.sync(),
+                }
+                Ok(())
+            },
+        )
     }
 }
 
@@ -386,10 +416,16 @@ impl SimFile {
         does: impl FnOnce(&[u8]) -> T,
     ) -> io::Result<T> {
         let of = |_: &State| format!("{} {}", self.name, of());
-        self.disk.act(self.life, kind, |_| false, of, |state, _| {
-            let content = state.files.get(&self.file).ok_or(io::ErrorKind::NotFound)?;
-            Ok(does(&content.seen))
-        })
+        self.disk.act(
+            self.life,
+            kind,
+            |_| false,
+            of,
+            |state, _| {
+                let content = state.files.get(&self.file).ok_or(io::ErrorKind::NotFound)?;
+                Ok(does(&content.seen))
+            },
+        )
     }
 
     fn change(&self, kind: Kind, size: Option<usize>, change: content::Change) -> io::Result<()> {
@@ -414,12 +450,17 @@ impl DiskFile for SimFile {
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
         let length = buffer.len();
-        self.look(Kind::Read, || format!("{offset}..+{length}"), |seen| {
-            let rest = usize::try_from(offset).ok().and_then(|offset| seen.get(offset..)).unwrap_or_default();
-            let read = rest.len().min(length);
-            buffer[..read].copy_from_slice(&rest[..read]);
-            read
-        })
+        self.look(
+            Kind::Read,
+            || format!("{offset}..+{length}"),
+            |seen| {
+                let rest =
+                    usize::try_from(offset).ok().and_then(|offset| seen.get(offset..)).unwrap_or_default();
+                let read = rest.len().min(length);
+                buffer[..read].copy_from_slice(&rest[..read]);
+                read
+            },
+        )
     }
 
     fn write_at(&self, offset: u64, data: &[u8]) -> io::Result<()> {
@@ -441,25 +482,33 @@ impl DiskFile for SimFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.disk.act(self.life, Kind::Sync, |_| false, |_| self.name.clone(), |state, way| {
-            let (number, evicts) = (state.number, state.evicts);
-            let content = state.files.get_mut(&self.file).ok_or(io::ErrorKind::NotFound)?;
-            match way {
-                _ if state.lapse == Some(Lapse::Sync) => {}
-                Way::Done | Way::Ends(Moment::After) => content.sync(),
-                // What the crash leaves is decided when it is known which one it is.
-                Way::Ends(_) => {}
-                Way::Fails(moment) => {
-                    let survival = match moment {
-                        Moment::Before => Survival::Nothing,
-                        Moment::Within => *state.chance.pick(&[Survival::Any, Survival::Until(number - 1)]),
-                        Moment::After => Survival::Everything,
-                    };
-                    let evicts = evicts && state.chance.once_in(3);
-                    content.betray(survival, evicts, &mut state.chance);
+        self.disk.act(
+            self.life,
+            Kind::Sync,
+            |_| false,
+            |_| self.name.clone(),
+            |state, way| {
+                let (number, evicts) = (state.number, state.evicts);
+                let content = state.files.get_mut(&self.file).ok_or(io::ErrorKind::NotFound)?;
+                match way {
+                    _ if state.lapse == Some(Lapse::Sync) => {}
+                    Way::Done | Way::Ends(Moment::After) => content.sync(),
+                    // What the crash leaves is decided when it is known which one it is.
+                    Way::Ends(_) => {}
+                    Way::Fails(moment) => {
+                        let survival = match moment {
+                            Moment::Before => Survival::Nothing,
+                            Moment::Within => {
+                                *state.chance.pick(&[Survival::Any, Survival::Until(number - 1)])
+                            }
+                            Moment::After => Survival::Everything,
+                        };
+                        let evicts = evicts && state.chance.once_in(3);
+                        content.betray(survival, evicts, &mut state.chance);
+                    }
                 }
-            }
-            Ok(())
-        })
+                Ok(())
+            },
+        )
     }
 }

@@ -135,7 +135,12 @@ pub(super) struct Plan {
 
 impl Plan {
     /// What happens to this operation. `grows`: it takes space.
-    pub(super) fn strike(&mut self, number: u64, kind: Kind, grows: bool) -> Option<(Strike, Option<Moment>)> {
+    pub(super) fn strike(
+        &mut self,
+        number: u64,
+        kind: Kind,
+        grows: bool,
+    ) -> Option<(Strike, Option<Moment>)> {
         self.lasting = self.lasting.filter(|(_, until)| number < *until);
         let struck = |strike| match strike {
             Strike::Full { .. } => grows || kind == Kind::Sync,
