@@ -8,12 +8,15 @@ use std::panic::catch_unwind;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use dunlin_sim::crash::{Lapse, Tally, run};
+use dunlin_sim::crash::{Lapse, Moment, Tally, run, run_to};
 
 use naive::Naive as Proven;
 
 /// Seeds that are run if nobody says how many.
 const SEEDS: u64 = 10_000;
+
+/// Seeds of which a life is ended at each of its operations.
+const LIVES: u64 = 16;
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap())
@@ -59,6 +62,23 @@ fn what_was_acknowledged_is_there() {
     println!("{tally}");
     if count >= SEEDS {
         assert!(tally.missing().is_empty(), "it never happened: {:?}", tally.missing());
+    }
+}
+
+#[test]
+fn each_operation_may_be_the_last() {
+    for seed in 0..LIVES {
+        for operation in 1.. {
+            let ends = Moment::ALL.map(|moment| {
+                let run = || run_to::<Proven>(seed, operation, moment);
+                catch_unwind(run)
+                    .unwrap_or_else(|_| panic!("seed {seed} fails {moment} operation {operation}"))
+            });
+            if ends.iter().all(Option::is_none) {
+                assert!(operation > 50, "a life of seed {seed} is over after {operation} operations");
+                break;
+            }
+        }
     }
 }
 

@@ -11,7 +11,7 @@ mod writer;
 
 pub use self::subject::{Keeps, Settings, Subject};
 pub use self::tally::Tally;
-pub use crate::disk::Lapse;
+pub use crate::disk::{Lapse, Moment};
 
 /// Runs the world of a seed to its end. `loud`: prints what happens in it. `lapse`: what the disk leaves out, to see whether it
 /// is noticed.
@@ -21,4 +21,12 @@ pub use crate::disk::Lapse;
 pub fn run<S: Subject>(seed: u64, loud: bool, lapse: Option<Lapse>) -> Tally {
     crate::LOUD.set(loud);
     world::run::<S>(seed, lapse)
+}
+
+/// Runs one life of a seed, which ends at this operation of the disk, and what comes after it. `None`: it is over before.
+///
+/// # Panics
+/// As [`run`].
+pub fn run_to<S: Subject>(seed: u64, operation: u64, moment: Moment) -> Option<Tally> {
+    world::run_to::<S>(seed, operation, moment)
 }

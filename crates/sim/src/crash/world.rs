@@ -16,6 +16,8 @@ use crate::note;
 const ATTEMPTS: usize = 30;
 /// Steps of work in the background that are done for a batch, at most.
 const STEPS: usize = 100_000;
+/// Batches in a life that is ended at each of its operations in turn.
+const STEPS_TO_END: usize = 12;
 
 /// How a life ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,39 +40,58 @@ struct World {
     damage: Option<Damage>,
     /// Strikes until the journal was last in order.
     healthy: u64,
-    /// Bytes of the largest state that an image was or is made of.
-    images: usize,
     epochs: u32,
 }
 
 pub(super) fn run<S: Subject>(seed: u64, lapse: Option<Lapse>) -> Tally {
-    let mut chance = Chance(seed);
-    let settings = Settings::random(&mut chance);
-    note(|| format!("{settings:?}"));
-    let evicts = settings.keeps == Keeps::Acknowledged;
-    let mut world = World {
-        tally: Tally::default(),
-        disk: SimDisk::new(!seed, evicts, lapse),
-        settings,
-        writer: Writer::new(),
-        line: Line::new(),
-        end: End::None,
-        damage: None,
-        healthy: 0,
-        images: 0,
-        epochs: 0,
-        chance,
-    };
+    let mut world = World::new(seed, lapse);
     for _ in 0..world.chance.within(2, 9) {
         world.plan();
         world.life::<S>();
+        if world.chance.once_in(3) {
+            world.harm::<S>();
+        }
     }
-    world.last::<S>();
-    world.tally.add_all(&world.disk.struck());
-    world.tally
+    world.last::<S>()
+}
+
+/// One life, which ends at this operation. `None`: it is over before.
+pub(super) fn run_to<S: Subject>(seed: u64, operation: u64, moment: Moment) -> Option<Tally> {
+    let mut world = World::new(seed, None);
+    world.disk.plan(Planned { at: operation, moment, strike: Strike::Crash, changes: false });
+    let journal = world.begin::<S>();
+    for _ in 0..STEPS_TO_END {
+        if let Some(journal) = journal.as_ref().filter(|_| !world.disk.is_dead()) {
+            world.append(journal);
+            world.tend(journal, 2);
+        }
+    }
+    let struck = world.disk.is_dead();
+    world.stop(journal);
+    let tally = world.last::<S>();
+    struck.then_some(tally)
 }
 
 impl World {
+    fn new(seed: u64, lapse: Option<Lapse>) -> Self {
+        let mut chance = Chance(seed);
+        let settings = Settings::random(&mut chance);
+        note(|| format!("{settings:?}"));
+        let evicts = settings.keeps == Keeps::Acknowledged;
+        Self {
+            tally: Tally::default(),
+            disk: SimDisk::new(!seed, evicts, lapse),
+            settings,
+            writer: Writer::new(),
+            line: Line::new(),
+            end: End::None,
+            damage: None,
+            healthy: 0,
+            epochs: 0,
+            chance,
+        }
+    }
+
     /// What is going to go wrong in a life.
     fn plan(&mut self) {
         let reach = *self.chance.pick(&[4, 12, 40, 120, 400]);
@@ -110,13 +131,11 @@ impl World {
             }
         }
         self.stop(journal);
-        if self.chance.once_in(3) {
-            self.harm::<S>();
-        }
     }
 
     /// Nothing goes wrong any more: what was acknowledged is there, and the journal goes on.
-    fn last<S: Subject>(&mut self) {
+    fn last<S: Subject>(mut self) -> Tally {
+        self.disk.calm();
         for _ in 0..2 {
             let journal = self.begin::<S>().expect("nothing goes wrong");
             self.append(&journal);
@@ -125,6 +144,8 @@ impl World {
             self.disk.kill();
             self.end = End::Closed;
         }
+        self.tally.add_all(&self.disk.struck());
+        self.tally
     }
 
     /// Opens what is there, until that succeeds. `None`: it came to its end before.
@@ -377,7 +398,6 @@ impl World {
     /// With the work in the background done, the files are not much larger than what they hold.
     fn bounded(&mut self) {
         let live = self.line.newest().map_or(0, size);
-        self.images = self.images.max(live);
         let files = self.disk.bytes();
         let most = 3 * live
             + SLACK

@@ -59,14 +59,18 @@ impl fmt::Display for Kind {
 
 /// How much of the operation is done when it is struck.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Moment {
+pub enum Moment {
+    /// Nothing.
     Before,
+    /// A part.
     Within,
+    /// All.
     After,
 }
 
 impl Moment {
-    pub(crate) const ALL: [Self; 3] = [Self::Before, Self::Within, Self::After];
+    /// Each of them.
+    pub const ALL: [Self; 3] = [Self::Before, Self::Within, Self::After];
 }
 
 impl fmt::Display for Moment {
