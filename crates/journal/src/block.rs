@@ -164,6 +164,11 @@ impl<'f> Reader<'f> {
         self.next
     }
 
+    /// Length of the file.
+    pub(crate) fn size(&self) -> u64 {
+        self.size
+    }
+
     /// The next payload. After anything else than a block there is no use in asking again.
     pub(crate) fn next(&mut self) -> io::Result<Found> {
         let offset = self.next;
@@ -174,7 +179,11 @@ impl<'f> Reader<'f> {
             let Some(bytes) = self.bytes(at, HEADER)? else {
                 let rest = usize::try_from(self.size - at).unwrap_or(HEADER);
                 let empty = self.bytes(at, rest)?.is_none_or(|bytes| bytes.iter().all(|byte| *byte == 0));
-                return Ok(if empty && first.is_none() { Found::End } else { broken(at, "it ends within a header") });
+                return Ok(if empty && first.is_none() {
+                    Found::End
+                } else {
+                    broken(at, "it ends within a header")
+                });
             };
             let mut header = [0; HEADER];
             header.copy_from_slice(bytes);

@@ -33,11 +33,8 @@ pub(crate) fn mend(bytes: &mut [u8], stored: u64) -> Option<Mended> {
     // Taking the bytes that follow the damage off the checksum again, one by one, leaves the damage in its lowest byte.
     for (place, byte) in bytes.iter_mut().enumerate().rev() {
         for _ in 0..8 {
-            difference = if difference >> 63 == 1 {
-                (difference ^ POLYNOMIAL) << 1 | 1
-            } else {
-                difference << 1
-            };
+            difference =
+                if difference >> 63 == 1 { (difference ^ POLYNOMIAL) << 1 | 1 } else { difference << 1 };
         }
         if let Ok(damage) = u8::try_from(difference) {
             *byte ^= damage;

@@ -109,16 +109,13 @@ impl Encoder {
                 self.bytes.push(UNDEFINE_QUERY);
                 self.text(name);
             }
-            Change::Put { bucket, row, record } => {
-                self.head(PUT, *bucket);
-                self.number(row.0);
-                self.text(record.json());
-            }
+            Change::Put { bucket, row, record } => self.put(*bucket, *row, record),
             Change::Remove { bucket, row, cause } => {
                 self.head(REMOVE, *bucket);
                 self.number(row.0);
                 let number = CAUSES.iter().position(|known| known == cause);
-                let number = number.ok_or_else(|| format!("this version cannot store the cause {cause:?}"))?;
+                let number =
+                    number.ok_or_else(|| format!("this version cannot store the cause {cause:?}"))?;
                 self.number(number as u64);
             }
             Change::Clear { bucket } => self.head(CLEAR, *bucket),
@@ -130,6 +127,13 @@ impl Encoder {
             other => return Err(format!("this version cannot store {other:?}")),
         }
         Ok(())
+    }
+
+    /// Appends a [`Change::Put`].
+    pub(crate) fn put(&mut self, bucket: BucketId, row: RowId, record: &Record) {
+        self.head(PUT, bucket);
+        self.number(row.0);
+        self.text(record.json());
     }
 
     fn head(&mut self, kind: u8, bucket: BucketId) {
@@ -180,6 +184,15 @@ impl<'b> Decoder<'b> {
         Ok(Commit { position, at, changes })
     }
 
+    /// Passes the next commit by; its position.
+    pub(crate) fn skip_commit(&mut self) -> Result<u64, String> {
+        let (position, _, count) = (self.number()?, self.number()?, self.number()?);
+        for _ in 0..count {
+            self.entry()?;
+        }
+        Ok(position)
+    }
+
     fn change(&mut self, state: &Snapshot) -> Result<Change, String> {
         Ok(match self.entry()? {
             Entry::Put { bucket, row, json } => {
@@ -211,9 +224,11 @@ impl<'b> Decoder<'b> {
     /// The next change; a record is left as text.
     pub(crate) fn entry(&mut self) -> Result<Entry<'b>, String> {
         Ok(Entry::Change(match self.byte()? {
-            DEFINE_BUCKET => {
-                Change::DefineBucket { bucket: self.bucket()?, name: self.text()?.into(), config: self.text()?.into() }
-            }
+            DEFINE_BUCKET => Change::DefineBucket {
+                bucket: self.bucket()?,
+                name: self.text()?.into(),
+                config: self.text()?.into(),
+            },
             UPDATE_BUCKET => Change::UpdateBucket { bucket: self.bucket()?, config: self.text()?.into() },
             DROP_BUCKET => Change::DropBucket { bucket: self.bucket()? },
             DEFINE_QUERY => Change::DefineQuery { name: self.text()?.into(), config: self.text()?.into() },

@@ -113,6 +113,28 @@ pub enum JournalError {
         /// The directory.
         dir: PathBuf,
     },
+    /// A file of that name is there. Nothing was written.
+    #[error("{file} exists already and is left as it is; choose another name, or remove it first")]
+    Exists {
+        /// The file.
+        file: PathBuf,
+    },
+    /// A backup is restored into an empty directory only. Nothing was written.
+    #[error("{dir} is not empty ({found}); a backup is restored into an empty or a new directory")]
+    NotEmpty {
+        /// The directory.
+        dir: PathBuf,
+        /// A name that was found in it.
+        found: String,
+    },
+    /// A backup cannot be read to its end. Nothing of it was used.
+    #[error("the backup is damaged at {place}: {reason}; use another backup")]
+    BackupDamaged {
+        /// The file, and the byte in it.
+        place: String,
+        /// What is wrong there.
+        reason: String,
+    },
     /// The storage engine failed in a way of its own.
     #[error("the storage engine failed to {action} {dir}: {reason}; recover the journal or restart")]
     Engine {
@@ -145,6 +167,9 @@ impl JournalError {
             Self::OtherHistory { .. } => "JOURNAL_OTHER_HISTORY",
             Self::Contradiction { .. } => "JOURNAL_CONTRADICTION",
             Self::Poisoned { .. } => "JOURNAL_POISONED",
+            Self::Exists { .. } => "JOURNAL_EXISTS",
+            Self::NotEmpty { .. } => "JOURNAL_NOT_EMPTY",
+            Self::BackupDamaged { .. } => "JOURNAL_BACKUP_DAMAGED",
             Self::Engine { .. } => "JOURNAL_ENGINE",
         }
     }

@@ -36,19 +36,27 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub mod backup;
 mod block;
 mod checksum;
 mod code;
+mod directory;
 pub mod disk;
 mod embedded;
 mod error;
+mod image;
+mod inspect;
 mod journal;
 pub mod limits;
 mod memory;
+mod names;
+mod synced;
 #[cfg(test)]
 mod testing;
 
 pub use embedded::{Durability, FjallJournal, Options};
 pub use error::JournalError;
+pub use image::Summary;
+pub use inspect::{BucketReport, Damage, FileKind, FileReport, Inspected, Inspection, inspect, read};
 pub use journal::{Batch, Description, Journal};
 pub use memory::MemoryJournal;

@@ -53,3 +53,15 @@ pub const PART_BYTES: usize = 1024 * 1024;
 
 /// Bytes of a file that are read at once: large enough for the disk, small beside the data.
 pub const READ_BYTES: usize = 1024 * 1024;
+
+/// Bytes of an image that are made in one step: a few milliseconds of encoding and writing, after which writers of the log
+/// have their turn, and no more than a block holds.
+pub const IMAGE_STEP_BYTES: usize = 1024 * 1024;
+
+/// Bytes of an image that are written before it is synced. Short of that a sync at the end would have all of it to write at
+/// once, and the log's syncs would wait behind it; each sync more costs a turn of the disk.
+pub const IMAGE_SYNC_BYTES: u64 = 4 * 1024 * 1024;
+
+/// How often a directory is looked at while a server keeps replacing its files. Each replacement takes it a whole new image, so
+/// that one more look is nearly always enough.
+pub const INSPECT_ATTEMPTS: u32 = 5;

@@ -1,8 +1,13 @@
 //! What the tests of both journals share: a small world that writes, and a picture of a state that can be compared.
 
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use dunlin_store::{Commit, Context, IdSource, Intent, Snapshot};
 use serde_json::{Map, Value, json};
 
+use crate::disk::{Disk, DiskFile};
 use crate::{Batch, Journal, JournalError};
 
 /// Ids in sequence.
@@ -77,4 +82,103 @@ pub(crate) fn picture(state: &Snapshot) -> String {
     }
     lines.extend(state.queries().map(|query| format!("query {} {}", query.name(), query.config())));
     lines.join("\n")
+}
+
+/// A directory in memory, where everything goes well.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct MemoryDisk(Arc<Mutex<BTreeMap<String, MemoryFile>>>);
+
+/// A file in memory.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct MemoryFile(Arc<Mutex<Vec<u8>>>);
+
+impl MemoryDisk {
+    fn names<T>(&self, with: impl FnOnce(&mut BTreeMap<String, MemoryFile>) -> T) -> T {
+        with(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What a file holds.
+    pub(crate) fn bytes(&self, name: &str) -> Vec<u8> {
+        self.names(|files| files[name].with(|bytes| bytes.clone()))
+    }
+}
+
+impl MemoryFile {
+    pub(crate) fn of(bytes: Vec<u8>) -> Self {
+        Self(Arc::new(Mutex::new(bytes)))
+    }
+
+    fn with<T>(&self, with: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+        with(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Disk for MemoryDisk {
+    fn names(&self) -> io::Result<Vec<String>> {
+        Ok(self.names(|files| files.keys().cloned().collect()))
+    }
+
+    fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        let file = MemoryFile::default();
+        self.names(|files| files.insert(name.to_owned(), file.clone()));
+        Ok(Box::new(file))
+    }
+
+    fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        let file = self.names(|files| files.get(name).cloned());
+        file.map(|file| Box::new(file) as _).ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let file = self.names(|files| files.remove(from)).ok_or(io::ErrorKind::NotFound)?;
+        self.names(|files| files.insert(to.to_owned(), file));
+        Ok(())
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.names(|files| files.remove(name)).map(drop).ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn sync_names(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl DiskFile for MemoryFile {
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.with(|bytes| bytes.len() as u64))
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        self.with(|bytes| {
+            let rest = bytes.get(usize::try_from(offset).unwrap_or(usize::MAX)..).unwrap_or_default();
+            let length = rest.len().min(buffer.len());
+            buffer[..length].copy_from_slice(&rest[..length]);
+            Ok(length)
+        })
+    }
+
+    fn write_at(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        let (start, end) = (usize::try_from(offset).unwrap(), usize::try_from(offset).unwrap() + data.len());
+        self.with(|bytes| {
+            bytes.resize(bytes.len().max(end), 0);
+            bytes[start..end].copy_from_slice(data);
+        });
+        Ok(())
+    }
+
+    fn reserve(&self, size: u64) -> io::Result<()> {
+        let size = usize::try_from(size).unwrap();
+        self.with(|bytes| bytes.resize(bytes.len().max(size), 0));
+        Ok(())
+    }
+
+    fn cut(&self, size: u64) -> io::Result<()> {
+        self.with(|bytes| bytes.truncate(usize::try_from(size).unwrap()));
+        Ok(())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        Ok(())
+    }
 }

@@ -11,6 +11,7 @@
 
 mod close;
 mod error;
+mod fingerprint;
 mod flat;
 pub mod frame;
 mod id;
@@ -22,6 +23,7 @@ mod topic;
 
 pub use close::Close;
 pub use error::{Code, Error};
+pub use fingerprint::Fingerprint;
 pub use id::Id;
 pub use operation::{
     Aggregate, Explained, Grouping, Hello, KeyField, Mode, Object, Operation, PageFields, Queried, Read,

@@ -4,6 +4,9 @@
 /// Operations of one transaction. The store does nothing else while it carries them out.
 pub const MAX_OPERATIONS: usize = 10_000;
 
+/// Bytes of an `idempotencyKey`. It is kept beside the answer; a UUID has 36.
+pub const MAX_IDEMPOTENCY_KEY_BYTES: usize = 128;
+
 /// Records of one `insertMany`. As many as the store lets one write change.
 pub const MAX_INSERTED: usize = 100_000;
 

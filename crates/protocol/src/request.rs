@@ -163,6 +163,10 @@ fields! {
         mode = "mode",
         /// Name and version of the client.
         client = "client",
+        /// What a repeat of the request is known by.
+        idempotency_key = "idempotencyKey",
+        /// The version that a record must have.
+        if_version = "ifVersion",
         /// A login token.
         token = "token";
     documents:

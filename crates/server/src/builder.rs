@@ -222,6 +222,7 @@ impl ServerBuilder {
                 programmatic: Arc::clone(&programmatic),
                 metrics: Arc::clone(&metrics),
                 clock: clock.unwrap_or_else(|| Arc::new(unix_ms)),
+                answers: config.idempotency.limits(),
                 recover: false,
             },
             live: LiveArguments {

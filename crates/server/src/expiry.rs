@@ -1,4 +1,5 @@
-//! When the next record is due to be removed, and which ones have to wait although their time is over.
+//! When the next record is due to be removed or the next answer to be forgotten, and which records have to wait although
+//! their time is over.
 
 use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
@@ -60,6 +61,12 @@ impl Expiry {
         rows
     }
 
+    /// Whether it is time to forget answers. They wait for a while, so that one commit forgets many: nobody is given one whose
+    /// time is over, so nobody can tell.
+    pub(crate) fn forgets(state: &Snapshot, now: u64) -> bool {
+        state.next_answer_deadline().is_some_and(|at| at.saturating_add(limits::FORGET_DELAY_MS) <= now)
+    }
+
     /// The removal of this record was refused: it is tried again later, and does not stand in the way of others.
     pub(crate) fn postpone(&mut self, row: Row, now: u64) {
         if self.postponed.insert(row) {
@@ -77,16 +84,18 @@ impl Expiry {
         self.not_before = now + limits::EXPIRY_CHECK_MS;
     }
 
-    /// Sets the timer for the next record of `state` that is due.
+    /// Sets the timer for the next record or answer of `state` that is due.
     pub(crate) fn arm(&mut self, state: &Snapshot, now: u64, actor: &ActorRef<StoreMessage>) {
-        let Some(mut at) = state.next_deadline().filter(|_| !self.due) else {
+        let record = state.next_deadline().map(|at| {
+            // It is one of those. While there are any, the others are looked for at intervals.
+            let waits = !self.postponed.is_empty() && at <= now;
+            if waits { now + limits::EXPIRY_CHECK_MS } else { at }
+        });
+        let answer = state.next_answer_deadline().map(|at| at.saturating_add(limits::FORGET_DELAY_MS));
+        let Some(mut at) = record.into_iter().chain(answer).min().filter(|_| !self.due) else {
             self.timer = None;
             return;
         };
-        if !self.postponed.is_empty() && at <= now {
-            // It is one of those. While there are any, the others are looked for at intervals.
-            at = now + limits::EXPIRY_CHECK_MS;
-        }
         at = at.max(self.not_before).min(now.saturating_add(limits::EXPIRY_LOOK_AGAIN_MS));
         // An earlier wake-up that was meant for another record finds nothing and sets the right one.
         if self.timer.as_ref().is_some_and(|timer| (now..=at).contains(&timer.at)) {

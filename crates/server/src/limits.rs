@@ -31,6 +31,10 @@ pub const EXPIRY_RETRY_US: u64 = 100;
 /// clock, which may be set while it sleeps.
 pub const EXPIRY_LOOK_AGAIN_MS: u64 = 60_000;
 
+/// Milliseconds that answers are kept in memory beyond the time for which they are remembered, so that one commit forgets all
+/// of a second and not each for itself.
+pub const FORGET_DELAY_MS: u64 = 1000;
+
 /// Changes of records that wait for the live queries, at most: some seconds of writing. Behind more of them every live query is
 /// worked out anew from the newest state.
 pub const FEED_CHANGES: usize = 65_536;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use dunlin_journal::{Batch, Journal, JournalError};
-use dunlin_store::{Commit, Intent, Outcome, Snapshot, StoreError, Validators};
+use dunlin_store::{AnswerLimits, Commit, Intent, Outcome, Snapshot, StoreError, Validators};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::oneshot;
 
@@ -97,6 +97,8 @@ pub(crate) struct StoreArguments {
     pub(crate) programmatic: Arc<Programmatic>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) clock: TimeSource,
+    /// How many answers are remembered for repeats, and how long.
+    pub(crate) answers: AnswerLimits,
     /// After a failure: the published state may lack what was appended and not published yet.
     pub(crate) recover: bool,
 }
@@ -250,6 +252,7 @@ impl StoreState {
             changes: 0,
             validators: Arc::clone(&self.shared.validators),
             programmatic: Arc::clone(&self.shared.programmatic),
+            answers: self.shared.answers,
         }
     }
 
@@ -272,13 +275,13 @@ impl StoreState {
         Ok(tokio::task::spawn_blocking(work).await?)
     }
 
-    /// Removes records whose time is over, behind the writes of the group: one of them may have given a record more time.
-    /// How many.
+    /// Removes records and forgets answers whose time is over, behind the writes of the group: one of them may have given a record more time.
+    /// How many records.
     async fn expire(&mut self, mut bench: Workbench) -> Result<(Workbench, u64), ActorProcessingErr> {
         let now = bench.clock.now();
-        let due = self.expiry.take(&bench.next, now);
-        let intents: Vec<Intent> =
-            due.iter().map(|(bucket, row)| Intent::Expire { bucket: *bucket, row: *row }).collect();
+        let (due, forget) = (self.expiry.take(&bench.next, now), Expiry::forgets(&bench.next, now));
+        let records = due.iter().map(|(bucket, row)| Intent::Expire { bucket: *bucket, row: *row });
+        let intents: Vec<Intent> = records.chain(forget.then_some(Intent::ForgetAnswers)).collect();
         let written;
         (bench, written) = self.carry_out(bench, intents).await?;
         let mut expired = 0;

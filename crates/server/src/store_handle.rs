@@ -149,10 +149,74 @@ impl StoreHandle {
 
     /// Removes the record `key`; whether it was there.
     pub async fn delete(&self, bucket: &str, key: Value) -> Result<bool, WriteError> {
-        match self.execute(Intent::Delete { bucket: bucket.to_owned(), key }).await? {
-            Outcome::Deleted { existed } => Ok(existed),
-            _ => Err(WriteError::Interrupted),
-        }
+        self.deleted(Intent::Delete { bucket: bucket.to_owned(), key }).await
+    }
+
+    /// [`update`](Self::update), if the record has this `_version` by then; else [`StoreError::VersionConflict`] tells the one
+    /// that it has. So nothing is lost that somebody else wrote since the record was read.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use dunlin_server::Server;
+    /// # use serde_json::json;
+    /// # let server = Server::builder().memory().port(0).bind().await?;
+    /// # let store = server.store();
+    /// # store.define_bucket("notes", json!({"key": "id", "schema": {"id": {"type": "string"}}})).await?;
+    /// let note = store.insert("notes", json!({"id": "n1", "stars": 1})).await?;
+    /// let changed = store.update_if("notes", json!("n1"), json!({"stars": 2}), note.version()).await?;
+    /// assert_eq!(changed.version(), 2);
+    /// assert!(store.update_if("notes", json!("n1"), json!({"stars": 3}), note.version()).await.is_err());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// [`StoreError::VersionConflict`]: dunlin_store::StoreError::VersionConflict
+    pub async fn update_if(
+        &self,
+        bucket: &str,
+        key: Value,
+        changes: Value,
+        version: u64,
+    ) -> Result<Record, WriteError> {
+        let changes = object("changes", changes)?;
+        let update = Intent::Update { bucket: bucket.to_owned(), key, changes };
+        self.record(update.if_version(version)).await
+    }
+
+    /// [`delete`](Self::delete), if the record has this `_version` by then, 0 if it is not there; else
+    /// [`StoreError::VersionConflict`](dunlin_store::StoreError::VersionConflict). Whether there was anything to delete.
+    pub async fn delete_if(&self, bucket: &str, key: Value, version: u64) -> Result<bool, WriteError> {
+        self.deleted(Intent::Delete { bucket: bucket.to_owned(), key }.if_version(version)).await
+    }
+
+    /// Executes a write of records or a transaction once, however often it is asked for with the same `scope` and `key`: a
+    /// repeat changes nothing and gives [`Outcome::Repeated`] with the first answer, for `idempotency.ttlMs` and over
+    /// restarts. Another write with the same key is refused, see [`Intent::idempotent`]. Clients have the scopes
+    /// `user:<id>` and `address:<ip>`.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use dunlin_server::Server;
+    /// # use dunlin_store::{Intent, Outcome};
+    /// # use serde_json::json;
+    /// # let server = Server::builder().memory().port(0).bind().await?;
+    /// # let store = server.store();
+    /// # let schema = json!({"id": {"type": "string", "generated": "uuid"}});
+    /// # store.define_bucket("payments", json!({"key": "id", "schema": schema})).await?;
+    /// let data = json!({"amount": 10}).as_object().cloned().unwrap_or_default();
+    /// let payment = Intent::Insert { bucket: "payments".into(), data };
+    /// let first = store.execute_once("job:billing", "2026-11", payment.clone()).await?;
+    /// let again = store.execute_once("job:billing", "2026-11", payment).await?;
+    /// assert!(matches!(&again, Outcome::Repeated(_)));
+    /// assert_eq!(first.to_json(), again.to_json());
+    /// assert_eq!(store.snapshot().bucket("payments")?.len(), 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn execute_once(&self, scope: &str, key: &str, write: Intent) -> Result<Outcome, WriteError> {
+        self.execute(write.idempotent(scope, key)).await
     }
 
     /// Defines a bucket; `config` as in `store.defineBucket`.
@@ -172,6 +236,13 @@ impl StoreHandle {
         let _permit = self.embedded.acquire().await.map_err(|_| WriteError::Interrupted)?;
         let written = self.write(vec![intent]).await.pop().unwrap_or(Err(WriteError::Interrupted));
         written.map(|done| done.outcome)
+    }
+
+    async fn deleted(&self, intent: Intent) -> Result<bool, WriteError> {
+        match self.execute(intent).await? {
+            Outcome::Deleted { existed } => Ok(existed),
+            _ => Err(WriteError::Interrupted),
+        }
     }
 
     async fn count(&self, intent: Intent) -> Result<usize, WriteError> {

@@ -176,6 +176,24 @@ impl<T: Serialize + DeserializeOwned> TypedBucket<T> {
         Ok(self.store.delete(&self.name, key.into()).await?)
     }
 
+    /// [`update`](Self::update), if the value has this [`version`](Stored::version) by then; else
+    /// [`StoreError::VersionConflict`](dunlin_store::StoreError::VersionConflict) tells the one that it has.
+    pub async fn update_if(
+        &self,
+        key: impl Into<Value> + Send,
+        changes: &(impl Serialize + Sync + ?Sized),
+        version: u64,
+    ) -> Result<Stored<T>, TypedError> {
+        let changes = self.encode(changes)?;
+        let record = self.store.update_if(&self.name, key.into(), changes, version).await?;
+        self.stored(&record)
+    }
+
+    /// [`delete`](Self::delete), if the value has this [`version`](Stored::version) by then, 0 if it is not there.
+    pub async fn delete_if(&self, key: impl Into<Value> + Send, version: u64) -> Result<bool, TypedError> {
+        Ok(self.store.delete_if(&self.name, key.into(), version).await?)
+    }
+
     /// The value with this key.
     pub fn get(&self, key: impl Into<Value>) -> Result<Option<Stored<T>>, TypedError> {
         let snapshot = self.store.snapshot();

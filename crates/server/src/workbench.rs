@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use dunlin_store::{Bucket, Commit, Context, IdSource, Intent, Snapshot, Step, StoreError, Validators};
+use dunlin_store::{
+    AnswerLimits, Bucket, Commit, Context, IdSource, Intent, Outcome, Snapshot, Step, StoreError, Validators,
+};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
@@ -63,6 +65,7 @@ pub(crate) struct Workbench {
     pub(crate) changes: usize,
     pub(crate) validators: Arc<Validators>,
     pub(crate) programmatic: Arc<Programmatic>,
+    pub(crate) answers: AnswerLimits,
 }
 
 impl Workbench {
@@ -82,14 +85,19 @@ impl Workbench {
             }
             _ => {}
         }
-        let mut context = Context::new(self.clock.now(), ids).with_validators(&self.validators);
+        let mut context =
+            Context::new(self.clock.now(), ids).with_validators(&self.validators).with_answers(self.answers);
         let executed = self.next.execute(intent, &mut context)?;
         if let Some(commit) = executed.commit {
             self.watched.saw(&self.next);
             self.changes += commit.changes.len().saturating_sub(1);
             self.commits.push(commit);
         }
-        Ok(Done { outcome: executed.outcome, position: self.next.position() })
+        let position = match &executed.outcome {
+            Outcome::Repeated(answer) => answer.position,
+            _ => self.next.position(),
+        };
+        Ok(Done { outcome: executed.outcome, position })
     }
 
     /// Whether a group may take so long that it must not hold up the connections which share this worker thread.
@@ -106,6 +114,9 @@ fn rows(state: &Snapshot, intent: &Intent) -> usize {
         | Intent::Update { .. }
         | Intent::Upsert { .. }
         | Intent::UndefineQuery { .. } => 1,
+        Intent::IfVersion { write, .. } | Intent::Idempotent { write, .. } => rows(state, write),
+        // About a thousand answers, a microsecond each.
+        Intent::ForgetAnswers => 1,
         Intent::InsertMany { data, .. } => data.len(),
         Intent::UpdateMany { bucket, .. } => size(state, bucket),
         Intent::Delete { bucket, .. } => state.dependents(bucket).saturating_add(1),

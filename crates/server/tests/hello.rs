@@ -49,7 +49,7 @@ async fn hello_says_who_is_here_and_within_which_bounds() {
         "version": env!("CARGO_PKG_VERSION"),
         "epoch": snapshot.epoch(),
         "position": 0,
-        "extensions": ["hello", "position", "patch", "resume", "inline-query"],
+        "extensions": ["hello", "position", "patch", "resume", "inline-query", "idempotency", "if-version"],
         "limits": {
             "maxPayloadBytes": 12_345,
             "maxRecordBytes": 16 * 1024 * 1024,
@@ -59,6 +59,7 @@ async fn hello_says_who_is_here_and_within_which_bounds() {
             "maxTotalSubscriptions": 10_000,
             "heartbeatIntervalMs": 7_000,
             "heartbeatTimeoutMs": 10_000,
+            "idempotencyTtlMs": 86_400_000,
             "slowConsumerMs": 8_000,
         },
     });

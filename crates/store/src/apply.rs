@@ -111,6 +111,14 @@ impl Snapshot {
                 Some(number) => drop(self.queries.remove(&number)),
                 None => return Err(contradiction(format!("query \"{name}\" is not defined"))),
             },
+            Change::Answer(answer) => {
+                if answer.position != position {
+                    let (scope, key, other) = (&answer.scope, &answer.key, answer.position);
+                    return Err(contradiction(format!("answer \"{key}\" of {scope} is of commit {other}")));
+                }
+                Arc::make_mut(&mut self.answers).remember(Arc::clone(answer));
+            }
+            Change::Forget { until } => Arc::make_mut(&mut self.answers).forget(*until),
         }
         Ok(())
     }

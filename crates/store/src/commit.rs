@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::Record;
+use crate::{Answer, Record};
 
 /// Names a bucket inside one history. Never reused, so that a dropped bucket's rows can never come back under
 /// another bucket's name.
@@ -91,6 +91,14 @@ pub enum Change {
         bucket: BucketId,
         /// The counters.
         counters: Counters,
+    },
+    /// An answer is remembered from now on, in the place of the one with its scope and key if there is one. Its position is
+    /// that of this commit.
+    Answer(Arc<Answer>),
+    /// All answers whose `expires_at` is at most this are forgotten.
+    Forget {
+        /// Unix milliseconds.
+        until: u64,
     },
 }
 

@@ -7,9 +7,10 @@
 //! unique value, and a parent may be inserted behind its child.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use crate::bucket::Marks;
-use crate::{Bucket, BucketId, Cause, Change, Commit, Counters, Record, RowId, Snapshot, StoreError};
+use crate::{Answer, Bucket, BucketId, Cause, Change, Commit, Counters, Record, RowId, Snapshot, StoreError};
 
 /// See the module.
 pub(crate) struct Draft<'s> {
@@ -24,6 +25,8 @@ pub(crate) struct Draft<'s> {
     /// The state before the first change of a definition; with it comes everything back.
     saved: Option<Saved>,
     definitions: Vec<Change>,
+    /// What is to be remembered of it; part of the state when the write is complete, so there is nothing to undo.
+    answer: Option<Arc<Answer>>,
     /// Place of the operation that is being carried out.
     operation: Option<usize>,
 }
@@ -58,6 +61,7 @@ impl<'s> Draft<'s> {
             marks: Vec::new(),
             saved: None,
             definitions: Vec::new(),
+            answer: None,
             operation: None,
         }
     }
@@ -163,6 +167,11 @@ impl<'s> Draft<'s> {
             .any(|change| matches!(change, Change::Clear { .. } | Change::DropBucket { .. }))
     }
 
+    /// The answer to the write is remembered with it.
+    pub(crate) fn remember(&mut self, answer: Answer) {
+        self.answer = Some(Arc::new(answer));
+    }
+
     /// Undoes everything.
     pub(crate) fn undo(mut self) {
         if let Some(saved) = self.saved {
@@ -206,6 +215,10 @@ impl<'s> Draft<'s> {
             if let Some(counters) = after.filter(|after| *after != before.counters()) {
                 changes.push(Change::Counters { bucket, counters });
             }
+        }
+        if let Some(answer) = self.answer {
+            Arc::make_mut(&mut self.state.answers).remember(Arc::clone(&answer));
+            changes.push(Change::Answer(answer));
         }
         if changes.is_empty() {
             return None;

@@ -1,8 +1,8 @@
-//! What a caller wants done, and what came of it.
+//! What a caller wants done.
 
 use serde_json::{Map, Value};
 
-use crate::{Aggregate, BucketId, Commit, Migration, Record, RowId, Validators};
+use crate::{Aggregate, AnswerLimits, BucketId, Commit, Idempotency, Migration, Outcome, RowId, Validators};
 
 /// A JSON object: a record, changes to one, a filter, a definition.
 pub type Object = Map<String, Value>;
@@ -74,6 +74,23 @@ pub enum Intent {
         /// The operations, in order.
         operations: Vec<Step>,
     },
+    /// Carry a write of one record out only if the record has this `_version` when its turn comes. Made by
+    /// [`Intent::if_version`].
+    IfVersion {
+        /// The version; 0 is that of a record that does not exist.
+        version: u64,
+        /// An update or a delete; or an insert, of version 0.
+        write: Box<Self>,
+    },
+    /// Carry a write out once, and give its first answer to whoever repeats it. Made by [`Intent::idempotent`].
+    Idempotent {
+        /// What a repeat is known by.
+        idempotency: Idempotency,
+        /// A write of records, or a transaction.
+        write: Box<Self>,
+    },
+    /// Forget the answers whose time is over, about [`FORGOTTEN_AT_ONCE`](crate::limits::FORGOTTEN_AT_ONCE) of them.
+    ForgetAnswers,
     /// Run the migrations that have not run yet, in one commit.
     Migrate {
         /// Some or all migrations, in any order.
@@ -133,6 +150,8 @@ pub enum Step {
         bucket: String,
         /// The record's primary key.
         key: Value,
+        /// The `_version` that it must have, 0 if it must not exist; `None` if that does not matter.
+        if_version: Option<u64>,
     },
     /// All records that match.
     Where {
@@ -178,18 +197,26 @@ pub struct Context<'a> {
     pub ids: &'a mut dyn IdSource,
     /// Rules in code that records must keep beside their schema.
     pub validators: &'a Validators,
+    /// How many answers are remembered, and how long.
+    pub answers: AnswerLimits,
 }
 
 impl<'a> Context<'a> {
-    /// A context without validators.
+    /// A context without validators, and with the default limits of what is remembered.
     pub fn new(now: u64, ids: &'a mut dyn IdSource) -> Self {
-        Self { now, ids, validators: Validators::none() }
+        Self { now, ids, validators: Validators::none(), answers: AnswerLimits::default() }
     }
 
     /// The same context with validators.
     #[must_use]
     pub fn with_validators(self, validators: &'a Validators) -> Self {
         Self { validators, ..self }
+    }
+
+    /// The same context with other limits of what is remembered.
+    #[must_use]
+    pub fn with_answers(self, answers: AnswerLimits) -> Self {
+        Self { answers, ..self }
     }
 }
 
@@ -212,51 +239,8 @@ pub trait IdSource {
 /// A write that was carried out on a state.
 #[derive(Debug, Clone)]
 pub struct Executed {
-    /// What to log; `None` if nothing changed (deleting what is not there, clearing an empty bucket).
+    /// What to log; `None` if nothing changed (deleting what is not there, clearing an empty bucket, a repeat).
     pub commit: Option<Commit>,
     /// What to answer once the commit is durable (or at once if there is none).
     pub outcome: Outcome,
-}
-
-/// What a write, or an operation of a transaction, came to: the answer for whoever asked for it.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub enum Outcome {
-    /// Inserted or updated: the whole record as it is now.
-    Record(Record),
-    /// The records inserted, or found by `where`.
-    Records(Vec<Record>),
-    /// The record found, if there is one.
-    Found(Option<Record>),
-    /// How many records were found or changed.
-    Count(usize),
-    /// Groups, as JSON text.
-    Groups(String),
-    /// Deleted.
-    Deleted {
-        /// Whether there was anything to delete.
-        existed: bool,
-    },
-    /// Cleared.
-    Cleared {
-        /// How many records there were.
-        removed: usize,
-    },
-    /// One outcome for each operation, in order.
-    Transaction(Vec<Self>),
-    /// The migrations are done.
-    Migrated {
-        /// The versions that ran now.
-        ran: Vec<u64>,
-    },
-    /// The bucket is defined.
-    BucketDefined,
-    /// The bucket has its new definition.
-    BucketUpdated,
-    /// The bucket is gone.
-    BucketDropped,
-    /// The query is defined.
-    QueryDefined,
-    /// The query is gone.
-    QueryUndefined,
 }

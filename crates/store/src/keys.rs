@@ -1,11 +1,11 @@
-//! Finds rows by primary key.
+//! Finds rows by primary key, and answers by theirs.
 //!
 //! A hash table whose buckets stand in a [`RowTable`], so that clones share them, and which grows by linear hashing: when
 //! there are too many keys, one bucket is split in two, always the next in turn, so no write ever pays for a rehash. An
 //! entry is the key's hash and its row; the keys themselves stand in the records, so that copying a bucket touches
 //! nothing else.
 
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::Arc;
 
 use crate::rows::RowTable;
@@ -40,16 +40,16 @@ impl KeyIndex {
     }
 
     /// The rows whose keys have the hash of `key`: nearly always the one that has the key, if there is one.
-    pub(crate) fn candidates(&self, key: Key<'_>) -> impl Iterator<Item = RowId> {
+    pub(crate) fn candidates(&self, key: impl Hash) -> impl Iterator<Item = RowId> {
         self.same_hash(self.hasher.hash_one(key))
     }
 
     /// Enters a key that is not there yet.
-    pub(crate) fn insert(&mut self, key: Key<'_>, row: RowId) {
+    pub(crate) fn insert(&mut self, key: impl Hash, row: RowId) {
         self.insert_hash(self.hasher.hash_one(key), row);
     }
 
-    pub(crate) fn remove(&mut self, key: Key<'_>, row: RowId) {
+    pub(crate) fn remove(&mut self, key: impl Hash, row: RowId) {
         self.remove_hash(self.hasher.hash_one(key), row);
     }
 

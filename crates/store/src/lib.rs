@@ -34,6 +34,7 @@
 //! ```
 
 mod aggregate;
+mod answers;
 mod apply;
 mod bucket;
 mod commit;
@@ -43,6 +44,7 @@ mod error;
 mod filter;
 mod format;
 mod generate;
+mod idempotency;
 mod index;
 mod intent;
 mod key;
@@ -53,6 +55,7 @@ mod members;
 mod migration;
 mod number;
 mod order_key;
+mod outcome;
 mod packed;
 mod path;
 mod pattern;
@@ -68,12 +71,14 @@ mod validators;
 mod value;
 mod work;
 
+pub use answers::{Answer, Body};
 pub use bucket::{Bucket, Page, PageRequest, Paged, Records, Scan};
 pub use commit::{BucketId, Cause, Change, Commit, Counters, RowId};
 pub use dunlin_protocol::Aggregate;
 pub use error::{ApplyError, Issue, Referenced, RestoreError, StoreError};
 pub use filter::{Filter, Matcher};
-pub use intent::{Context, Executed, IdSource, Intent, Object, Outcome, Step};
+pub use idempotency::{AnswerLimits, Idempotency};
+pub use intent::{Context, Executed, IdSource, Intent, Object, Step};
 pub use key::Key;
 pub use live::{
     HistoryLimits, Joined, LiveExplain, LiveQuery, Preparation, Prepared, Renewed, Replay, Resume,
@@ -81,6 +86,7 @@ pub use live::{
 };
 pub use migration::Migration;
 pub use number::Number;
+pub use outcome::Outcome;
 pub use path::MemberPath;
 pub use plan::{Direction, Explain, Plan};
 pub use query::{BoundQuery, ClosureQuery, Query, ReadContext, Reader, Reads};

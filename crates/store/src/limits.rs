@@ -79,6 +79,23 @@ pub const MAX_FAULTS: usize = 100;
 /// Largest value that `autoincrement` hands out: the largest integer that JavaScript clients keep exactly
 /// (2^53 - 1). Larger given values do not move the counter.
 pub const MAX_AUTOINCREMENT: u64 = 9_007_199_254_740_991;
+/// Bytes (UTF-8) of an idempotency key. It is kept beside the answer; a UUID has 36.
+pub const MAX_IDEMPOTENCY_KEY_BYTES: usize = dunlin_protocol::limits::MAX_IDEMPOTENCY_KEY_BYTES;
+/// Bytes (UTF-8) of the scope of idempotency keys. It is kept beside each answer; it is a user's id or an address.
+pub const MAX_SCOPE_BYTES: usize = 1024;
+/// Default of how long an answer is remembered, milliseconds: 24 hours, so that a phone which was off over night can repeat.
+pub const ANSWER_TTL_MS: u64 = 24 * 60 * 60 * 1000;
+/// Default of the answers remembered for one user or address: more than one a second for a day.
+pub const MAX_ANSWERS_PER_SCOPE: usize = 100_000;
+/// Default of the answers remembered altogether. Each takes some 300 bytes beside its text.
+pub const MAX_ANSWERS: usize = 1_000_000;
+/// Bytes of the answers remembered for one user or address; at 100,000 of them 670 each.
+pub const MAX_ANSWER_BYTES_PER_SCOPE: usize = 64 * 1024 * 1024;
+/// Bytes of the answers remembered altogether. Like the records they are held in memory; those that are single records
+/// mostly share it with these.
+pub const MAX_ANSWER_BYTES: usize = 1024 * 1024 * 1024;
+/// Answers that one commit forgets, about: those of the same millisecond go together. A millisecond of work.
+pub const FORGOTTEN_AT_ONCE: usize = 1_000;
 /// Combinations of members by which the live views of one bucket are found. A changed record is looked up in each, some
 /// 50 ns; applications have a few dozen kinds of queries.
 pub const MAX_VIEW_TEMPLATES: usize = 64;

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
+use crate::answers::Answers;
 use crate::apply::empty_bucket;
-use crate::{Bucket, BucketId, Counters, Record, RestoreError, RowId, Snapshot};
+use crate::{Answer, Bucket, BucketId, Counters, Record, RestoreError, RowId, Snapshot};
 
 /// Collects a stored state piece by piece and makes a [`Snapshot`] of it.
 ///
@@ -31,6 +32,7 @@ pub struct Restore {
     epoch: Arc<str>,
     buckets: BTreeMap<BucketId, Stored>,
     queries: Vec<(Arc<str>, Arc<str>)>,
+    answers: Answers,
     next_bucket: u32,
 }
 
@@ -44,7 +46,13 @@ struct Stored {
 impl Restore {
     /// Nothing yet, of the history called `epoch`.
     pub fn new(epoch: impl Into<Arc<str>>) -> Self {
-        Self { epoch: epoch.into(), buckets: BTreeMap::new(), queries: Vec::new(), next_bucket: 0 }
+        Self {
+            epoch: epoch.into(),
+            buckets: BTreeMap::new(),
+            queries: Vec::new(),
+            answers: Answers::new(),
+            next_bucket: 0,
+        }
     }
 
     /// Adds a bucket with its newest definition (JSON text).
@@ -92,6 +100,20 @@ impl Restore {
         self.queries.push((name.into(), config.into()));
     }
 
+    /// Adds an answer that is remembered. Those that are forgotten at the same time stand in the order in which they were
+    /// added.
+    ///
+    /// # Errors
+    /// [`RestoreError::Answer`] if its scope and key were given before.
+    pub fn answer(&mut self, answer: Answer) -> Result<(), RestoreError> {
+        if self.answers.get(&answer.scope, &answer.key).is_some() {
+            let (scope, key) = (answer.scope.to_string(), answer.key.to_string());
+            return Err(RestoreError::Answer { scope, key, reason: "it is stored twice".into() });
+        }
+        self.answers.remember(Arc::new(answer));
+        Ok(())
+    }
+
     /// The id that the next defined bucket gets at least, so that ids of dropped buckets are never given again.
     pub fn next_bucket(&mut self, id: u32) {
         self.next_bucket = self.next_bucket.max(id);
@@ -117,6 +139,7 @@ impl Restore {
             snapshot.define_query(&name, &config).map_err(refuse)?;
         }
         snapshot.next_bucket = snapshot.next_bucket.max(self.next_bucket);
+        snapshot.answers = Arc::new(self.answers);
         snapshot.position = position;
         Ok(snapshot)
     }

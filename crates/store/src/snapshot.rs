@@ -6,6 +6,7 @@ use imbl::{OrdMap, OrdSet};
 use serde::Serialize;
 use serde_json::Map;
 
+use crate::answers::Answers;
 use crate::{Bucket, BucketId, OnDelete, Query, RowId, StoreError};
 
 /// A picture of all buckets and queries at one position of history. Immutable for everybody who holds a clone; a clone
@@ -32,6 +33,8 @@ pub struct Snapshot {
     pub(crate) referrers: OrdMap<Arc<str>, Arc<[Referrer]>>,
     /// The earliest deadline of each bucket that has any.
     pub(crate) deadlines: OrdSet<(u64, BucketId)>,
+    /// What is remembered for repeated requests. Behind one more pointer, so that a clone pays for it with one count.
+    pub(crate) answers: Arc<Answers>,
 }
 
 /// A field that refers to records of another bucket.
@@ -62,6 +65,7 @@ impl Snapshot {
             next_query: 0,
             referrers: OrdMap::new(),
             deadlines: OrdSet::new(),
+            answers: Arc::new(Answers::new()),
         }
     }
 
@@ -96,6 +100,11 @@ impl Snapshot {
         self.buckets.get(&id).map(|bucket| &**bucket)
     }
 
+    /// The first bucket whose id is this one or a later one.
+    pub fn bucket_from(&self, id: BucketId) -> Option<&Bucket> {
+        self.buckets.range(id..).next().map(|(_, bucket)| &**bucket)
+    }
+
     /// All buckets, in the order of their definition.
     pub fn buckets(&self) -> impl Iterator<Item = &Bucket> {
         self.buckets.values().map(|bucket| &**bucket)
@@ -120,6 +129,12 @@ impl Snapshot {
     /// When the next record is due to be removed, Unix milliseconds; `None` if none ever is.
     pub fn next_deadline(&self) -> Option<u64> {
         self.deadlines.get_min().map(|(time, _)| *time)
+    }
+
+    /// When the next [answer](crate::Answer) is due to be forgotten, Unix milliseconds. There is no hurry: one whose time is
+    /// over is given to nobody. See [`Intent::ForgetAnswers`](crate::Intent::ForgetAnswers).
+    pub fn next_answer_deadline(&self) -> Option<u64> {
+        self.answers.first_due()
     }
 
     /// The records that are due at `now`, each for an [`Intent::Expire`](crate::Intent::Expire). Lazy: what is not looked

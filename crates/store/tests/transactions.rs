@@ -48,7 +48,7 @@ fn the_records_that_all_reads_return_are_bounded() {
     let (bucket, filter) = ("b".to_owned(), object(json!({"g": 3})));
     for more in [
         everything(),
-        Step::Get { bucket: bucket.clone(), key: json!(7) },
+        Step::Get { bucket: bucket.clone(), key: json!(7), if_version: None },
         Step::FindOne { bucket: bucket.clone(), filter },
         groups("g"),
     ] {
@@ -67,7 +67,7 @@ fn what_returns_no_records_costs_nothing_of_the_bound() {
     let mut world = world();
     let mut operations = vec![everything(); MAX_RECORDS_READ / RECORDS];
     operations.push(Step::Count { bucket: "b".into(), filter: object(json!({"g": 1})) });
-    operations.push(Step::Get { bucket: "b".into(), key: json!("nobody") });
+    operations.push(Step::Get { bucket: "b".into(), key: json!("nobody"), if_version: None });
     world.run(Intent::Transaction { operations }).unwrap();
 }
 

@@ -171,7 +171,7 @@ fn w17_reads_of_a_transaction_see_one_state_and_its_own_writes() {
         Step::Write(update("a", json!({"n": 2}))),
         found(1),
         found(2),
-        Step::Get { bucket: "b".into(), key: json!("a") },
+        Step::Get { bucket: "b".into(), key: json!("a"), if_version: None },
         Step::Write(delete("a")),
         Step::Count { bucket: "b".into(), filter: object(json!({})) },
         Step::FindOne { bucket: "b".into(), filter: object(json!({"n": 2})) },

@@ -39,14 +39,13 @@ impl LocalDisk {
     pub fn read_only(dir: impl Into<PathBuf>) -> Self {
         Self { dir: dir.into(), writes: false }
     }
-
-    /// The directory.
-    pub fn dir(&self) -> &Path {
-        &self.dir
-    }
 }
 
 impl Disk for LocalDisk {
+    fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     fn names(&self) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
         for entry in fs::read_dir(&self.dir)? {

@@ -8,11 +8,17 @@ mod local;
 
 use std::fmt;
 use std::io;
+use std::path::Path;
 
 pub use local::LocalDisk;
 
 /// One directory of files.
 pub trait Disk: Send + Sync + fmt::Debug + 'static {
+    /// What it is called when something is wrong with it.
+    fn dir(&self) -> &Path {
+        Path::new("the disk")
+    }
+
     /// The names of all files in it, in no order.
     ///
     /// # Errors

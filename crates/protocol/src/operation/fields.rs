@@ -202,6 +202,25 @@ pub(super) fn positive(field: &str, value: Option<&Scalar<'_>>) -> Result<usize,
         .ok_or_else(|| validation(format!("Missing or invalid \"{field}\": expected positive integer")))
 }
 
+/// A whole number of 0 or more, if it is given. `null` is none: whoever sends it may believe to have asked for something.
+pub(super) fn whole(field: &str, value: Option<&Scalar<'_>>) -> Result<Option<u64>, Error> {
+    let Some(value) = value else { return Ok(None) };
+    let wrong = || validation(format!("Invalid \"{field}\": expected whole number of 0 or more"));
+    whole_number(&any(value)).ok_or_else(wrong).map(Some)
+}
+
+/// A whole number; `2.0` is one, as it is in JavaScript.
+pub(super) fn whole_number(value: &Value) -> Option<u64> {
+    /// 2^53: from here on doubles skip whole numbers.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole and within the range")]
+    value.as_u64().or_else(|| {
+        let number =
+            value.as_f64().filter(|number| number.fract() == 0.0 && (0.0..=EXACT).contains(number))?;
+        Some(number as u64)
+    })
+}
+
 /// Anything but `null`.
 pub(super) fn key_field<'a>(fields: &Fields<'a>) -> Result<KeyField<'a>, Error> {
     match &fields.key {

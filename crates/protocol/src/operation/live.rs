@@ -6,7 +6,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::Object;
-use super::fields::{items, object, params, string, validation};
+use super::fields::{items, object, params, string, validation, whole_number};
 use crate::Error;
 use crate::limits::{MAX_CLIENT_BYTES, MAX_EXTENSIONS};
 use crate::request::{Fields, Scalar};
@@ -126,22 +126,10 @@ fn resume(raw: Option<&RawValue>) -> Result<Option<Resume>, Error> {
     let Some(Value::String(epoch)) = resume.get("epoch") else {
         return Err(validation("Missing or invalid \"resume.epoch\": expected string".to_owned()));
     };
-    let position = resume.get("position").and_then(whole).ok_or_else(|| {
+    let position = resume.get("position").and_then(whole_number).ok_or_else(|| {
         validation("Missing or invalid \"resume.position\": expected whole number of 0 or more".to_owned())
     })?;
     Ok(Some(Resume { epoch: epoch.clone(), position }))
-}
-
-/// A whole number; `2.0` is one, as it is in JavaScript.
-fn whole(value: &Value) -> Option<u64> {
-    /// 2^53: from here on doubles skip whole numbers.
-    const EXACT: f64 = 9_007_199_254_740_992.0;
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole and within the range")]
-    value.as_u64().or_else(|| {
-        let number =
-            value.as_f64().filter(|number| number.fract() == 0.0 && (0.0..=EXACT).contains(number))?;
-        Some(number as u64)
-    })
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! From a request to a typed operation: every field checked, in the order the specification gives.
 
+mod conditions;
 mod fields;
 mod live;
 mod resource;
@@ -14,6 +15,7 @@ use crate::{Code, Error};
 
 use fields::{
     any, explained, grouping, key, key_field, object, objects, optional_object, page, positive, string, text,
+    whole,
 };
 pub use live::{Hello, Mode, Queried, Resume, Subscribe};
 pub use resource::Resource;
@@ -31,16 +33,24 @@ pub type Object = Map<String, Value>;
 )]
 pub enum Operation<'a> {
     Read(Read<'a>),
-    Write(Write<'a>),
+    Write {
+        write: Write<'a>,
+        /// What a repeat of it is known by; only of writes of records and transactions.
+        idempotency_key: Option<Cow<'a, str>>,
+    },
     Hello(Hello<'a>),
     Subscribe(Subscribe<'a>),
-    Unsubscribe { subscription_id: Cow<'a, str> },
+    Unsubscribe {
+        subscription_id: Cow<'a, str>,
+    },
     ListQueries,
     Explain(Explained<'a>),
     StoreStats,
     ServerStats,
     ServerConnections,
-    Login { token: Cow<'a, str> },
+    Login {
+        token: Cow<'a, str>,
+    },
     Logout,
     WhoAmI,
 }
@@ -108,20 +118,64 @@ pub enum Read<'a> {
 #[derive(Debug, Clone, PartialEq)]
 #[expect(missing_docs, reason = "as on `Operation`")]
 pub enum Write<'a> {
-    Insert { bucket: Cow<'a, str>, data: Object },
-    InsertMany { bucket: Cow<'a, str>, data: Vec<Object> },
-    Update { bucket: Cow<'a, str>, key: Value, data: Object },
-    UpdateMany { bucket: Cow<'a, str>, filter: Object, data: Object },
-    Upsert { bucket: Cow<'a, str>, data: Object },
-    Delete { bucket: Cow<'a, str>, key: Value },
-    DeleteMany { bucket: Cow<'a, str>, filter: Object },
-    Clear { bucket: Cow<'a, str> },
-    Transaction { operations: Vec<Step<'a>> },
-    DefineBucket { name: Cow<'a, str>, config: Object },
-    DropBucket { name: Cow<'a, str> },
-    UpdateBucket { name: Cow<'a, str>, updates: Object },
-    DefineQuery { name: Cow<'a, str>, config: Object },
-    UndefineQuery { name: Cow<'a, str> },
+    /// `if_version` is 0 or none: whoever inserts can only expect that the record does not exist.
+    Insert {
+        bucket: Cow<'a, str>,
+        data: Object,
+        if_version: Option<u64>,
+    },
+    InsertMany {
+        bucket: Cow<'a, str>,
+        data: Vec<Object>,
+    },
+    Update {
+        bucket: Cow<'a, str>,
+        key: Value,
+        data: Object,
+        if_version: Option<u64>,
+    },
+    UpdateMany {
+        bucket: Cow<'a, str>,
+        filter: Object,
+        data: Object,
+    },
+    Upsert {
+        bucket: Cow<'a, str>,
+        data: Object,
+    },
+    Delete {
+        bucket: Cow<'a, str>,
+        key: Value,
+        if_version: Option<u64>,
+    },
+    DeleteMany {
+        bucket: Cow<'a, str>,
+        filter: Object,
+    },
+    Clear {
+        bucket: Cow<'a, str>,
+    },
+    Transaction {
+        operations: Vec<Step<'a>>,
+    },
+    DefineBucket {
+        name: Cow<'a, str>,
+        config: Object,
+    },
+    DropBucket {
+        name: Cow<'a, str>,
+    },
+    UpdateBucket {
+        name: Cow<'a, str>,
+        updates: Object,
+    },
+    DefineQuery {
+        name: Cow<'a, str>,
+        config: Object,
+    },
+    UndefineQuery {
+        name: Cow<'a, str>,
+    },
 }
 
 /// The primary key of a `store.get`. Nearly always text, which is then not copied: this is the hottest path there is.
@@ -232,9 +286,16 @@ impl<'a> Operation<'a> {
     /// assert_eq!(error.message, "Missing or invalid \"n\": expected positive integer");
     /// ```
     pub fn parse(request: &Request<'a>) -> Result<Self, Error> {
+        conditions::checked(Self::unconditional(request)?, request)
+    }
+
+    /// The operation without what only some may have: an `idempotencyKey`.
+    fn unconditional(request: &Request<'a>) -> Result<Self, Error> {
         let f = &request.fields;
         let bucket = || text("bucket", f.bucket.as_ref());
         let name = || text("name", f.name.as_ref());
+        let write = |write| Self::Write { write, idempotency_key: None };
+        let if_version = || whole("ifVersion", f.if_version.as_ref());
         let aggregate = |function| {
             Ok(Self::Read(Read::Aggregate {
                 function,
@@ -245,27 +306,34 @@ impl<'a> Operation<'a> {
         };
         Ok(match &*request.kind {
             "store.get" => Self::Read(Read::Get { bucket: bucket()?, key: key_field(f)? }),
-            "store.insert" => Self::Write(Write::Insert { bucket: bucket()?, data: object("data", f.data)? }),
+            "store.insert" => {
+                write(Write::Insert { bucket: bucket()?, data: object("data", f.data)?, if_version: None })
+            }
             "store.insertMany" => {
-                Self::Write(Write::InsertMany { bucket: bucket()?, data: objects("data", f.data)? })
+                write(Write::InsertMany { bucket: bucket()?, data: objects("data", f.data)? })
             }
-            "store.update" => {
-                Self::Write(Write::Update { bucket: bucket()?, key: key(f)?, data: object("data", f.data)? })
-            }
-            "store.updateMany" => Self::Write(Write::UpdateMany {
+            "store.update" => write(Write::Update {
+                bucket: bucket()?,
+                key: key(f)?,
+                data: object("data", f.data)?,
+                if_version: if_version()?,
+            }),
+            "store.updateMany" => write(Write::UpdateMany {
                 bucket: bucket()?,
                 filter: object("filter", f.filter)?,
                 data: object("data", f.data)?,
             }),
-            "store.upsert" => Self::Write(Write::Upsert { bucket: bucket()?, data: object("data", f.data)? }),
-            "store.delete" => Self::Write(Write::Delete { bucket: bucket()?, key: key(f)? }),
+            "store.upsert" => write(Write::Upsert { bucket: bucket()?, data: object("data", f.data)? }),
+            "store.delete" => {
+                write(Write::Delete { bucket: bucket()?, key: key(f)?, if_version: if_version()? })
+            }
             "store.deleteMany" => {
-                Self::Write(Write::DeleteMany { bucket: bucket()?, filter: object("filter", f.filter)? })
+                write(Write::DeleteMany { bucket: bucket()?, filter: object("filter", f.filter)? })
             }
             "store.transaction" => {
-                Self::Write(Write::Transaction { operations: transaction::steps(f.operations)? })
+                write(Write::Transaction { operations: transaction::steps(f.operations)? })
             }
-            "store.clear" => Self::Write(Write::Clear { bucket: bucket()? }),
+            "store.clear" => write(Write::Clear { bucket: bucket()? }),
             "store.all" => Self::Read(Read::All { bucket: bucket()? }),
             "store.where" => {
                 Self::Read(Read::Where { bucket: bucket()?, filter: object("filter", f.filter)? })
@@ -299,17 +367,17 @@ impl<'a> Operation<'a> {
             "store.buckets" => Self::Read(Read::Buckets),
             "store.stats" => Self::StoreStats,
             "store.defineBucket" => {
-                Self::Write(Write::DefineBucket { name: name()?, config: object("config", f.config)? })
+                write(Write::DefineBucket { name: name()?, config: object("config", f.config)? })
             }
-            "store.dropBucket" => Self::Write(Write::DropBucket { name: name()? }),
+            "store.dropBucket" => write(Write::DropBucket { name: name()? }),
             "store.updateBucket" => {
-                Self::Write(Write::UpdateBucket { name: name()?, updates: object("updates", f.updates)? })
+                write(Write::UpdateBucket { name: name()?, updates: object("updates", f.updates)? })
             }
             "store.getBucketSchema" => Self::Read(Read::GetBucketSchema { name: name()? }),
             "store.defineQuery" => {
-                Self::Write(Write::DefineQuery { name: name()?, config: object("config", f.config)? })
+                write(Write::DefineQuery { name: name()?, config: object("config", f.config)? })
             }
-            "store.undefineQuery" => Self::Write(Write::UndefineQuery { name: name()? }),
+            "store.undefineQuery" => write(Write::UndefineQuery { name: name()? }),
             "store.listQueries" => Self::ListQueries,
             "store.subscribe" => Self::Subscribe(live::subscribe(f)?),
             "store.unsubscribe" => {

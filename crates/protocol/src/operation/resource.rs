@@ -27,7 +27,7 @@ impl Operation<'_> {
     /// definition.
     pub fn resources(&self) -> Vec<Resource<'_>> {
         match self {
-            Self::Write(write) => write.resources(),
+            Self::Write { write, .. } => write.resources(),
             Self::Read(read) => vec![read.resource()],
             Self::Subscribe(Subscribe { query: Queried::Inline(config), .. }) => read_by(config).collect(),
             Self::Subscribe(Subscribe { query: Queried::Named(query), .. })

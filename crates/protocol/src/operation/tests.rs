@@ -203,12 +203,13 @@ fn a_transaction_becomes_the_operations_it_is_made_of() {
     assert_eq!(operation.resources(), buckets, "each once, in order of appearance");
     let grouping = Grouping { by: vec!["x".into(), "y".into()], function: Aggregate::Max, field: "n".into() };
     let steps = vec![
-        Step::Get { bucket: "a".into(), key: "k".into() },
+        Step::Get { bucket: "a".into(), key: "k".into(), if_version: None },
         Step::Count { bucket: "b".into(), filter: None },
-        Step::Write(Write::Delete { bucket: "a".into(), key: 1.into() }),
+        Step::Write(Write::Delete { bucket: "a".into(), key: 1.into(), if_version: None }),
         Step::GroupBy { bucket: "c".into(), grouping, filter: None },
     ];
-    assert_eq!(operation, Operation::Write(Write::Transaction { operations: steps }));
+    let write = Write::Transaction { operations: steps };
+    assert_eq!(operation, Operation::Write { write, idempotency_key: None });
 }
 
 #[test]
@@ -269,4 +270,185 @@ fn bulk_operations_and_groups_check_their_fields_from_left_to_right() {
     }
     let text = r#"{"id":1,"type":"store.sum","bucket":"b","field":"\u0066"}"#;
     assert!(matches!(parse(text), Ok(Operation::Read(Read::Aggregate { field, .. })) if field == "f"));
+}
+
+const KEYED: &str =
+    "store.insert, insertMany, update, updateMany, upsert, delete, deleteMany, clear and transaction";
+
+/// Operations with all the fields that they need.
+const OPERATIONS: [(&str, &str); 26] = [
+    ("store.insert", r#""bucket":"b","data":{}"#),
+    ("store.insertMany", r#""bucket":"b","data":[]"#),
+    ("store.update", r#""bucket":"b","key":1,"data":{}"#),
+    ("store.updateMany", r#""bucket":"b","filter":{},"data":{}"#),
+    ("store.upsert", r#""bucket":"b","data":{}"#),
+    ("store.delete", r#""bucket":"b","key":1"#),
+    ("store.deleteMany", r#""bucket":"b","filter":{}"#),
+    ("store.clear", r#""bucket":"b""#),
+    ("store.transaction", r#""operations":[{"op":"count","bucket":"b"}]"#),
+    ("store.get", r#""bucket":"b","key":1"#),
+    ("store.where", r#""bucket":"b","filter":{}"#),
+    ("store.count", r#""bucket":"b""#),
+    ("store.paginate", r#""bucket":"b","limit":1"#),
+    ("store.explain", r#""bucket":"b""#),
+    ("store.buckets", r#""x":1"#),
+    ("store.stats", r#""x":1"#),
+    ("store.defineBucket", r#""name":"b","config":{}"#),
+    ("store.dropBucket", r#""name":"b""#),
+    ("store.updateBucket", r#""name":"b","updates":{}"#),
+    ("store.defineQuery", r#""name":"b","config":{}"#),
+    ("store.undefineQuery", r#""name":"b""#),
+    ("store.subscribe", r#""query":"q""#),
+    ("store.unsubscribe", r#""subscriptionId":"s""#),
+    ("hello", r#""client":"c""#),
+    ("auth.login", r#""token":"t""#),
+    ("server.stats", r#""x":1"#),
+];
+
+#[test]
+fn an_idempotency_key_stands_on_writes_of_records_and_nowhere_else() {
+    for (place, (kind, fields)) in OPERATIONS.into_iter().enumerate() {
+        let plain = format!(r#"{{"id":1,"type":"{kind}",{fields}}}"#);
+        let keyed = format!(r#"{{"id":1,"type":"{kind}",{fields},"idempotencyKey":"k"}}"#);
+        match (parse(&plain).unwrap(), parse(&keyed)) {
+            (Operation::Write { write, idempotency_key: None }, Ok(operation)) if place < 9 => {
+                assert_eq!(operation, Operation::Write { write, idempotency_key: Some("k".into()) });
+            }
+            (_, Err(error)) if place >= 9 => {
+                let expected =
+                    format!("Unexpected \"idempotencyKey\": it is for {KEYED}, not for \"{kind}\"");
+                assert_eq!((error.code, error.message), (Code::ValidationError, expected));
+            }
+            (_, other) => panic!("{kind}: {other:?}"),
+        }
+    }
+    for unknown in ["store.nonsense", "nonsense"] {
+        let text = format!(r#"{{"id":1,"type":"{unknown}","idempotencyKey":"k","ifVersion":1}}"#);
+        assert_eq!(parse(&text).unwrap_err().code, Code::UnknownOperation);
+    }
+}
+
+#[test]
+fn an_idempotency_key_is_a_string_of_1_to_128_bytes() {
+    let keyed = |key: &str| format!(r#"{{"id":1,"type":"store.clear","bucket":"b","idempotencyKey":{key}}}"#);
+    let quoted = |text: String| format!("\"{text}\"");
+    for good in
+        ["\"k\"".to_owned(), quoted("x".repeat(128)), quoted("ž".repeat(64)), r#""\u0000""#.to_owned()]
+    {
+        assert!(parse(&keyed(&good)).is_ok(), "{good}");
+    }
+    let long = [quoted("x".repeat(129)), quoted("ž".repeat(64) + "x")];
+    let wrong = ["null", "true", "5", "\"\"", "[]", "{}", "[\"k\"]"].map(str::to_owned);
+    for wrong in wrong.into_iter().chain(long) {
+        let error = parse(&keyed(&wrong)).unwrap_err();
+        let expected = "Invalid \"idempotencyKey\": expected string of 1 to 128 bytes (UTF-8)";
+        assert_eq!((error.code, error.message.as_str()), (Code::ValidationError, expected), "{wrong}");
+    }
+}
+
+#[test]
+fn a_version_stands_on_updates_and_deletes_and_nowhere_else() {
+    for (kind, fields) in OPERATIONS {
+        let text = format!(r#"{{"id":1,"type":"{kind}",{fields},"ifVersion":2}}"#);
+        match parse(&text) {
+            Ok(Operation::Write {
+                write: Write::Update { if_version, .. } | Write::Delete { if_version, .. },
+                ..
+            }) => {
+                assert_eq!(if_version, Some(2));
+            }
+            Err(error) if !["store.update", "store.delete"].contains(&kind) => {
+                let expected = format!(
+                    "Unexpected \"ifVersion\": it is for store.update and store.delete, and in a transaction on get, \
+                     insert (0 only), update and delete, not for \"{kind}\""
+                );
+                assert_eq!((error.code, error.message), (Code::ValidationError, expected));
+            }
+            other => panic!("{kind}: {other:?}"),
+        }
+    }
+    let versioned = |version: &str| {
+        format!(r#"{{"id":1,"type":"store.delete","bucket":"b","key":1,"ifVersion":{version}}}"#)
+    };
+    for (text, version) in
+        [("0", 0), ("3", 3), ("3.0", 3), ("3e0", 3), ("-0", 0), ("18446744073709551615", u64::MAX)]
+    {
+        let text = versioned(text);
+        let operation = parse(&text);
+        let Ok(Operation::Write { write: Write::Delete { if_version, .. }, .. }) = operation else {
+            panic!("{text}")
+        };
+        assert_eq!(if_version, Some(version));
+    }
+    for wrong in ["null", "true", "\"1\"", "-1", "1.5", "1e300", "[]", "{}"] {
+        let error = parse(&versioned(wrong)).map(drop).unwrap_err();
+        let expected = "Invalid \"ifVersion\": expected whole number of 0 or more";
+        assert_eq!((error.code, error.message.as_str()), (Code::ValidationError, expected), "{wrong}");
+    }
+}
+
+#[test]
+fn operations_of_a_transaction_may_ask_for_versions_but_have_no_keys() {
+    let parse_one = |op: &str| -> Result<Vec<Step<'static>>, Error> {
+        let text = format!(r#"{{"id":1,"type":"store.transaction","operations":[{{{op}}}]}}"#).leak();
+        match parse(text)? {
+            Operation::Write { write: Write::Transaction { operations }, .. } => Ok(operations),
+            other => panic!("{other:?}"),
+        }
+    };
+    let (bucket, key) = (|| "b".into(), || 1.into());
+    let good = [
+        (
+            r#""op":"get","bucket":"b","key":1,"ifVersion":2"#,
+            Step::Get { bucket: bucket(), key: key(), if_version: Some(2) },
+        ),
+        (
+            r#""op":"insert","bucket":"b","data":{},"ifVersion":0"#,
+            Step::Write(Write::Insert { bucket: bucket(), data: Object::new(), if_version: Some(0) }),
+        ),
+        (
+            r#""op":"update","bucket":"b","key":1,"data":{},"ifVersion":0"#,
+            Step::Write(Write::Update {
+                bucket: bucket(),
+                key: key(),
+                data: Object::new(),
+                if_version: Some(0),
+            }),
+        ),
+        (
+            r#""op":"delete","bucket":"b","key":1,"ifVersion":7"#,
+            Step::Write(Write::Delete { bucket: bucket(), key: key(), if_version: Some(7) }),
+        ),
+    ];
+    for (text, step) in good {
+        assert_eq!(parse_one(text).unwrap(), [step]);
+    }
+    let misplaced = "Unexpected \"ifVersion\": it is for store.update and store.delete, and in a transaction on get, insert (0 \
+                     only), update and delete, not for ";
+    let mut bad: Vec<(String, String)> = vec![
+        (
+            r#""op":"insert","bucket":"b","data":{},"ifVersion":1"#.to_owned(),
+            "Unexpected \"ifVersion\": an insert can ask for 0 only, that the record does not exist"
+                .to_owned(),
+        ),
+        (
+            r#""op":"get","bucket":"b","key":1,"ifVersion":null"#.to_owned(),
+            "Invalid \"ifVersion\": expected whole number of 0 or more".to_owned(),
+        ),
+        (
+            r#""op":"get","bucket":"b","key":1,"idempotencyKey":"k""#.to_owned(),
+            "Unexpected \"idempotencyKey\": it belongs to the transaction, beside \"operations\"".to_owned(),
+        ),
+    ];
+    for op in ["where", "findOne", "count", "insertMany", "updateMany", "deleteMany", "upsert", "groupBy"] {
+        bad.push((format!(r#""op":"{op}","bucket":"b","ifVersion":0"#), format!("{misplaced}\"{op}\"")));
+    }
+    for (text, message) in bad {
+        let error = parse_one(&text).unwrap_err();
+        assert_eq!(
+            (error.code, error.message),
+            (Code::ValidationError, format!("operations[0]: {message}")),
+            "{text}"
+        );
+    }
 }

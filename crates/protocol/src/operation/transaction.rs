@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::fields::{grouping, items, key, object, objects, validation};
+use super::conditions::VERSIONED;
+use super::fields::{grouping, items, key, object, objects, validation, whole};
 use super::{Grouping, Object, Write};
 use crate::Error;
 use crate::limits::MAX_OPERATIONS;
@@ -18,6 +19,7 @@ pub enum Step<'a> {
     Get {
         bucket: Cow<'a, str>,
         key: Value,
+        if_version: Option<u64>,
     },
     Where {
         bucket: Cow<'a, str>,
@@ -103,8 +105,9 @@ impl<'a> Element<'_, 'a> {
     fn step(self) -> Result<Step<'a>, Error> {
         let f = self.fields;
         let bucket = self.bucket.clone();
+        let if_version = self.if_version()?;
         Ok(match self.op {
-            "get" => Step::Get { bucket, key: self.key()? },
+            "get" => Step::Get { bucket, key: self.key()?, if_version },
             "where" => Step::Where { bucket, filter: self.object("filter", f.filter)? },
             "findOne" => Step::FindOne { bucket, filter: self.object("filter", f.filter)? },
             "count" => Step::Count { bucket, filter: self.optional_filter()? },
@@ -112,11 +115,14 @@ impl<'a> Element<'_, 'a> {
                 let grouping = grouping(f).map_err(|error| self.at(error))?;
                 Step::GroupBy { bucket, grouping, filter: self.optional_filter()? }
             }
-            "insert" => Step::Write(Write::Insert { bucket, data: self.object("data", f.data)? }),
+            "insert" => {
+                let data = self.object("data", f.data)?;
+                Step::Write(Write::Insert { bucket, data, if_version })
+            }
             "insertMany" => Step::Write(Write::InsertMany { bucket, data: self.objects()? }),
             "update" => {
                 let key = self.key()?;
-                Step::Write(Write::Update { bucket, key, data: self.object("data", f.data)? })
+                Step::Write(Write::Update { bucket, key, data: self.object("data", f.data)?, if_version })
             }
             "updateMany" => Step::Write(Write::UpdateMany {
                 bucket,
@@ -126,11 +132,29 @@ impl<'a> Element<'_, 'a> {
             "upsert" => Step::Write(Write::Upsert { bucket, data: self.object("data", f.data)? }),
             "delete" => {
                 let key = self.key()?;
-                Step::Write(Write::Delete { bucket, key })
+                Step::Write(Write::Delete { bucket, key, if_version })
             }
             // The last one that `OPERATIONS` lets through.
             _ => Step::Write(Write::DeleteMany { bucket, filter: self.object("filter", f.filter)? }),
         })
+    }
+
+    /// The version that the operation asks for, and that no `idempotencyKey` stands here.
+    fn if_version(&self) -> Result<Option<u64>, Error> {
+        let unexpected = |what| Err(self.at(validation(format!("Unexpected {what}"))));
+        if self.fields.idempotency_key.is_some() {
+            return unexpected(
+                "\"idempotencyKey\": it belongs to the transaction, beside \"operations\"".to_owned(),
+            );
+        }
+        let version = whole("ifVersion", self.fields.if_version.as_ref()).map_err(|error| self.at(error))?;
+        match (self.op, version) {
+            (_, None) | ("get" | "update" | "delete", _) | ("insert", Some(0)) => Ok(version),
+            ("insert", Some(_)) => unexpected(
+                "\"ifVersion\": an insert can ask for 0 only, that the record does not exist".to_owned(),
+            ),
+            (op, _) => unexpected(format!("\"ifVersion\": it is for {VERSIONED}, not for \"{op}\"")),
+        }
     }
 
     fn key(&self) -> Result<Value, Error> {

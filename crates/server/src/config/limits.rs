@@ -61,6 +61,12 @@ pub const HISTORY_COMMITS: usize = 1_000_000;
 pub const UNINDEXED: usize = 10_000;
 /// Default of `live.maxBytes`, bytes: 100,000 usual live queries hold a tenth of it.
 pub const VIEW_BYTES: usize = 1024 * 1024 * 1024;
+/// Default of `idempotency.ttlMs`, milliseconds: see [`dunlin_store::limits::ANSWER_TTL_MS`].
+pub const IDEMPOTENCY_TTL_MS: u64 = dunlin_store::limits::ANSWER_TTL_MS;
+/// Default of `idempotency.maxKeysPerUser`: see [`dunlin_store::limits::MAX_ANSWERS_PER_SCOPE`].
+pub const KEYS_PER_USER: usize = dunlin_store::limits::MAX_ANSWERS_PER_SCOPE;
+/// Default of `idempotency.maxKeys`: see [`dunlin_store::limits::MAX_ANSWERS`].
+pub const KEYS: usize = dunlin_store::limits::MAX_ANSWERS;
 /// Default of `shutdownGraceMs`, milliseconds.
 pub const SHUTDOWN_GRACE_MS: u64 = 0;
 /// Default of `storage.dir`, relative to the working directory.
@@ -93,3 +99,7 @@ pub const HISTORIES_COMMITS: RangeInclusive<u64> = 0..=1_000_000_000;
 pub const UNINDEXED_TESTS: RangeInclusive<u64> = 0..=10_000_000;
 /// Up to a tebibyte; 0 allows no live queries.
 pub const LIVE_BYTES: RangeInclusive<u64> = 0..=1024 * 1024 * 1024 * 1024;
+/// From one millisecond (tests) to a year, in milliseconds.
+pub const IDEMPOTENCY_TTLS_MS: RangeInclusive<u64> = 1..=365 * 24 * 60 * 60 * 1000;
+/// Answers remembered, of one user and of all; 0 refuses every write that has a key.
+pub const REMEMBERED: RangeInclusive<u64> = 0..=100_000_000;

@@ -37,7 +37,7 @@ mod tests;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use dunlin_store::{HistoryLimits, ViewLimits};
+use dunlin_store::{AnswerLimits, HistoryLimits, ViewLimits};
 use serde::{Deserialize, Serialize};
 
 pub use auth::{Auth, Role, TokenSession};
@@ -78,6 +78,8 @@ pub struct Config {
     pub backpressure: Backpressure,
     /// Live queries.
     pub live: Live,
+    /// What is remembered for clients that repeat a write.
+    pub idempotency: Idempotency,
     /// How many subscriptions there may be.
     pub connection_limits: ConnectionLimits,
     /// Whether errors tell clients what was wrong in detail.
@@ -132,6 +134,26 @@ impl Live {
             bytes: self.max_bytes,
             reserve: crate::limits::LIVE_RESERVE,
         }
+    }
+}
+
+/// `idempotency`: what is remembered of writes that came with an `idempotencyKey`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct Idempotency {
+    /// How long the answer to such a write is remembered, in milliseconds.
+    pub ttl_ms: u64,
+    /// Answers that are remembered for one user or, where nobody is logged in, for one address.
+    pub max_keys_per_user: usize,
+    /// Answers that are remembered altogether.
+    pub max_keys: usize,
+}
+
+impl Idempotency {
+    pub(crate) fn limits(self) -> AnswerLimits {
+        let (ttl_ms, per_scope, all) = (self.ttl_ms, self.max_keys_per_user, self.max_keys);
+        AnswerLimits { ttl_ms, per_scope, all, ..AnswerLimits::default() }
     }
 }
 
@@ -301,6 +323,11 @@ impl Default for Config {
                 max_buffered_bytes: limits::BUFFERED_BYTES,
                 high_water_mark: limits::HIGH_WATER_MARK,
                 slow_consumer_ms: limits::SLOW_CONSUMER_MS,
+            },
+            idempotency: Idempotency {
+                ttl_ms: limits::IDEMPOTENCY_TTL_MS,
+                max_keys_per_user: limits::KEYS_PER_USER,
+                max_keys: limits::KEYS,
             },
             connection_limits: ConnectionLimits {
                 max_subscriptions_per_connection: limits::SUBSCRIPTIONS_PER_CONNECTION,

@@ -68,9 +68,9 @@ impl<'a> Turn<'a> {
             };
             let id = request.id;
             let operation = match ops::understand(self.state, request) {
-                Ok(Operation::Write(write)) => {
+                Ok(Operation::Write { write, idempotency_key }) => {
                     match ops::authorise_write(self.state, &request.kind, &write) {
-                        Ok(()) => self.stage(id, write),
+                        Ok(()) => self.stage(id, write, idempotency_key.as_deref()),
                         Err(error) => self.refuse(id, &error),
                     }
                     continue;
@@ -126,8 +126,11 @@ impl<'a> Turn<'a> {
         outbox.below(self.state.shared.answer_mark).await;
     }
 
-    fn stage(&mut self, id: Id, write: Write<'_>) {
-        let (intent, shape) = ops::write::intent(write);
+    fn stage(&mut self, id: Id, write: Write<'_>, idempotency_key: Option<&str>) {
+        let (mut intent, shape) = ops::write::intent(write);
+        if let Some(key) = idempotency_key {
+            intent = intent.idempotent(ops::write::scope(self.state.entry()), key);
+        }
         self.queued.push(Queued::Write { id, shape });
         self.intents.push(intent);
     }

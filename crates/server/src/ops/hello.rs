@@ -7,7 +7,8 @@ use serde_json::json;
 use crate::connection::ConnectionState;
 
 /// What this server can do beyond protocol 1.0.0.
-const EXTENSIONS: [&str; 5] = ["hello", POSITION, "patch", "resume", "inline-query"];
+const EXTENSIONS: [&str; 7] =
+    ["hello", POSITION, "patch", "resume", "inline-query", "idempotency", "if-version"];
 
 /// The only one that a client has to ask for: it changes what other answers look like.
 const POSITION: &str = "position";
@@ -40,6 +41,7 @@ pub(super) fn hello(state: &mut ConnectionState, wishes: &Hello<'_>) -> String {
             "maxTotalSubscriptions": config.connection_limits.max_total_subscriptions,
             "heartbeatIntervalMs": config.heartbeat.interval_ms,
             "heartbeatTimeoutMs": config.heartbeat.timeout_ms,
+            "idempotencyTtlMs": config.idempotency.ttl_ms,
             "slowConsumerMs": config.backpressure.slow_consumer_ms,
         },
     }))

@@ -1,12 +1,12 @@
 //! Writes: from an operation to an intent for the store, and from its outcome to an answer.
 
-use std::fmt::Write as _;
+use std::sync::Arc;
 
 use dunlin_protocol::{Code, Error, Grouping, Id, Step, Write, frame};
 use dunlin_store::{Intent, Outcome};
 use serde_json::json;
 
-use super::read::list;
+use crate::registry::Entry;
 use crate::store_actor::WriteError;
 
 /// What the answer to a write looks like, kept while the write is under way.
@@ -40,14 +40,16 @@ pub(crate) fn intent(write: Write<'_>) -> (Intent, Shape) {
             let name = name.into_owned();
             (Intent::UndefineQuery { name: name.clone() }, Shape::named(name, "undefined"))
         }
-        Write::Insert { bucket, data } => {
-            (Intent::Insert { bucket: bucket.into_owned(), data }, Shape::Outcome)
+        Write::Insert { bucket, data, if_version } => {
+            let insert = Intent::Insert { bucket: bucket.into_owned(), data };
+            (in_version(insert, if_version), Shape::Outcome)
         }
         Write::InsertMany { bucket, data } => {
             (Intent::InsertMany { bucket: bucket.into_owned(), data }, Shape::Outcome)
         }
-        Write::Update { bucket, key, data } => {
-            (Intent::Update { bucket: bucket.into_owned(), key, changes: data }, Shape::Outcome)
+        Write::Update { bucket, key, data, if_version } => {
+            let update = Intent::Update { bucket: bucket.into_owned(), key, changes: data };
+            (in_version(update, if_version), Shape::Outcome)
         }
         Write::UpdateMany { bucket, filter, data } => {
             (Intent::UpdateMany { bucket: bucket.into_owned(), filter, changes: data }, Shape::Outcome)
@@ -55,8 +57,9 @@ pub(crate) fn intent(write: Write<'_>) -> (Intent, Shape) {
         Write::Upsert { bucket, data } => {
             (Intent::Upsert { bucket: bucket.into_owned(), data }, Shape::Outcome)
         }
-        Write::Delete { bucket, key } => {
-            (Intent::Delete { bucket: bucket.into_owned(), key }, Shape::Outcome)
+        Write::Delete { bucket, key, if_version } => {
+            let delete = Intent::Delete { bucket: bucket.into_owned(), key };
+            (in_version(delete, if_version), Shape::Outcome)
         }
         Write::DeleteMany { bucket, filter } => {
             (Intent::DeleteMany { bucket: bucket.into_owned(), filter }, Shape::Outcome)
@@ -69,11 +72,26 @@ pub(crate) fn intent(write: Write<'_>) -> (Intent, Shape) {
     }
 }
 
+fn in_version(write: Intent, version: Option<u64>) -> Intent {
+    match version {
+        Some(version) => write.if_version(version),
+        None => write,
+    }
+}
+
+/// Whose idempotency keys the requests of a connection have: those of its user, or of its address while nobody is logged in.
+pub(crate) fn scope(entry: &Entry) -> Arc<str> {
+    match &*entry.session.load() {
+        Some(session) => format!("user:{}", session.user_id).into(),
+        None => format!("address:{}", entry.address).into(),
+    }
+}
+
 /// An operation of a transaction as the store knows it.
 fn step(step: Step<'_>) -> dunlin_store::Step {
     use dunlin_store::Step as Store;
     match step {
-        Step::Get { bucket, key } => Store::Get { bucket: bucket.into_owned(), key },
+        Step::Get { bucket, key, if_version } => Store::Get { bucket: bucket.into_owned(), key, if_version },
         Step::Where { bucket, filter } => Store::Where { bucket: bucket.into_owned(), filter },
         Step::FindOne { bucket, filter } => Store::FindOne { bucket: bucket.into_owned(), filter },
         Step::Count { bucket, filter } => {
@@ -104,9 +122,10 @@ pub(crate) fn answer(id: Id, shape: &Shape, outcome: &Outcome, position: Option<
         }
         // The commonest answer is made in one allocation of its size.
         (Shape::Outcome, Outcome::Record(record)) => result(id, record.json(), position),
+        (Shape::Outcome, Outcome::Repeated(answer)) => result(id, answer.body.json(), position),
         (Shape::Outcome, outcome) => {
             let mut answer = frame::begin_result(id, 0);
-            data(&mut answer, outcome);
+            outcome.write_json(&mut answer);
             frame::end_result(&mut answer, position);
             answer
         }
@@ -117,32 +136,6 @@ fn result(id: Id, data: &str, position: Option<u64>) -> String {
     match position {
         Some(position) => frame::result_at(id, data, position),
         None => frame::result(id, data),
-    }
-}
-
-/// JSON text of what a write, or an operation of a transaction, came to. Records are copied from their shared encoding.
-fn data(out: &mut String, outcome: &Outcome) {
-    match outcome {
-        Outcome::Record(record) | Outcome::Found(Some(record)) => out.push_str(record.json()),
-        Outcome::Records(records) => list(out, records),
-        Outcome::Count(count) => {
-            // Writing to a String cannot fail; here and below.
-            let _ = write!(out, "{count}");
-        }
-        Outcome::Groups(groups) => out.push_str(groups),
-        Outcome::Deleted { .. } => out.push_str("{\"deleted\":true}"),
-        Outcome::Cleared { .. } => out.push_str("{\"cleared\":true}"),
-        Outcome::Transaction(outcomes) => {
-            out.push_str("{\"results\":[");
-            for (index, outcome) in outcomes.iter().enumerate() {
-                let separator = if index > 0 { "," } else { "" };
-                let _ = write!(out, "{separator}{{\"index\":{index},\"data\":");
-                data(out, outcome);
-                out.push('}');
-            }
-            out.push_str("]}");
-        }
-        _ => out.push_str("null"),
     }
 }
 

@@ -142,6 +142,11 @@ impl Bucket {
         Records(self.rows.iter())
     }
 
+    /// The rows from this one on, in table order. The first is found as quickly as any row.
+    pub fn records_from(&self, row: RowId) -> Records<'_> {
+        Records(self.rows_from(row.0))
+    }
+
     /// All records in table order.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Record> {
         self.rows.iter().map(|(_, record)| record)

@@ -62,6 +62,31 @@ impl fmt::Display for StoreError {
                 "Transaction conflict in bucket \"{bucket}\" for key \"{0}\": Record with key \"{0}\" already exists",
                 Text(key)
             ),
+            Self::VersionConflict { bucket, key, expected, version } => {
+                write!(f, "Record with key \"{}\" in bucket \"{bucket}\" ", Text(key))?;
+                match (expected, version) {
+                    (0, version) => write!(f, "exists already, in version {version}")?,
+                    (expected, 0) => write!(f, "is not there (any more), version {expected} was expected")?,
+                    (expected, version) => write!(f, "has version {version}, {expected} was expected")?,
+                }
+                f.write_str("; read it again and decide anew")
+            }
+            Self::VersionNotPossible => f.write_str(
+                "A version can be asked for by an update, a delete and, inside a transaction, also by a get and an insert; \
+                 an insert can ask for 0 only, that the record does not exist",
+            ),
+            Self::IdempotencyKeyReused { key } => write!(
+                f,
+                "Idempotency key \"{key}\" was used for another request; take a new key for every request, and an old one \
+                 only to repeat its request unchanged"
+            ),
+            Self::InvalidIdempotency { reason } => write!(f, "Invalid idempotency key: {reason}"),
+            Self::TooMuchRemembered { what, limit, ttl_ms } => write!(
+                f,
+                "Too many {what} are remembered (max {limit}): write without an idempotency key, or wait, each is forgotten \
+                 {} minutes after its write",
+                ttl_ms.div_ceil(60_000)
+            ),
             Self::BucketFull { bucket, max_size } => write!(
                 f,
                 "Bucket \"{bucket}\" holds at most {max_size} records, and there are none left that this write may \

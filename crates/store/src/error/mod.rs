@@ -161,6 +161,38 @@ pub enum StoreError {
         /// The key.
         key: Value,
     },
+    /// A write, or an operation of a transaction, wanted a record in another version than it has.
+    VersionConflict {
+        /// The bucket.
+        bucket: Box<str>,
+        /// The key.
+        key: Value,
+        /// The version that it wanted; 0 if the record must not exist.
+        expected: u64,
+        /// The version that the record has; 0 if it does not exist.
+        version: u64,
+    },
+    /// A version was asked for of what has none, or an insert was to find a record.
+    VersionNotPossible,
+    /// A write came with the idempotency key of another one.
+    IdempotencyKeyReused {
+        /// The key.
+        key: Box<str>,
+    },
+    /// An idempotency key that cannot be, or on what can have none.
+    InvalidIdempotency {
+        /// Why.
+        reason: Box<str>,
+    },
+    /// No more answers are remembered for now.
+    TooMuchRemembered {
+        /// What there would be too much of, in the plural.
+        what: &'static str,
+        /// The bound.
+        limit: usize,
+        /// How long each answer is remembered, milliseconds.
+        ttl_ms: u64,
+    },
     /// A write would remove records that it has just written, because the bucket holds no more.
     BucketFull {
         /// The bucket.
@@ -276,13 +308,19 @@ impl StoreError {
             | Self::KeyExists { .. }
             | Self::NotUnique { .. }
             | Self::NotUniqueTogether { .. } => Code::AlreadyExists,
-            Self::Conflict { .. } | Self::Referenced(_) | Self::BucketReferenced { .. } => Code::Conflict,
+            Self::Conflict { .. }
+            | Self::VersionConflict { .. }
+            | Self::IdempotencyKeyReused { .. }
+            | Self::Referenced(_)
+            | Self::BucketReferenced { .. } => Code::Conflict,
             Self::Contradiction { .. } | Self::MigrationPanicked => Code::InternalError,
             Self::Operation { error, .. } | Self::Migration { error, .. } | Self::Import { error, .. } => {
                 error.code()
             }
             Self::RecordNotFound { .. } => Code::NotFound,
-            Self::UnindexedViews { .. } | Self::ViewsTooLarge { .. } => Code::RateLimited,
+            Self::UnindexedViews { .. } | Self::ViewsTooLarge { .. } | Self::TooMuchRemembered { .. } => {
+                Code::RateLimited
+            }
             Self::Validation { .. }
             | Self::InvalidDefinition { .. }
             | Self::InvalidFilter { .. }
@@ -293,6 +331,8 @@ impl StoreError {
             | Self::ReferenceMissing { .. }
             | Self::BucketFull { .. }
             | Self::NotInTransaction
+            | Self::VersionNotPossible
+            | Self::InvalidIdempotency { .. }
             | Self::InvalidMigrations { .. }
             | Self::LimitReached { .. }
             | Self::CounterExhausted { .. } => Code::ValidationError,
@@ -300,7 +340,8 @@ impl StoreError {
     }
 
     /// Machine-readable particulars: `[{field, message, code}]` of everything that is invalid, `{bucket, key}` of
-    /// a taken key, `{bucket, field, value}` of a unique value; nothing otherwise.
+    /// a taken key, `{bucket, key, version}` of a record in another version, `{key}` of a reused idempotency key, `{bucket,
+    /// field, value}` of a unique value; nothing otherwise.
     pub fn details(&self) -> Option<Value> {
         match self {
             Self::Validation { issues, .. }
@@ -317,6 +358,10 @@ impl StoreError {
             Self::KeyExists { bucket, key } | Self::Conflict { bucket, key } => {
                 Some(json!({"bucket": bucket, "key": key}))
             }
+            Self::VersionConflict { bucket, key, version, .. } => {
+                Some(json!({"bucket": bucket, "key": key, "version": version}))
+            }
+            Self::IdempotencyKeyReused { key } => Some(json!({"key": key})),
             Self::NotUnique { bucket, field, value } => {
                 Some(json!({"bucket": bucket, "field": field, "value": value}))
             }

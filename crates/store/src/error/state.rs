@@ -74,6 +74,16 @@ pub enum RestoreError {
         /// What is wrong.
         reason: String,
     },
+    /// An answer cannot be restored.
+    #[error("the answer \"{key}\" of {scope} cannot be restored: {reason}")]
+    Answer {
+        /// Whose key it is.
+        scope: String,
+        /// The key.
+        key: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// A query cannot be restored.
     #[error("query \"{name}\" cannot be restored: {reason}")]
     Query {

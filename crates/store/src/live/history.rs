@@ -120,7 +120,7 @@ impl History {
                     Change::DefineQuery { name, .. } | Change::UndefineQuery { name } => {
                         self.queries.insert(Arc::clone(name), commit.position);
                     }
-                    Change::Counters { .. } => {}
+                    Change::Counters { .. } | Change::Answer(_) | Change::Forget { .. } => {}
                 }
             }
             self.push(Entry { position: commit.position, rows: rows.into() });

@@ -112,7 +112,11 @@ impl Reads {
             }
             Change::UpdateBucket { bucket, .. } | Change::DropBucket { bucket } => scope(bucket).is_some(),
             Change::DefineBucket { name, .. } => self.undefined.contains(name),
-            Change::Counters { .. } | Change::DefineQuery { .. } | Change::UndefineQuery { .. } => false,
+            Change::Counters { .. }
+            | Change::DefineQuery { .. }
+            | Change::UndefineQuery { .. }
+            | Change::Answer(_)
+            | Change::Forget { .. } => false,
         }
     }
 }

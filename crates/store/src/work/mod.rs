@@ -2,6 +2,7 @@
 
 mod admin;
 mod alter;
+mod answers;
 mod check;
 mod conform;
 mod import;
@@ -24,9 +25,26 @@ impl Snapshot {
     /// [`StoreError`]; the state is then as before.
     pub fn execute(&mut self, intent: Intent, ctx: &mut Context<'_>) -> Result<Executed, StoreError> {
         let now = ctx.now;
+        let (intent, idempotency) = match intent {
+            Intent::Idempotent { idempotency, write } => {
+                if let Some(answer) = idempotency.repeated(self, &write, now)? {
+                    return Ok(Executed { commit: None, outcome: Outcome::Repeated(answer) });
+                }
+                (*write, Some(idempotency))
+            }
+            other => (other, None),
+        };
         let dry_run = matches!(&intent, Intent::Migrate { dry_run: true, .. });
         let mut draft = Draft::new(self);
-        match carry_out(&mut draft, intent, ctx).and_then(|outcome| check::whole(&draft).map(|()| outcome)) {
+        let carried_out = carry_out(&mut draft, intent, ctx).and_then(|outcome| {
+            check::whole(&draft)?;
+            if let Some(idempotency) = idempotency {
+                let answer = idempotency.answer(draft.state(), &outcome, now, &ctx.answers)?;
+                draft.remember(answer);
+            }
+            Ok(outcome)
+        });
+        match carried_out {
             Ok(outcome) if dry_run => {
                 draft.undo();
                 Ok(Executed { commit: None, outcome })
@@ -45,6 +63,7 @@ fn carry_out(draft: &mut Draft<'_>, intent: Intent, ctx: &mut Context<'_>) -> Re
         Intent::Transaction { operations } => transaction::run(draft, operations, ctx),
         Intent::Migrate { migrations, .. } => migrate::run(draft, migrations, ctx),
         Intent::Expire { bucket, row } => remove::expire(draft, bucket, row, ctx),
+        Intent::ForgetAnswers => answers::forget(draft, ctx.now),
         Intent::DefineBucket { name, config } => admin::define_bucket(draft, &name, &config),
         Intent::UpdateBucket { name, updates } => alter::update_bucket(draft, &name, &updates, ctx),
         Intent::DropBucket { name } => admin::drop_bucket(draft, &name),

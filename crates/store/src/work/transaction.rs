@@ -1,9 +1,11 @@
 //! Operations on records, alone or together.
 
+use serde_json::Value;
+
 use super::{remove, write};
 use crate::draft::Draft;
 use crate::limits::{MAX_OPERATIONS, MAX_RECORDS_READ, MAX_RECORDS_WRITTEN};
-use crate::{Bucket, Context, Filter, Intent, Object, Outcome, RowId, Step, StoreError};
+use crate::{Bucket, Context, Filter, Intent, Object, Outcome, Record, RowId, Step, StoreError};
 
 /// All operations of a transaction, in order. What they read shows the effects of those before them.
 pub(super) fn run(
@@ -53,7 +55,10 @@ fn step(
     let state = draft.state();
     Ok(match step {
         Step::Write(intent) => return write(draft, intent, ctx),
-        Step::Get { bucket, key } => {
+        Step::Get { bucket, key, if_version } => {
+            if let Some(expected) = if_version {
+                in_version(state.bucket(&bucket)?, &key, expected)?;
+            }
             let found = state.bucket(&bucket)?.get(&key).cloned();
             budget.take(usize::from(found.is_some()))?;
             Outcome::Found(found)
@@ -134,8 +139,37 @@ pub(super) fn write(
             let bucket = id(draft, &bucket)?;
             Outcome::Cleared { removed: remove::clear(draft, bucket, ctx)? }
         }
+        Intent::IfVersion { version, write: intent } => {
+            expect_version(draft, &intent, version)?;
+            write(draft, *intent, ctx)?
+        }
         _ => return Err(StoreError::NotInTransaction),
     })
+}
+
+/// Holds the record that a write is about to a version.
+fn expect_version(draft: &Draft<'_>, write: &Intent, expected: u64) -> Result<(), StoreError> {
+    match write {
+        Intent::Update { bucket, key, .. } | Intent::Delete { bucket, key } => {
+            in_version(draft.state().bucket(bucket)?, key, expected)
+        }
+        Intent::Insert { bucket, data } if expected == 0 => {
+            let bucket = draft.state().bucket(bucket)?;
+            // A key that is generated is nobody's.
+            let key = data.get(bucket.definition().key().name());
+            key.map_or(Ok(()), |key| in_version(bucket, key, expected))
+        }
+        _ => Err(StoreError::VersionNotPossible),
+    }
+}
+
+fn in_version(bucket: &Bucket, key: &Value, expected: u64) -> Result<(), StoreError> {
+    let version = bucket.get(key).map_or(0, Record::version);
+    if version == expected {
+        return Ok(());
+    }
+    let (bucket, key) = ((&**bucket.name()).into(), key.clone());
+    Err(StoreError::VersionConflict { bucket, key, expected, version })
 }
 
 /// The rows that match, as they are before the first of them is changed.

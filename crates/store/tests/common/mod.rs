@@ -5,7 +5,10 @@ pub mod naive;
 
 use std::fmt::Write;
 
-use dunlin_store::{Commit, Context, IdSource, Intent, Outcome, Record, Restore, Snapshot, StoreError};
+use dunlin_store::{
+    Answer, AnswerLimits, Body, Commit, Context, IdSource, Intent, Outcome, Record, Restore, Snapshot,
+    StoreError,
+};
 use serde_json::{Map, Value};
 
 pub struct Ids(pub u128);
@@ -29,11 +32,18 @@ pub struct World {
     pub log: Vec<Commit>,
     pub now: u64,
     pub ids: Ids,
+    pub answers: AnswerLimits,
 }
 
 impl World {
     pub fn new() -> Self {
-        Self { state: Snapshot::new("test"), log: Vec::new(), now: 1_000, ids: Ids(0) }
+        Self {
+            state: Snapshot::new("test"),
+            log: Vec::new(),
+            now: 1_000,
+            ids: Ids(0),
+            answers: AnswerLimits::default(),
+        }
     }
 
     pub fn with_bucket(name: &str, config: Value) -> Self {
@@ -44,7 +54,8 @@ impl World {
 
     pub fn run(&mut self, intent: Intent) -> Result<Outcome, StoreError> {
         self.now += 1;
-        let executed = self.state.execute(intent, &mut Context::new(self.now, &mut self.ids))?;
+        let mut context = Context::new(self.now, &mut self.ids).with_answers(self.answers);
+        let executed = self.state.execute(intent, &mut context)?;
         self.log.extend(executed.commit);
         Ok(executed.outcome)
     }
@@ -76,8 +87,11 @@ impl World {
         }
     }
 
-    /// Removes what is due and can go, as the server does it.
+    /// Removes what is due and can go, and forgets answers, as the server does it.
     pub fn expire(&mut self) {
+        let mut context = Context::new(self.now, &mut self.ids);
+        let forgotten = self.state.execute(Intent::ForgetAnswers, &mut context).unwrap();
+        self.log.extend(forgotten.commit);
         loop {
             let due: Vec<_> = self.state.due(self.now).collect();
             let mut went = 0;
@@ -129,6 +143,10 @@ pub fn image(state: &Snapshot) -> String {
     for query in state.queries() {
         writeln!(image, "{} {}", query.name(), query.config()).unwrap();
     }
+    for answer in state.answers() {
+        let Answer { scope, key, fingerprint, position, expires_at, body } = &**answer;
+        writeln!(image, "{scope} {key} {fingerprint} {position} {expires_at} {}", body.json()).unwrap();
+    }
     image
 }
 
@@ -154,6 +172,11 @@ pub fn restored(state: &Snapshot) -> Snapshot {
     }
     for query in state.queries() {
         restore.define_query(query.name(), query.config());
+    }
+    for answer in state.answers() {
+        restore
+            .answer(Answer { body: Body::Text(answer.body.json().into()), ..Answer::clone(answer) })
+            .unwrap();
     }
     restore.next_bucket(state.next_bucket());
     restore.finish(state.position()).unwrap()

@@ -10,11 +10,12 @@ mod common;
 mod model;
 mod random;
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use common::{World, image, replayed, restored};
-use dunlin_store::{Filter, Record, Snapshot};
-use model::Model;
+use dunlin_store::{AnswerLimits, Filter, Outcome, Record, Snapshot};
+use model::{Model, REMEMBERED, REMEMBERED_MS};
 use proptest::prelude::*;
 use random::{BucketSpec, Op};
 use serde_json::{Value, json};
@@ -26,7 +27,8 @@ fn records(state: &Snapshot, bucket: usize) -> Vec<Value> {
 /// What the indexes and the deadlines say, which the image does not show: for every field and every value there is, how it
 /// is found and what is found; the same for ranges and pairs; and when what is due.
 fn derived(state: &Snapshot, specs: &[BucketSpec]) -> String {
-    let mut told = format!("{:?} {:?}\n", state.next_deadline(), state.due(u64::MAX).collect::<Vec<_>>());
+    let deadlines = (state.next_deadline(), state.next_answer_deadline());
+    let mut told = format!("{deadlines:?} {:?}\n", state.due(u64::MAX).collect::<Vec<_>>());
     let values = (0..3).map(Value::from).chain(random::keys()).chain([Value::Null]);
     let values: Vec<Value> = values.collect();
     for (number, spec) in specs.iter().enumerate() {
@@ -62,17 +64,41 @@ fn check(specs: &[BucketSpec], ops: &[Op]) -> Result<(), TestCaseError> {
     for (number, spec) in specs.iter().enumerate() {
         world.define(&random::bucket_name(number), spec.config()).unwrap();
     }
+    world.answers = AnswerLimits { ttl_ms: REMEMBERED_MS, per_scope: REMEMBERED, ..AnswerLimits::default() };
     let mut model = Model::new(specs.to_vec());
+    let mut answers: BTreeMap<&str, (u64, String)> = BTreeMap::new();
+    let mut last: BTreeMap<&str, &Op> = BTreeMap::new();
     for op in ops {
+        let op = match op {
+            Op::Again(key) => match last.get(key) {
+                Some(op) => op,
+                None => continue,
+            },
+            op => op,
+        };
+        if let Op::Once(key, _) = op {
+            last.insert(key, op);
+        }
         if let Op::Wait(ms) = op {
             world.now += ms;
             world.expire();
             model.expire(world.now);
         } else {
             let before = image(&world.state);
+            let repeats = model.repeats(op, world.now + 1);
             let outcome = world.run(op.intent());
             let accepted = model.take(op, world.now);
             prop_assert_eq!(outcome.is_ok(), accepted, "{:?}: {:?}", op, outcome);
+            if let (Op::Once(key, _), Ok(outcome)) = (op, &outcome) {
+                if repeats {
+                    prop_assert_eq!(&image(&world.state), &before, "a repeat: {:?}", op);
+                    let Outcome::Repeated(answer) = outcome else { panic!("{outcome:?}") };
+                    prop_assert_eq!(&(answer.position, outcome.to_json()), &answers[key]);
+                } else {
+                    answers.insert(key, (world.state.position(), outcome.to_json()));
+                    prop_assert!(image(&world.state) != before, "it is remembered: {:?}", op);
+                }
+            }
             if !accepted {
                 prop_assert_eq!(image(&world.state), before, "refused: {:?}", op);
                 // The longest way back; that of one record is part of it.

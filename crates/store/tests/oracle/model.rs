@@ -1,6 +1,6 @@
 //! The naive model: records in table order, every rule kept by looking at all of them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use dunlin_store::OnDelete;
 use serde_json::{Map, Value};
@@ -10,6 +10,10 @@ use crate::random::{BucketSpec, Op, field_name};
 
 type Row = (u64, Map<String, Value>);
 
+/// How many answers are remembered, and how long, milliseconds.
+pub const REMEMBERED: usize = 3;
+pub const REMEMBERED_MS: u64 = 12;
+
 /// Why a write is refused does not matter here.
 struct Refused;
 
@@ -18,6 +22,8 @@ pub struct Model {
     specs: Vec<BucketSpec>,
     buckets: Vec<Vec<Row>>,
     next_row: u64,
+    /// What came with which key, and until when that is remembered.
+    remembered: BTreeMap<&'static str, (Op, u64)>,
     /// What the write under way has changed.
     touched: BTreeSet<u64>,
     now: u64,
@@ -26,20 +32,31 @@ pub struct Model {
 impl Model {
     pub fn new(specs: Vec<BucketSpec>) -> Self {
         let buckets = vec![Vec::new(); specs.len()];
-        Self { specs, buckets, next_row: 0, touched: BTreeSet::new(), now: 0 }
+        Self { specs, buckets, next_row: 0, remembered: BTreeMap::new(), touched: BTreeSet::new(), now: 0 }
     }
 
     pub fn records(&self, bucket: usize) -> Vec<Value> {
         self.buckets[bucket].iter().map(|(_, record)| record.clone().into()).collect()
     }
 
+    /// Whether this has been done, and is remembered.
+    pub fn repeats(&self, op: &Op, now: u64) -> bool {
+        let Op::Once(key, op) = op else { return false };
+        let known = self.remembered.get(key).filter(|(_, until)| *until > now);
+        known.is_some_and(|(known, _)| known.intent().fingerprint() == op.intent().fingerprint())
+    }
+
     /// Does the write if it is possible; whether it was.
     pub fn take(&mut self, op: &Op, now: u64) -> bool {
+        if self.repeats(op, now) {
+            return true;
+        }
         self.attempt(now, |next| next.op(op))
     }
 
     /// Removes what is due, each for itself, until nothing more can go.
     pub fn expire(&mut self, now: u64) {
+        self.remembered.retain(|_, (_, until)| *until > now);
         loop {
             let due: Vec<(usize, u64)> = (0..self.specs.len())
                 .filter(|bucket| self.specs[*bucket].ttl.is_some())
@@ -121,7 +138,28 @@ impl Model {
                 Ok(())
             }
             Op::Transaction(ops) => ops.iter().try_for_each(|op| self.op(op)),
-            Op::Wait(_) => unreachable!("no write"),
+            Op::IfVersion(version, op) => {
+                let current = |bucket: usize, key: &Value| {
+                    let row = self.buckets[bucket].iter().find(|(_, record)| equal(record.get("id"), key));
+                    row.map_or(0, |(_, record)| record["_version"].as_u64().unwrap())
+                };
+                let fits = match &**op {
+                    Op::Insert(bucket, data) => *version == 0 && current(*bucket, &data["id"]) == 0,
+                    Op::Update(bucket, key, _) | Op::Delete(bucket, key) => current(*bucket, key) == *version,
+                    _ => false,
+                };
+                if fits { self.op(op) } else { Err(Refused) }
+            }
+            Op::Once(key, op) => {
+                let known = self.remembered.get(key);
+                let taken = known.is_some_and(|(_, until)| *until > self.now);
+                if taken || (known.is_none() && self.remembered.len() == REMEMBERED) {
+                    return Err(Refused);
+                }
+                self.remembered.insert(key, (Op::clone(op), self.now + REMEMBERED_MS));
+                self.op(op)
+            }
+            Op::Wait(_) | Op::Again(_) => unreachable!("no write"),
         }
     }
 

@@ -38,6 +38,12 @@ pub enum Op {
     DeleteMany(usize, Map<String, Value>),
     Clear(usize),
     Transaction(Vec<Op>),
+    /// An insert, update or delete of a record in this version.
+    IfVersion(u64, Box<Op>),
+    /// A write with an idempotency key.
+    Once(&'static str, Box<Op>),
+    /// What came last with that key, again.
+    Again(&'static str),
     /// The bucket gets another `ttl`, or none.
     Ttl(usize, Option<u64>),
     /// The bucket gets another `maxSize`, or none.
@@ -169,10 +175,34 @@ fn single(buckets: usize) -> impl Strategy<Value = Op> {
     ]
 }
 
-pub fn op() -> impl Strategy<Value = Op> {
+/// A single write, some of them of a record in a version that it may have.
+fn write(buckets: usize) -> impl Strategy<Value = Op> {
+    let bucket = move || 0..buckets;
+    let one = prop_oneof![
+        1 => (bucket(), record()).prop_map(|(bucket, record)| Op::Insert(bucket, record)),
+        3 => (bucket(), key(), members()).prop_map(|(b, key, changes)| Op::Update(b, key, changes)),
+        2 => (bucket(), key()).prop_map(|(b, key)| Op::Delete(b, key)),
+    ];
     prop_oneof![
-        8 => single(MOST_BUCKETS),
-        3 => prop::collection::vec(single(MOST_BUCKETS), 1..6).prop_map(Op::Transaction),
+        6 => single(buckets),
+        1 => (0_u64..4, one).prop_map(|(version, op)| Op::IfVersion(version, op.into())),
+    ]
+}
+
+/// A single write or a transaction.
+fn whole() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        8 => write(MOST_BUCKETS),
+        3 => prop::collection::vec(write(MOST_BUCKETS), 1..6).prop_map(Op::Transaction),
+    ]
+}
+
+pub fn op() -> impl Strategy<Value = Op> {
+    let idempotency_key = || prop::sample::select(vec!["k1", "k2", "k3", "k4"]);
+    prop_oneof![
+        11 => whole(),
+        2 => (idempotency_key(), whole()).prop_map(|(key, op)| Op::Once(key, op.into())),
+        2 => idempotency_key().prop_map(Op::Again),
         1 => (0_u64..15).prop_map(Op::Wait),
         1 => (0..MOST_BUCKETS, prop::option::of(1_u64..20)).prop_map(|(bucket, ttl)| Op::Ttl(bucket, ttl)),
         1 => (0..MOST_BUCKETS, prop::option::of(1_usize..4)).prop_map(|(bucket, most)| Op::MaxSize(bucket, most)),
@@ -234,7 +264,8 @@ impl Op {
             Self::Transaction(ops) => {
                 *ops = std::mem::take(ops).into_iter().map(|op| op.fit(buckets)).collect();
             }
-            Self::Wait(_) => {}
+            Self::IfVersion(_, op) | Self::Once(_, op) => **op = op.clone().fit(buckets),
+            Self::Wait(_) | Self::Again(_) => {}
         }
         self
     }
@@ -256,9 +287,11 @@ impl Op {
             Self::Transaction(ops) => {
                 Intent::Transaction { operations: ops.iter().map(|op| Step::Write(op.intent())).collect() }
             }
+            Self::IfVersion(version, op) => op.intent().if_version(version),
+            Self::Once(key, op) => op.intent().idempotent("user:ada", key),
             Self::Ttl(bucket, ttl) => altered(bucket, json!({"ttl": ttl})),
             Self::MaxSize(bucket, most) => altered(bucket, json!({"maxSize": most})),
-            Self::Wait(_) => panic!("no write"),
+            Self::Wait(_) | Self::Again(_) => panic!("no write"),
         }
     }
 }

@@ -1,0 +1,127 @@
+//! The file that batches are appended to.
+
+use std::io;
+
+use serde::{Deserialize, Serialize};
+
+use crate::block::{self, Label};
+use crate::checksum;
+use crate::disk::{Disk, DiskFile};
+use crate::names;
+
+/// What the first block of a file says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Title {
+    pub(crate) kind: Kind,
+    pub(crate) format: u32,
+    pub(crate) epoch: String,
+    /// Log: of the first commit that it is for. Image: of the state.
+    pub(crate) position: u64,
+    /// Image: the id that the next bucket gets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) next_bucket: Option<u32>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Kind {
+    Log,
+    Image,
+}
+
+impl Title {
+    /// The number that all blocks of the file have, so that a block which got into another file is noticed.
+    pub(crate) fn number(&self) -> u32 {
+        let text = format!("{:?} {} {}", self.kind, self.position, self.epoch);
+        // The lower half of it.
+        (checksum::of(text.as_bytes()) & u64::from(u32::MAX)) as u32
+    }
+
+    /// The first block of the file.
+    pub(crate) fn block(&self, synced: u64) -> io::Result<Vec<u8>> {
+        let mut block = Vec::new();
+        let label = Label { position: self.position, synced, file: self.number() };
+        block::write(&mut block, label, &serde_json::to_vec(self)?);
+        Ok(block)
+    }
+}
+
+/// A log file that is written to. What it holds up to `end` is acknowledged; what may stand behind that is not.
+#[derive(Debug)]
+pub(crate) struct LogFile {
+    file: Box<dyn DiskFile>,
+    /// Position that its name says.
+    first: u64,
+    number: u32,
+    end: u64,
+    /// Space that was taken.
+    reserved: u64,
+}
+
+impl LogFile {
+    /// Makes a file for the commits from `title.position` on. It is on disk, with its name, before anything goes into it.
+    pub(crate) fn create(disk: &dyn Disk, title: &Title, synced: u64, reserve: u64) -> io::Result<Self> {
+        let file = disk.create(&names::log(title.position))?;
+        let block = title.block(synced)?;
+        file.reserve(reserve)?;
+        file.write_at(0, &block)?;
+        file.sync()?;
+        disk.sync_names()?;
+        let end = block.len() as u64;
+        Ok(Self { file, first: title.position, number: title.number(), end, reserved: reserve.max(end) })
+    }
+
+    /// Goes on with a file that ends here.
+    pub(crate) fn resume(file: Box<dyn DiskFile>, title: &Title, end: u64) -> Self {
+        Self { file, first: title.position, number: title.number(), end, reserved: end }
+    }
+
+    pub(crate) fn first(&self) -> u64 {
+        self.first
+    }
+
+    /// Bytes of what is acknowledged.
+    pub(crate) fn end(&self) -> u64 {
+        self.end
+    }
+
+    /// Writes a batch behind what is there. It counts when [`keep`](Self::keep) is called.
+    ///
+    /// # Errors
+    /// Then it is not known what stands behind the end, and nothing may be written to this file any more.
+    pub(crate) fn write(&mut self, position: u64, synced: u64, payload: &[u8], reserve: u64) -> io::Result<Written> {
+        let mut bytes = Vec::new();
+        block::write(&mut bytes, Label { position, synced, file: self.number }, payload);
+        let end = self.end + bytes.len() as u64;
+        if end > self.reserved {
+            let size = end + reserve;
+            self.file.reserve(size)?;
+            self.reserved = size;
+        }
+        self.file.write_at(self.end, &bytes)?;
+        Ok(Written { end })
+    }
+
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        self.file.sync()
+    }
+
+    /// What was written is acknowledged.
+    pub(crate) fn keep(&mut self, written: Written) {
+        self.end = written.end;
+    }
+}
+
+/// A batch that was written and does not count yet.
+#[derive(Debug)]
+pub(crate) struct Written {
+    end: u64,
+}
+
+/// Cuts a file back to what is acknowledged of it.
+pub(crate) fn cut(disk: &dyn Disk, name: &str, end: u64) -> io::Result<()> {
+    let file = disk.open(name)?;
+    file.cut(end)?;
+    file.sync()
+}
