@@ -75,7 +75,7 @@ fn each_operation_may_be_the_last() {
                     .unwrap_or_else(|_| panic!("seed {seed} fails {moment} operation {operation}"))
             });
             if ends.iter().all(Option::is_none) {
-                assert!(operation > 50, "a life of seed {seed} is over after {operation} operations");
+                assert!(operation > 30, "a life of seed {seed} is over after {operation} operations");
                 break;
             }
         }

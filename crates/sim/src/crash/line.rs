@@ -110,6 +110,16 @@ fn differs(expected: &Snapshot, found: &Snapshot) -> Result<(), String> {
     if queries(expected) != queries(found) {
         return Err(format!("queries {:?} are expected, {:?} are there", queries(expected), queries(found)));
     }
+    let answers = |state: &Snapshot| -> Vec<String> {
+        let answers = state.answers().map(|answer| {
+            let (scope, key, body) = (&answer.scope, &answer.key, answer.body.json());
+            format!("{scope} {key} {} {} {} {body}", answer.fingerprint, answer.position, answer.expires_at)
+        });
+        answers.collect()
+    };
+    if answers(expected) != answers(found) {
+        return Err(format!("answers {:?} are expected, {:?} are there", answers(expected), answers(found)));
+    }
     let (expected, found): (Vec<_>, Vec<_>) = (expected.buckets().collect(), found.buckets().collect());
     if expected.len() != found.len() {
         return Err(format!("{} buckets are expected, {} are there", expected.len(), found.len()));

@@ -10,7 +10,7 @@ use crate::disk::{How, Kind, Moment};
 pub struct Tally(BTreeMap<String, u64>);
 
 /// What happens beside strikes and damage.
-const EVENTS: [&str; 24] = [
+const EVENTS: [&str; 25] = [
     "append acknowledged",
     "append failed",
     "append failed, then nothing of it there",
@@ -35,6 +35,7 @@ const EVENTS: [&str; 24] = [
     "lost what was not synced",
     "space bounded",
     "long record",
+    "everything repeated",
 ];
 
 impl Tally {

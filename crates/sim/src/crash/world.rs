@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use dunlin_journal::{Batch, JournalError};
-use dunlin_store::Snapshot;
+use dunlin_store::{Commit, Snapshot};
 
 use super::line::{Came, Line};
 use super::writer::Writer;
@@ -138,7 +138,10 @@ impl World {
         self.disk.calm();
         for _ in 0..2 {
             let journal = self.begin::<S>().expect("nothing goes wrong");
-            self.append(&journal);
+            let commits = self.writer.repeat();
+            self.append_these(&journal, &commits);
+            self.writer.all_once().unwrap_or_else(|why| panic!("after all repeats: {why}"));
+            self.tally.count("everything repeated");
             self.tend(&journal, STEPS);
             drop(journal);
             self.disk.kill();
@@ -249,13 +252,20 @@ impl World {
         } else {
             self.writer.batch(&mut self.chance, count)
         };
+        self.append_these(journal, &commits);
+        if long && !self.disk.is_dead() {
+            self.tally.count("long record");
+        }
+    }
+
+    fn append_these<S: Subject>(&mut self, journal: &S, commits: &[Commit]) {
         if commits.is_empty() {
             return;
         }
         note(|| format!("append {}..={}", commits[0].position, self.writer.state.position()));
         let next = self.writer.state.clone();
         self.line.open(next.clone());
-        let outcome = journal.append(Batch { commits: &commits, next: &next });
+        let outcome = journal.append(Batch { commits, next: &next });
         if self.disk.is_dead() {
             return;
         }
@@ -263,9 +273,6 @@ impl World {
             Ok(()) => {
                 self.line.acknowledge();
                 self.tally.count("append acknowledged");
-                if long {
-                    self.tally.count("long record");
-                }
                 self.settled();
             }
             Err(error) => {
@@ -468,5 +475,6 @@ fn size(state: &Snapshot) -> usize {
     let records: usize =
         kept.flat_map(|bucket| bucket.rows()).map(|(_, record)| record.json().len() + 16).sum();
     let configs: usize = state.buckets().map(|bucket| bucket.config().len() + 64).sum();
-    records + configs
+    let answers: usize = state.answers().map(|answer| answer.body.json().len() + answer.key.len() + 64).sum();
+    records + configs + answers
 }

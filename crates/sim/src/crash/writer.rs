@@ -1,12 +1,17 @@
 //! Random writes: what a store does to a journal, in small.
 
-use dunlin_store::{Commit, Context, IdSource, Intent, Object, Snapshot, Step};
+use dunlin_store::{AnswerLimits, Commit, Context, IdSource, Intent, Object, Snapshot, Step};
 use serde_json::{Map, Value, json};
 
 use crate::chance::Chance;
 
 /// Records of the last one are not kept.
 const BUCKETS: [&str; 4] = ["people", "tasks", "numbers", "cache"];
+/// Its records come by writes that have a key each, and none of them ever goes.
+const ONCE: &str = "once";
+/// Whose keys those are. Those of somebody else are remembered for a moment only.
+const FOREVER: &str = "user:ada";
+const SHORTLY: (&str, u64) = ("user:bob", 200);
 const QUERIES: [&str; 3] = ["q0", "q1", "q2"];
 const KEYS: [&str; 10] = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"];
 
@@ -27,11 +32,13 @@ pub(super) struct Writer {
     pub(super) state: Snapshot,
     ids: Ids,
     now: u64,
+    /// Keys that were sent so far, whatever has become of them.
+    sent: usize,
 }
 
 impl Writer {
     pub(super) fn new() -> Self {
-        Self { state: Snapshot::new("nothing yet"), ids: Ids(0), now: 1_700_000_000_000 }
+        Self { state: Snapshot::new("nothing yet"), ids: Ids(0), now: 1_700_000_000_000, sent: 0 }
     }
 
     /// Some commits that follow its state.
@@ -44,23 +51,63 @@ impl Writer {
             }
             self.now += chance.within(0, 30) as u64;
             let intent = self.intent(chance);
-            let executed = self.state.execute(intent, &mut Context::new(self.now, &mut self.ids));
-            commits.extend(executed.ok().and_then(|executed| executed.commit));
+            commits.extend(self.execute(intent));
         }
         commits
+    }
+
+    /// Repeats every write that has a key, as somebody does who has got no answer. Then each has had its effect.
+    pub(super) fn repeat(&mut self) -> Vec<Commit> {
+        let define = self.state.bucket(ONCE).is_err().then(once);
+        let all = define.into_iter().chain((0..self.sent).map(keyed));
+        all.collect::<Vec<_>>().into_iter().filter_map(|intent| self.execute(intent)).collect()
+    }
+
+    /// Whether each of those writes has had exactly one effect.
+    ///
+    /// # Errors
+    /// The key of one that has not.
+    pub(super) fn all_once(&self) -> Result<(), String> {
+        let records: Vec<&str> = self
+            .state
+            .bucket(ONCE)
+            .map_or(Vec::new(), |bucket| bucket.rows().map(|(_, record)| record.json()).collect());
+        (0..self.sent).try_for_each(|number| {
+            let text = format!(r#""write":{number},"#);
+            let effects = records.iter().filter(|record| record.contains(&text)).count();
+            if effects == 1 { Ok(()) } else { Err(format!("key {number} has had {effects} effects")) }
+        })
+    }
+
+    fn execute(&mut self, intent: Intent) -> Option<Commit> {
+        let mut context = Context::new(self.now, &mut self.ids);
+        if matches!(&intent, Intent::Idempotent { idempotency, .. } if &*idempotency.scope == SHORTLY.0) {
+            context = context.with_answers(AnswerLimits { ttl_ms: SHORTLY.1, ..AnswerLimits::default() });
+        }
+        self.state.execute(intent, &mut context).ok()?.commit
     }
 
     /// A record longer than a part of a block.
     pub(super) fn long(&mut self, chance: &mut Chance) -> Vec<Commit> {
         let text = "a long text ".repeat(chance.within(90_000, 200_000));
         let data = object(json!({"id": *chance.pick(&KEYS), "s": text}));
-        let intent = Intent::Upsert { bucket: "people".into(), data };
-        let executed = self.state.execute(intent, &mut Context::new(self.now, &mut self.ids));
-        executed.ok().and_then(|executed| executed.commit).into_iter().collect()
+        self.execute(Intent::Upsert { bucket: "people".into(), data }).into_iter().collect()
     }
 
-    fn intent(&self, chance: &mut Chance) -> Intent {
-        if self.state.buckets().count() == 0 || chance.once_in(24) {
+    fn intent(&mut self, chance: &mut Chance) -> Intent {
+        if chance.once_in(8) {
+            return match chance.below(8) {
+                _ if self.state.bucket(ONCE).is_err() => once(),
+                0..3 => {
+                    self.sent += 1;
+                    keyed(self.sent - 1)
+                }
+                3..5 if self.sent > 0 => keyed(chance.below(self.sent)),
+                5 => Intent::ForgetAnswers,
+                _ => write(chance).idempotent(SHORTLY.0, *chance.pick(&KEYS)),
+            };
+        }
+        if self.state.buckets().count() < 2 || chance.once_in(24) {
             return definition(chance);
         }
         if chance.once_in(3)
@@ -74,6 +121,19 @@ impl Writer {
         }
         write(chance)
     }
+}
+
+/// The bucket of writes that have a key.
+fn once() -> Intent {
+    let config = json!({"key": "id", "schema": {"id": {"type": "number", "generated": "autoincrement"},
+        "write": {"type": "number"}, "end": {"type": "boolean"}}});
+    Intent::DefineBucket { name: ONCE.into(), config: object(config) }
+}
+
+/// A write that has a key: nothing but that keeps it from being done twice.
+fn keyed(number: usize) -> Intent {
+    let data = object(json!({"write": number, "end": true}));
+    Intent::Insert { bucket: ONCE.into(), data }.idempotent(FOREVER, format!("write {number}"))
 }
 
 fn definition(chance: &mut Chance) -> Intent {
