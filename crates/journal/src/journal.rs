@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use dunlin_store::{Commit, Snapshot};
 
-use crate::JournalError;
+use crate::{JournalError, Past};
 
 /// Makes commits durable and gives them back.
 pub trait Journal: Send + Sync + 'static {
@@ -15,6 +15,12 @@ pub trait Journal: Send + Sync + 'static {
     /// # Errors
     /// What keeps the stored state from being read, and what to do about it. Nothing is left out silently.
     fn recover(&self) -> Result<Snapshot, JournalError>;
+
+    /// The newest commits as far as they were read when the journal was opened, and the state before them: the recent past of
+    /// what [`recover`](Self::recover) gives. Only the first call gets it.
+    fn take_past(&self) -> Option<Past> {
+        None
+    }
 
     /// Makes the batch durable before it returns: all of it or nothing.
     ///
@@ -73,12 +79,12 @@ impl Batch<'_> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Description {
-    /// `memory` or `fjall`.
+    /// `memory` or `disk`.
     pub kind: &'static str,
     /// Where the data is.
     pub dir: Option<PathBuf>,
     /// What a write survives, in words.
-    pub durability: &'static str,
+    pub durability: String,
 }
 
 impl fmt::Display for Description {

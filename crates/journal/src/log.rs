@@ -7,33 +7,35 @@ use serde::{Deserialize, Serialize};
 use crate::block::{self, Label};
 use crate::checksum;
 use crate::disk::{Disk, DiskFile};
-use crate::names;
+use crate::names::{self, FORMAT};
 
 /// What the first block of a file says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Title {
-    pub(crate) kind: Kind,
+    pub(crate) kind: String,
     pub(crate) format: u32,
     pub(crate) epoch: String,
-    /// Log: of the first commit that it is for. Image: of the state.
+    /// Of the first commit that it is for.
     pub(crate) position: u64,
-    /// Image: the id that the next bucket gets.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) next_bucket: Option<u32>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Kind {
-    Log,
-    Image,
-}
+/// What it says of its kind.
+const KIND: &str = "log";
 
 impl Title {
+    pub(crate) fn new(epoch: &str, position: u64) -> Self {
+        Self { kind: KIND.to_owned(), format: FORMAT, epoch: epoch.to_owned(), position }
+    }
+
+    /// Whether it is that of a log which begins with this commit.
+    pub(crate) fn is_for(&self, position: u64) -> bool {
+        self.kind == KIND && self.position == position
+    }
+
     /// The number that all blocks of the file have, so that a block which got into another file is noticed.
     pub(crate) fn number(&self) -> u32 {
-        let text = format!("{:?} {} {}", self.kind, self.position, self.epoch);
+        let text = format!("{} {} {}", self.kind, self.position, self.epoch);
         // The lower half of it.
         (checksum::of(text.as_bytes()) & u64::from(u32::MAX)) as u32
     }
@@ -101,6 +103,12 @@ impl LogFile {
         }
         self.file.write_at(self.end, &bytes)?;
         Ok(Written { end })
+    }
+
+    /// Gives back space that was taken and is not used.
+    pub(crate) fn release(&mut self) -> io::Result<()> {
+        self.reserved = self.end;
+        self.file.cut(self.end)
     }
 
     pub(crate) fn sync(&self) -> io::Result<()> {

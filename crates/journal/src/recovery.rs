@@ -10,7 +10,7 @@ use crate::block::{Block, Found, Mending, Reader};
 use crate::code::Decoder;
 use crate::disk::Disk;
 use crate::image;
-use crate::log::{Kind, Title};
+use crate::log::Title;
 use crate::names::{self, FORMAT, FORMAT_FILE, Named, OLDEST_FORMAT, UNFINISHED};
 use crate::recent::{Past, Recent};
 use crate::{JournalError, synced};
@@ -20,6 +20,9 @@ use crate::{JournalError, synced};
 pub(crate) struct Recovered {
     pub(crate) state: Snapshot,
     pub(crate) past: Option<Past>,
+    pub(crate) image: Option<u64>,
+    /// Log files that are of use.
+    pub(crate) logs: BTreeSet<u64>,
     /// Bytes of the image that it was read from.
     pub(crate) image_bytes: u64,
     /// Bytes of the log behind it.
@@ -72,7 +75,12 @@ pub(crate) fn read(disk: &dyn Disk, recent: usize) -> Result<Option<Recovered>, 
         let missing = || reading.damaged(FORMAT_FILE, "it is missing");
         return if strangers { Err(missing()) } else { Ok(None) };
     }
-    reading.history(&files, synced, recent)
+    let found = reading.history(&files, synced, recent)?;
+    Ok(found.map(|mut found| {
+        let mending = format.flatten().map(|bytes| Mending { offset: 0, bytes });
+        found.mended.extend(mending.map(|mending| (FORMAT_FILE.to_owned(), mending)));
+        found
+    }))
 }
 
 struct Reading<'d> {
@@ -88,8 +96,8 @@ impl Reading<'_> {
         JournalError::Damaged { dir: self.disk.dir().to_owned(), place: place.into(), reason: reason.into() }
     }
 
-    /// Checks the format; `None` if there is no such file, or one that was never finished.
-    fn format(&self) -> Result<Option<u32>, JournalError> {
+    /// Checks the format; `None` if there is no such file. With what has to be in it, if that is not there.
+    fn format(&self) -> Result<Option<Option<Vec<u8>>>, JournalError> {
         let file = match self.disk.open(FORMAT_FILE) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -97,19 +105,19 @@ impl Reading<'_> {
         };
         let mut bytes = [0; 64];
         let length = file.read_at(0, &mut bytes).map_err(self.failed())?;
-        let text = String::from_utf8_lossy(bytes.get(..length).unwrap_or_default()).into_owned();
+        let bytes = bytes.get(..length).unwrap_or_default();
+        let (text, right) = (String::from_utf8_lossy(bytes), names::format_line());
         match names::format_of(&text) {
-            Some(format) => self.check_format(format).map(Some),
+            Some(format) => self.check_format(format).map(|()| Some(None)),
             // The line is known, so that one wrong byte of it is as good as none.
-            None if differs_in_one_byte(&text, &names::format_line()) => Ok(Some(FORMAT)),
-            None if text.is_empty() => Ok(None),
-            None => Err(self.damaged(FORMAT_FILE, format!("it says {text:?}, not {:?}", names::format_line()))),
+            None if differs_in_one_byte(bytes, right.as_bytes()) => Ok(Some(Some(right.into_bytes()))),
+            None => Err(self.damaged(FORMAT_FILE, format!("it says {text:?}, not {right:?}"))),
         }
     }
 
-    fn check_format(&self, format: u32) -> Result<u32, JournalError> {
+    fn check_format(&self, format: u32) -> Result<(), JournalError> {
         if (OLDEST_FORMAT..=FORMAT).contains(&format) {
-            return Ok(format);
+            return Ok(());
         }
         Err(JournalError::Format {
             dir: self.disk.dir().to_owned(),
@@ -193,7 +201,7 @@ impl Reading<'_> {
         let title: Title = serde_json::from_slice(&block.payload)
             .map_err(|error| self.damaged(place(), format!("its first block cannot be read: {error}")))?;
         self.check_format(title.format)?;
-        if title.kind != Kind::Log || title.position != first || block.label.file != title.number() {
+        if !title.is_for(first) || block.label.file != title.number() {
             return Err(self.damaged(place(), "its first block belongs to another file"));
         }
         Ok(title)
@@ -207,6 +215,8 @@ impl Reading<'_> {
         let useful: Vec<u64> = files.logs.range(start.unwrap_or(0)..).copied().collect();
         let mut found = Recovered {
             past: None,
+            image: (begin.bytes > 0).then_some(image),
+            logs: useful.iter().copied().collect(),
             image_bytes: begin.bytes,
             log_bytes: 0,
             tail: None,
@@ -306,7 +316,10 @@ impl Reading<'_> {
                     found.log_bytes += end;
                 }
                 // A crash while the file was made: nothing was in it yet.
-                None if synced < first => found.useless.push(name),
+                None if synced < first => {
+                    found.logs.remove(&first);
+                    found.useless.push(name);
+                }
                 None => return Err(self.damaged(place(offset), reason)),
             }
             return Ok(());
@@ -349,8 +362,6 @@ struct Begin {
     mended: Vec<(String, Mending)>,
 }
 
-fn differs_in_one_byte(found: &str, wanted: &str) -> bool {
-    // Not as text: the wrong byte may be none, and was replaced then.
-    let (found, wanted): (Vec<char>, Vec<char>) = (found.chars().collect(), wanted.chars().collect());
-    found.len() == wanted.len() && found.iter().zip(&wanted).filter(|(a, b)| a != b).count() == 1
+fn differs_in_one_byte(found: &[u8], wanted: &[u8]) -> bool {
+    found.len() == wanted.len() && found.iter().zip(wanted).filter(|(a, b)| a != b).count() == 1
 }

@@ -1,0 +1,199 @@
+//! The durable journal in a directory of the operating system: one process at a time, and a thread that tends it.
+
+use std::fmt;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use dunlin_store::Snapshot;
+
+use crate::directory;
+use crate::disk::LocalDisk;
+use crate::limits::IMAGE_RETRY;
+use crate::names::{self, FORMAT_FILE, LOCK_FILE, SYNCED_FILE, UNFINISHED};
+use crate::{Batch, Description, DiskJournal, Durability, Journal, JournalError, Options, Past};
+
+/// The durable journal in a directory. See the [crate documentation](crate) for an example.
+///
+/// One process at a time has a directory open; dropping the journal frees it.
+pub struct FileJournal {
+    journal: Arc<DiskJournal>,
+    keeper: Keeper,
+    /// Locked as long as it is open.
+    _lock: File,
+}
+
+impl FileJournal {
+    /// Opens the journal in a directory. A missing one is made, an empty one is filled; one that holds anything else is
+    /// refused.
+    ///
+    /// # Errors
+    /// The directory is in use, not accessible, not ours, damaged, or of a newer format.
+    pub fn open(dir: impl AsRef<Path>, options: &Options) -> Result<Self, JournalError> {
+        let dir = dir.as_ref();
+        directory::make(dir).map_err(|error| JournalError::from_io("create", dir, error))?;
+        check_ours(dir)?;
+        let lock = lock(dir)?;
+        let journal = Arc::new(DiskJournal::open(Arc::new(LocalDisk::new(dir)), options)?);
+        let keeper = Keeper::start(&journal, options.durability)
+            .map_err(|error| JournalError::from_io("start a thread for", dir, error))?;
+        Ok(Self { journal, keeper, _lock: lock })
+    }
+}
+
+impl Journal for FileJournal {
+    fn recover(&self) -> Result<Snapshot, JournalError> {
+        self.journal.recover()
+    }
+
+    fn take_past(&self) -> Option<Past> {
+        self.journal.take_past()
+    }
+
+    fn append(&self, batch: Batch<'_>) -> Result<(), JournalError> {
+        self.journal.append(batch)?;
+        self.keeper.wake_if_due(&self.journal);
+        Ok(())
+    }
+
+    fn blocks(&self) -> bool {
+        true
+    }
+
+    fn describe(&self) -> Description {
+        self.journal.describe()
+    }
+}
+
+impl Drop for FileJournal {
+    fn drop(&mut self) {
+        self.keeper.stop();
+        // What was answered is to be on disk after an orderly end, whatever the durability.
+        if let Err(error) = self.journal.sync() {
+            tracing::error!(code = error.code(), %error, "the last writes could not be synced");
+        }
+    }
+}
+
+impl fmt::Debug for FileJournal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.journal.fmt(f)
+    }
+}
+
+/// The thread that makes images and syncs what was not synced.
+struct Keeper {
+    wake: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Keeper {
+    fn start(journal: &Arc<DiskJournal>, durability: Durability) -> io::Result<Self> {
+        let (wake, calls) = mpsc::channel();
+        let journal = Arc::clone(journal);
+        let interval = match durability {
+            Durability::Interval(interval) => Some(interval),
+            _ => None,
+        };
+        let work = move || {
+            let mut synced = Instant::now();
+            let mut pause = Duration::ZERO;
+            loop {
+                let until_sync = interval.map(|interval| interval.saturating_sub(synced.elapsed()));
+                let wait = until_sync.into_iter().chain((!pause.is_zero()).then_some(pause)).min();
+                let called = match wait {
+                    Some(wait) => calls.recv_timeout(wait),
+                    None => calls.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                };
+                if called == Err(RecvTimeoutError::Disconnected) {
+                    return;
+                }
+                if interval.is_some_and(|interval| synced.elapsed() >= interval) {
+                    // The journal tells of the failure itself, and the next append fails.
+                    let _ = journal.sync();
+                    synced = Instant::now();
+                }
+                pause = match journal.tend() {
+                    Ok(false) => Duration::ZERO,
+                    // On at once, after a look whether this is the end or a sync is due.
+                    Ok(true) => Duration::from_nanos(1),
+                    Err(error) => {
+                        tracing::error!(code = error.code(), %error, "no image could be made; the log goes on");
+                        IMAGE_RETRY
+                    }
+                };
+            }
+        };
+        let thread = thread::Builder::new().name("dunlin-journal".to_owned()).spawn(work)?;
+        Ok(Self { wake: Some(wake), thread: Some(thread) })
+    }
+
+    /// Wakes the thread if there is something to do for it.
+    fn wake_if_due(&self, journal: &DiskJournal) {
+        if journal.is_due()
+            && let Some(wake) = &self.wake
+        {
+            // The thread only ends with this journal.
+            let _ = wake.send(());
+        }
+    }
+
+    fn stop(&mut self) {
+        drop(self.wake.take());
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the thread that tends the journal has panicked");
+        }
+    }
+}
+
+/// Takes the lock of a directory. It goes with the file, also if the process is killed.
+fn lock(dir: &Path) -> Result<File, JournalError> {
+    let failed = |error| JournalError::from_io("lock", dir, error);
+    let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(dir.join(LOCK_FILE));
+    let file = options.map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(JournalError::Locked { dir: dir.to_owned() }),
+        Err(TryLockError::Error(error)) => Err(failed(error)),
+    }
+}
+
+/// Refuses a directory that holds something else: our files would come beside whatever a mistyped path points to.
+fn check_ours(dir: &Path) -> Result<(), JournalError> {
+    let failed = |error| JournalError::from_io("open", dir, error);
+    let mut stranger: Option<String> = None;
+    for entry in std::fs::read_dir(dir).map_err(failed)? {
+        let name = entry.map_err(failed)?.file_name().to_string_lossy().into_owned();
+        if name == FORMAT_FILE || names::read(&name).is_some() {
+            return Ok(());
+        }
+        // What a start leaves behind that was interrupted, or what a new file system holds.
+        let harmless = [LOCK_FILE, SYNCED_FILE, "lost+found"].contains(&name.as_str())
+            || name.starts_with('.')
+            || name.ends_with(UNFINISHED);
+        if !harmless {
+            stranger.get_or_insert(name);
+        }
+    }
+    match stranger {
+        None => Ok(()),
+        Some(_) if is_fjall(dir) => Err(JournalError::Format {
+            dir: dir.to_owned(),
+            found: "1 (of a development version)".to_owned(),
+            supported: names::FORMAT.to_string(),
+        }),
+        Some(found) => Err(JournalError::NotOurs { dir: dir.to_owned(), found }),
+    }
+}
+
+/// Whether the data are a fjall database, in which development versions kept them.
+fn is_fjall(dir: &Path) -> bool {
+    let marker: PathBuf = dir.join("version");
+    std::fs::read(marker).is_ok_and(|bytes| bytes.starts_with(b"FJL"))
+}
