@@ -2,15 +2,11 @@
 //! failure prints the command that repeats its seed alone, and tells each step of it.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
-mod naive;
-
 use std::panic::catch_unwind;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use dunlin_sim::crash::{Lapse, Moment, Tally, run, run_to};
-
-use naive::Naive as Proven;
 
 /// Seeds that are run if nobody says how many.
 const SEEDS: u64 = 10_000;
@@ -25,7 +21,7 @@ fn number(name: &str) -> Option<u64> {
 #[test]
 fn what_was_acknowledged_is_there() {
     if let Some(seed) = number("CRASH_SEED") {
-        println!("{}", run::<Proven>(seed, true, None));
+        println!("{}", run(seed, true, None));
         return;
     }
     let (first, count) = (number("CRASH_FIRST").unwrap_or(0), number("CRASH_SEEDS").unwrap_or(SEEDS));
@@ -37,7 +33,7 @@ fn what_was_acknowledged_is_there() {
             if seed >= first + count {
                 return (tally, None);
             }
-            match catch_unwind(|| run::<Proven>(seed, false, None)) {
+            match catch_unwind(|| run(seed, false, None)) {
                 Ok(happened) => tally.add(&happened),
                 Err(_) => {
                     // The others need not go on.
@@ -70,7 +66,7 @@ fn each_operation_may_be_the_last() {
     for seed in 0..LIVES {
         for operation in 1.. {
             let ends = Moment::ALL.map(|moment| {
-                let run = || run_to::<Proven>(seed, operation, moment);
+                let run = || run_to(seed, operation, moment);
                 catch_unwind(run)
                     .unwrap_or_else(|_| panic!("seed {seed} fails {moment} operation {operation}"))
             });
@@ -85,7 +81,7 @@ fn each_operation_may_be_the_last() {
 #[test]
 fn the_same_seed_is_the_same_world() {
     for seed in 0..20 {
-        assert_eq!(run::<Proven>(seed, false, None), run::<Proven>(seed, false, None));
+        assert_eq!(run(seed, false, None), run(seed, false, None));
     }
 }
 
@@ -93,7 +89,7 @@ fn the_same_seed_is_the_same_world() {
 #[test]
 fn a_disk_that_leaves_out_a_step_is_found_out() {
     for lapse in [Lapse::Sync, Lapse::SyncNames, Lapse::Cut] {
-        let found = (0..500).find(|seed| catch_unwind(|| run::<Proven>(*seed, false, Some(lapse))).is_err());
+        let found = (0..500).find(|seed| catch_unwind(|| run(*seed, false, Some(lapse))).is_err());
         assert!(found.is_some(), "{lapse:?} goes unnoticed");
     }
 }

@@ -70,6 +70,12 @@ impl Line {
             return Ok(Came::Back);
         };
         let was_open = self.open.is_some();
+        if position == 0 && newest.position() == 0 {
+            // Nothing was written yet: it may be another history, begun anew.
+            self.states.insert(0, state.clone());
+            self.open = None;
+            return Ok(if was_open { Came::Without } else { Came::Back });
+        }
         let came = if position == newest.position() {
             differs(&newest, state)?;
             if was_open { Came::Without } else { Came::Back }
@@ -100,7 +106,10 @@ impl Line {
 
 /// Compares everything that a state holds. Of buckets that are not kept the records may be missing, all of them.
 fn differs(expected: &Snapshot, found: &Snapshot) -> Result<(), String> {
-    let heads = |state: &Snapshot| (state.epoch().to_owned(), state.position(), state.next_bucket());
+    // Where nothing is written, another history may have begun.
+    let epoch =
+        |state: &Snapshot| if state.position() == 0 { String::new() } else { state.epoch().to_owned() };
+    let heads = |state: &Snapshot| (epoch(state), state.position(), state.next_bucket());
     if heads(expected) != heads(found) {
         return Err(format!("{:?} is expected, {:?} is there", heads(expected), heads(found)));
     }

@@ -4,12 +4,10 @@
 //! One thread, no clock: the same seed gives the same world, to the byte.
 
 mod line;
-mod subject;
 mod tally;
 mod world;
 mod writer;
 
-pub use self::subject::{Keeps, Settings, Subject};
 pub use self::tally::Tally;
 pub use crate::disk::{Lapse, Moment};
 
@@ -18,15 +16,15 @@ pub use crate::disk::{Lapse, Moment};
 ///
 /// # Panics
 /// If the journal does not keep what it promises.
-pub fn run<S: Subject>(seed: u64, loud: bool, lapse: Option<Lapse>) -> Tally {
+pub fn run(seed: u64, loud: bool, lapse: Option<Lapse>) -> Tally {
     crate::LOUD.set(loud);
-    world::run::<S>(seed, lapse)
+    world::run(seed, lapse)
 }
 
 /// Runs one life of a seed, which ends at this operation of the disk, and what comes after it. `None`: it is over before.
 ///
 /// # Panics
 /// As [`run`].
-pub fn run_to<S: Subject>(seed: u64, operation: u64, moment: Moment) -> Option<Tally> {
-    world::run_to::<S>(seed, operation, moment)
+pub fn run_to(seed: u64, operation: u64, moment: Moment) -> Option<Tally> {
+    world::run_to(seed, operation, moment)
 }

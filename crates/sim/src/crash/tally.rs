@@ -10,7 +10,7 @@ use crate::disk::{How, Kind, Moment};
 pub struct Tally(BTreeMap<String, u64>);
 
 /// What happens beside strikes and damage.
-const EVENTS: [&str; 25] = [
+const EVENTS: [&str; 27] = [
     "append acknowledged",
     "append failed",
     "append failed, then nothing of it there",
@@ -35,6 +35,8 @@ const EVENTS: [&str; 25] = [
     "lost what was not synced",
     "space bounded",
     "long record",
+    "synced",
+    "sync failed",
     "everything repeated",
 ];
 

@@ -1,13 +1,14 @@
 //! One life after another on one disk.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use dunlin_journal::{Batch, JournalError};
+use dunlin_journal::{Batch, DiskJournal, Durability, Journal, JournalError, Options};
 use dunlin_store::{Commit, Snapshot};
 
+use super::Tally;
 use super::line::{Came, Line};
 use super::writer::Writer;
-use super::{Keeps, Settings, Subject, Tally};
 use crate::chance::Chance;
 use crate::disk::{Damage, How, Lapse, Moment, Planned, SimDisk, Strike, Survival};
 use crate::note;
@@ -33,33 +34,37 @@ struct World {
     chance: Chance,
     tally: Tally,
     disk: SimDisk,
-    settings: Settings,
+    options: Options,
     writer: Writer,
     line: Line,
     end: End,
+    /// The power was cut since the last opening.
+    cut: bool,
     damage: Option<Damage>,
     /// Strikes until the journal was last in order.
     healthy: u64,
+    /// Strikes until it was last opened.
+    opened: u64,
     epochs: u32,
 }
 
-pub(super) fn run<S: Subject>(seed: u64, lapse: Option<Lapse>) -> Tally {
+pub(super) fn run(seed: u64, lapse: Option<Lapse>) -> Tally {
     let mut world = World::new(seed, lapse);
     for _ in 0..world.chance.within(2, 9) {
         world.plan();
-        world.life::<S>();
+        world.life();
         if world.chance.once_in(3) {
-            world.harm::<S>();
+            world.harm();
         }
     }
-    world.last::<S>()
+    world.last()
 }
 
 /// One life, which ends at this operation. `None`: it is over before.
-pub(super) fn run_to<S: Subject>(seed: u64, operation: u64, moment: Moment) -> Option<Tally> {
+pub(super) fn run_to(seed: u64, operation: u64, moment: Moment) -> Option<Tally> {
     let mut world = World::new(seed, None);
     world.disk.plan(Planned { at: operation, moment, strike: Strike::Crash, changes: false });
-    let journal = world.begin::<S>();
+    let journal = world.begin();
     for _ in 0..STEPS_TO_END {
         if let Some(journal) = journal.as_ref().filter(|_| !world.disk.is_dead()) {
             world.append(journal);
@@ -68,25 +73,27 @@ pub(super) fn run_to<S: Subject>(seed: u64, operation: u64, moment: Moment) -> O
     }
     let struck = world.disk.is_dead();
     world.stop(journal);
-    let tally = world.last::<S>();
+    let tally = world.last();
     struck.then_some(tally)
 }
 
 impl World {
     fn new(seed: u64, lapse: Option<Lapse>) -> Self {
         let mut chance = Chance(seed);
-        let settings = Settings::random(&mut chance);
-        note(|| format!("{settings:?}"));
-        let evicts = settings.keeps == Keeps::Acknowledged;
+        let options = random_options(&mut chance);
+        note(|| format!("{options:?}"));
+        let evicts = options.durability == Durability::Group;
         Self {
             tally: Tally::default(),
             disk: SimDisk::new(!seed, evicts, lapse),
-            settings,
+            options,
             writer: Writer::new(),
             line: Line::new(),
             end: End::None,
+            cut: false,
             damage: None,
             healthy: 0,
+            opened: 0,
             epochs: 0,
             chance,
         }
@@ -115,14 +122,15 @@ impl World {
     }
 
     /// From a beginning to an end.
-    fn life<S: Subject>(&mut self) {
-        let journal = self.begin::<S>();
+    fn life(&mut self) {
+        let journal = self.begin();
         if let Some(journal) = &journal {
             let most = *self.chance.pick(&[1, 6, 24, 60]);
             for _ in 0..self.chance.below(most) {
                 match self.chance.below(16) {
                     0..8 => self.append(journal),
-                    8..15 => self.tend(journal, 1),
+                    8..14 => self.tend(journal, 1),
+                    14 => self.sync(journal),
                     _ => self.recover(journal),
                 }
                 if self.disk.is_dead() {
@@ -134,10 +142,10 @@ impl World {
     }
 
     /// Nothing goes wrong any more: what was acknowledged is there, and the journal goes on.
-    fn last<S: Subject>(mut self) -> Tally {
+    fn last(mut self) -> Tally {
         self.disk.calm();
         for _ in 0..2 {
-            let journal = self.begin::<S>().expect("nothing goes wrong");
+            let journal = self.begin().expect("nothing goes wrong");
             let commits = self.writer.repeat();
             self.append_these(&journal, &commits);
             self.writer.all_once().unwrap_or_else(|why| panic!("after all repeats: {why}"));
@@ -152,16 +160,16 @@ impl World {
     }
 
     /// Opens what is there, until that succeeds. `None`: it came to its end before.
-    fn begin<S: Subject>(&mut self) -> Option<S> {
+    fn begin(&mut self) -> Option<DiskJournal> {
         note(|| format!("begin: {}", self.disk.listing()));
         self.epochs += 1;
-        self.settings.new_epoch = format!("epoch-{}", self.epochs);
+        self.options.new_epoch = format!("epoch-{}", self.epochs);
         for attempt in 0..=ATTEMPTS {
             if attempt == ATTEMPTS {
                 self.disk.calm();
             }
             let strikes = self.disk.strikes();
-            let opened = S::open(Arc::new(self.disk.clone()), &self.settings)
+            let opened = DiskJournal::open(Arc::new(self.disk.clone()), &self.options)
                 .and_then(|journal| journal.recover().map(|state| (journal, state)));
             if self.disk.is_dead() {
                 self.tally.count("opening struck by a crash");
@@ -191,7 +199,7 @@ impl World {
         let damage = self.damage.take();
         // Nor can anybody tell it where nothing was synced at all.
         let blurred = damage.as_ref().is_some_and(|damage| !damage.is_small());
-        let lossy = (self.end == End::PowerCut || blurred) && self.settings.keeps != Keeps::Acknowledged;
+        let lossy = (self.cut || blurred) && self.options.durability != Durability::Group;
         let was_open = self.line.is_open();
         let newest = self.line.newest().map_or(0, Snapshot::position);
         let came = self.line.recovered(state, lossy, true).unwrap_or_else(|why| {
@@ -213,6 +221,8 @@ impl World {
         if came == Came::Earlier {
             self.tally.count("lost what was not synced");
         }
+        self.cut = false;
+        self.opened = self.disk.strikes();
         self.tally.count("opened");
         if self.end == End::Closed {
             self.tally.count("opened again after closing");
@@ -237,14 +247,16 @@ impl World {
             error,
             JournalError::Damaged { .. } | JournalError::Format { .. } | JournalError::NotOurs { .. }
         );
-        let named = ["log-", "image-", "synced", "FORMAT"].iter().any(|name| text.contains(name));
-        assert!(loud && named, "{damage} is told as {text}");
+        let named =
+            ["log-", "image-", "synced", "FORMAT", "the directory"].iter().any(|name| text.contains(name));
+        let format = matches!(error, JournalError::Format { .. });
+        assert!(loud && (named || format), "{damage} is told as {text}");
         self.tally.count(format!("damage {:?}, refused", damage.how));
         // Whoever puts back what was damaged has lost nothing.
         self.disk.undo(damage);
     }
 
-    fn append<S: Subject>(&mut self, journal: &S) {
+    fn append(&mut self, journal: &DiskJournal) {
         let count = self.chance.within(1, 9);
         let long = self.chance.once_in(2000);
         let commits = if long {
@@ -258,7 +270,7 @@ impl World {
         }
     }
 
-    fn append_these<S: Subject>(&mut self, journal: &S, commits: &[Commit]) {
+    fn append_these(&mut self, journal: &DiskJournal, commits: &[Commit]) {
         if commits.is_empty() {
             return;
         }
@@ -286,7 +298,7 @@ impl World {
     }
 
     /// An append has failed: the writer goes back, and the journal is asked to go on until it does.
-    fn back_to_service<S: Subject>(&mut self, journal: &S, full: bool) {
+    fn back_to_service(&mut self, journal: &DiskJournal, full: bool) {
         for attempt in 0..=ATTEMPTS {
             if attempt == ATTEMPTS {
                 self.disk.calm();
@@ -329,7 +341,7 @@ impl World {
     }
 
     /// Until a recovery, nothing is taken.
-    fn append_out_of_service<S: Subject>(&mut self, journal: &S) {
+    fn append_out_of_service(&mut self, journal: &DiskJournal) {
         self.writer.state = self.line.newest().unwrap().clone();
         let commits = self.writer.batch(&mut self.chance, 1);
         let outcome = journal.append(Batch { commits: &commits, next: &self.writer.state });
@@ -340,7 +352,7 @@ impl World {
     }
 
     /// Somebody asks for the state, although nothing has failed.
-    fn recover<S: Subject>(&mut self, journal: &S) {
+    fn recover(&mut self, journal: &DiskJournal) {
         let recovered = journal.recover();
         if self.disk.is_dead() {
             return;
@@ -356,8 +368,33 @@ impl World {
         }
     }
 
+    /// Its time has come: what was appended is synced.
+    fn sync(&mut self, journal: &DiskJournal) {
+        if self.options.durability == Durability::None {
+            return;
+        }
+        let synced = journal.sync();
+        if self.disk.is_dead() {
+            return;
+        }
+        match synced {
+            Ok(()) => {
+                self.tally.count("synced");
+                self.line.settle();
+            }
+            Err(error) => {
+                note(|| format!("syncing failed: {error}"));
+                self.tally.count("sync failed");
+                self.was_struck("sync", &error);
+                let newest = self.line.newest().cloned().unwrap();
+                self.back_to_service(journal, false);
+                assert_eq!(self.line.newest().map(Snapshot::position), Some(newest.position()));
+            }
+        }
+    }
+
     /// Some work in the background.
-    fn tend<S: Subject>(&mut self, journal: &S, steps: usize) {
+    fn tend(&mut self, journal: &DiskJournal, steps: usize) {
         for step in 0..steps {
             assert!(step < STEPS - 1, "there is no end to the work in the background");
             let image = self.disk.last("image-");
@@ -396,7 +433,7 @@ impl World {
 
     /// What is on the disk for sure will not be lost.
     fn settled(&mut self) {
-        let all = self.settings.keeps == Keeps::Acknowledged;
+        let all = self.options.durability == Durability::Group;
         if all || (self.disk.is_settled("log-") && self.disk.is_settled("image-")) {
             self.line.settle();
         }
@@ -404,17 +441,21 @@ impl World {
 
     /// With the work in the background done, the files are not much larger than what they hold.
     fn bounded(&mut self) {
+        // What could not be removed goes with the next image or the next opening.
+        if self.disk.strikes() > self.opened {
+            return;
+        }
         let live = self.line.newest().map_or(0, size);
-        let files = self.disk.bytes();
-        let most = 3 * live
-            + SLACK
-            + usize::try_from(2 * self.settings.log_bytes + 4 * self.settings.reserve_bytes).unwrap();
+        let image = self.disk.last("image-").map_or(0, |name| self.disk.size(&name));
+        let sizes = &self.options.sizes;
+        let constant = SLACK + usize::try_from(4 * (sizes.log_bytes + sizes.reserve_bytes)).unwrap();
+        let (files, most) = (self.disk.bytes(), 3 * live.max(image) + constant);
         assert!(files <= most, "{files} bytes of files for {live}, {most} at most: {}", self.disk.listing());
         self.tally.count("space bounded");
     }
 
     /// The end of a life.
-    fn stop<S: Subject>(&mut self, journal: Option<S>) {
+    fn stop(&mut self, journal: Option<DiskJournal>) {
         if !self.disk.is_dead() {
             if self.chance.once_in(3) {
                 drop(journal);
@@ -446,24 +487,38 @@ impl World {
         self.tally.count("power cut");
         self.disk.cut_power(survival);
         self.end = End::PowerCut;
+        self.cut = true;
     }
 
     /// Damage, while nothing runs.
-    fn harm<S: Subject>(&mut self) {
+    fn harm(&mut self) {
         let how = *self.chance.pick(&How::ALL);
-        if !S::DAMAGE || self.damage.is_some() || self.line.newest().is_none() {
+        if self.damage.is_some() || self.line.newest().is_none() {
             return;
         }
         // After a power cut `synced` may be old. Then the newest batches, if more than a byte of them is damaged, look like
         // a write that never finished; nobody can tell.
         let newest = self.disk.last("log-").unwrap_or_default();
-        let blurred = self.end == End::PowerCut && matches!(how, How::Sector | How::Cut | How::Removed);
+        let blurred = self.cut && matches!(how, How::Sector | How::Cut | How::Removed);
         let spared = |name: &str| blurred && (name == newest || name == "synced");
         self.damage = self.disk.damage(how, spared, &mut self.chance);
         if let Some(damage) = &self.damage {
             note(|| format!("damage: {damage}"));
         }
     }
+}
+
+/// Sizes are small, so that files end and images come often.
+fn random_options(chance: &mut Chance) -> Options {
+    let interval = Durability::Interval(Duration::ZERO);
+    let durability = *chance.pick(&[Durability::Group, Durability::Group, interval, Durability::None]);
+    let mut options = Options::new(durability, "");
+    options.sizes.log_bytes = *chance.pick(&[1 << 10, 1 << 12, 1 << 14, 1 << 16]);
+    options.sizes.file_bytes = *chance.pick(&[1, 1 << 11, 1 << 14]);
+    // As in production: a file holds more than is taken ahead of it.
+    options.sizes.reserve_bytes = *chance.pick(&[0, 1 << 9, 1 << 12, 1 << 14]).min(&options.sizes.file_bytes);
+    options.sizes.step_bytes = *chance.pick(&[1, 1 << 9, 1 << 12]);
+    options
 }
 
 /// What is there beside records: heads of files, the end of an image.
