@@ -13,7 +13,7 @@ use std::cell::RefCell;
 use std::hint::black_box;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group, criterion_main};
-use dunlin::store::{Context, Filter, IdSource, Intent, Snapshot, Step};
+use dunlin::store::{AnswerLimits, Context, Filter, IdSource, Intent, Snapshot, Step};
 use serde_json::{Map, Value, json};
 
 /// Records in the bucket.
@@ -63,7 +63,15 @@ impl Writer {
     }
 
     fn write(&mut self, intent: Intent) {
-        let mut context = Context::new(1_700_000_000_000, &mut self.ids);
+        // As many keys as there are writes: none shall be one too many.
+        let answers = AnswerLimits {
+            per_scope: usize::MAX,
+            all: usize::MAX,
+            bytes_per_scope: usize::MAX,
+            bytes: usize::MAX,
+            ..AnswerLimits::default()
+        };
+        let mut context = Context::new(1_700_000_000_000, &mut self.ids).with_answers(answers);
         black_box(self.state.execute(intent, &mut context).expect("sound input"));
         self.writes += 1;
         if self.writes.is_multiple_of(HELD_EVERY) {
@@ -152,6 +160,11 @@ fn store(criterion: &mut Criterion) {
         measure("insert", &|step| Turn {
             before: vec![delete(records + step.saturating_sub(BATCH))],
             timed: insert(records + step, records),
+        });
+        measure("insert with an idempotency key", &|step| Turn {
+            before: vec![delete(4 * records + step.saturating_sub(BATCH))],
+            timed: insert(4 * records + step, records)
+                .idempotent("user:ada", format!("key-{step}-of-a-client")),
         });
         measure("transaction of insert, update, delete", &|step| {
             let new = 2 * records + step;

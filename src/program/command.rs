@@ -67,11 +67,40 @@ pub(super) fn command() -> Command {
                 )
                 .args(arguments()),
         )
+        .subcommand(
+            Command::new("backup")
+                .about("Write everything up to one position into one file; a server may be running on the data")
+                .arg(path("out").long("out").value_name("FILE").required(true).help("A file that is not there yet"))
+                .arg(
+                    Arg::new("progress")
+                        .long("progress")
+                        .action(ArgAction::SetTrue)
+                        .help("Say how far it has come, also where standard error is no terminal"),
+                )
+                .args(arguments()),
+        )
+        .subcommand(
+            Command::new("restore")
+                .about("Fill an empty or new data directory from a backup")
+                .arg(path("from").value_name("FILE").required(true).help("A file that backup or a server has written"))
+                .args(arguments()),
+        )
+        .subcommand(
+            Command::new("inspect")
+                .about("Show what is in a data directory or a backup, and what is damaged; nothing is changed")
+                .arg(path("what").value_name("PATH").help("A directory or a file; the configured data directory if left out"))
+                .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("As JSON"))
+                .args(arguments()),
+        )
         .after_help(
             "Flags stand over DUNLIN_* environment variables, those over the file, that over the defaults.\n\
              DUNLIN_CONFIG names a file, DUNLIN_LOG filters the log (for example dunlin=debug).\n\
              Exit codes: 0 done or stopped as asked, 1 could not start or not do it, 2 wrong configuration or command line, 3 had to stop by itself.",
         )
+}
+
+fn path(name: &'static str) -> Arg {
+    Arg::new(name).value_parser(value_parser!(PathBuf))
 }
 
 fn arguments() -> Vec<Arg> {

@@ -2,6 +2,7 @@
 
 mod banner;
 mod command;
+mod keep;
 mod logs;
 mod serve;
 mod transfer;
@@ -19,7 +20,7 @@ enum Exit {
     /// Stopped as asked.
     Done = 0,
     /// It could not start, or could not do what it was asked to: the address is taken, the data cannot be opened, a record
-    /// cannot be imported.
+    /// cannot be imported, data are damaged.
     NotStarted = 1,
     /// The configuration (file, environment or flags) is wrong.
     Configuration = 2,
@@ -54,6 +55,18 @@ pub(crate) fn run() -> ExitCode {
             let from = matches.get_one::<PathBuf>("from").cloned().unwrap_or_default();
             let bucket = matches.get_one::<String>("bucket").map(String::as_str);
             done(transfer::import(&loaded.config, &from, bucket, matches.get_flag("replace")))
+        }
+        "backup" => {
+            let out = matches.get_one::<PathBuf>("out").cloned().unwrap_or_default();
+            done(keep::backup(&loaded.config, &out, matches.get_flag("progress")))
+        }
+        "restore" => {
+            let from = matches.get_one::<PathBuf>("from").cloned().unwrap_or_default();
+            done(keep::restore(&loaded.config, &from))
+        }
+        "inspect" => {
+            let path = matches.get_one::<PathBuf>("what").map(PathBuf::as_path);
+            done(keep::inspect(&loaded.config, path, matches.get_flag("json")))
         }
         _ => serve::serve(&loaded.config),
     }

@@ -7,7 +7,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use dunlin_store::{BucketId, Cause, Change, Commit, Counters, Definition, Record, RowId, Snapshot};
+use dunlin_store::{
+    Answer, Body, BucketId, Cause, Change, Commit, Counters, Definition, Record, RowId, Snapshot,
+};
 
 const DEFINE_BUCKET: u8 = 0;
 const UPDATE_BUCKET: u8 = 1;
@@ -18,6 +20,13 @@ const PUT: u8 = 5;
 const REMOVE: u8 = 6;
 const CLEAR: u8 = 7;
 const COUNTERS: u8 = 8;
+const ANSWER: u8 = 9;
+const FORGET: u8 = 10;
+
+/// How the body of an answer stands there.
+const AS_TEXT: u64 = 0;
+/// From this number on: as the record of the change with this number, counted from here.
+const AS_RECORD: u64 = 1;
 
 /// Causes of a removal, by their number.
 const CAUSES: [Cause; 4] = [Cause::Deleted, Cause::Cascaded, Cause::Expired, Cause::Evicted];
@@ -81,7 +90,18 @@ impl Encoder {
         self.number(commit.position);
         self.number(commit.at);
         self.number(commit.changes.iter().filter(kept).count() as u64);
-        commit.changes.iter().filter(kept).try_for_each(|change| self.change(change))
+        for change in commit.changes.iter().filter(kept) {
+            match change {
+                Change::Answer(answer) => {
+                    // The answer to a write of one record is that record: no need to store it twice.
+                    let shared =
+                        commit.changes.iter().filter(kept).position(|change| answers(change, answer));
+                    self.answer(answer, shared);
+                }
+                change => self.change(change)?,
+            }
+        }
+        Ok(())
     }
 
     /// Appends a change.
@@ -124,6 +144,11 @@ impl Encoder {
                 self.number(counters.next_row);
                 self.number(counters.autoincrement);
             }
+            Change::Answer(answer) => self.answer(answer, None),
+            Change::Forget { until } => {
+                self.bytes.push(FORGET);
+                self.number(*until);
+            }
             other => return Err(format!("this version cannot store {other:?}")),
         }
         Ok(())
@@ -134,6 +159,23 @@ impl Encoder {
         self.head(PUT, bucket);
         self.number(row.0);
         self.text(record.json());
+    }
+
+    /// Appends an answer; its body as the record of the change with this number, if there is one.
+    pub(crate) fn answer(&mut self, answer: &Answer, shared: Option<usize>) {
+        let Answer { scope, key, fingerprint, position, expires_at, body } = answer;
+        self.bytes.push(ANSWER);
+        self.text(scope);
+        self.text(key);
+        self.bytes.extend_from_slice(&fingerprint.to_le_bytes());
+        self.number(*position);
+        self.number(*expires_at);
+        if let Some(index) = shared {
+            self.number(AS_RECORD + index as u64);
+        } else {
+            self.number(AS_TEXT);
+            self.text(body.json());
+        }
     }
 
     fn head(&mut self, kind: u8, bucket: BucketId) {
@@ -153,6 +195,14 @@ impl Encoder {
     fn text(&mut self, text: &str) {
         self.number(text.len() as u64);
         self.bytes.extend_from_slice(text.as_bytes());
+    }
+}
+
+/// Whether a change puts the very record that is the answer.
+fn answers(change: &Change, answer: &Answer) -> bool {
+    match (change, &answer.body) {
+        (Change::Put { record, .. }, Body::Record(body)) => std::ptr::eq(record.json(), body.json()),
+        _ => false,
     }
 }
 
@@ -179,7 +229,8 @@ impl<'b> Decoder<'b> {
         // The count is checked by what is there, not believed.
         let mut changes = Vec::with_capacity(usize::try_from(count).unwrap_or(0).min(self.rest.len()));
         for _ in 0..count {
-            changes.push(self.change(state)?);
+            let change = self.change(state, &changes)?;
+            changes.push(change);
         }
         Ok(Commit { position, at, changes })
     }
@@ -193,8 +244,15 @@ impl<'b> Decoder<'b> {
         Ok(position)
     }
 
-    fn change(&mut self, state: &Snapshot) -> Result<Change, String> {
+    fn change(&mut self, state: &Snapshot, before: &[Change]) -> Result<Change, String> {
         Ok(match self.entry()? {
+            Entry::Answer { mut answer, record } => {
+                let Some(Change::Put { record, .. }) = before.get(record) else {
+                    return Err(format!("an answer is the record of change {record}, which has none"));
+                };
+                answer.body = Body::Record(record.clone());
+                Change::Answer(Arc::new(answer))
+            }
             Entry::Put { bucket, row, json } => {
                 let defined = self.defined.get(&bucket).map(|(_, definition)| definition);
                 let known = || state.bucket_by_id(bucket).map(|bucket| &**bucket.definition());
@@ -248,6 +306,25 @@ impl<'b> Decoder<'b> {
                 let (bucket, next_row, autoincrement) = (self.bucket()?, self.number()?, self.number()?);
                 Change::Counters { bucket, counters: Counters { next_row, autoincrement } }
             }
+            ANSWER => {
+                let mut answer = Answer {
+                    scope: self.text()?.into(),
+                    key: self.text()?.into(),
+                    fingerprint: u64::from_le_bytes(self.array()?),
+                    position: self.number()?,
+                    expires_at: self.number()?,
+                    body: Body::Text(Arc::from("")),
+                };
+                match self.number()? {
+                    AS_TEXT => answer.body = Body::Text(self.text()?.into()),
+                    shared => {
+                        let record = usize::try_from(shared - AS_RECORD).unwrap_or(usize::MAX);
+                        return Ok(Entry::Answer { answer, record });
+                    }
+                }
+                Change::Answer(Arc::new(answer))
+            }
+            FORGET => Change::Forget { until: self.number()? },
             kind => return Err(format!("there is no change of kind {kind}")),
         }))
     }
@@ -261,6 +338,12 @@ impl<'b> Decoder<'b> {
         let (first, rest) = self.rest.split_first().ok_or("it ends too early")?;
         self.rest = rest;
         Ok(*first)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], String> {
+        let (array, rest) = self.rest.split_first_chunk().ok_or("it ends too early")?;
+        self.rest = rest;
+        Ok(*array)
     }
 
     fn number(&mut self) -> Result<u64, String> {
@@ -291,6 +374,8 @@ impl<'b> Decoder<'b> {
 pub(crate) enum Entry<'b> {
     /// [`Change::Put`], its record not looked at yet.
     Put { bucket: BucketId, row: RowId, json: &'b str },
+    /// [`Change::Answer`], its body the record of an earlier change of the same commit.
+    Answer { answer: Answer, record: usize },
     /// Any other.
     Change(Change),
 }

@@ -10,10 +10,10 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use dunlin_store::Snapshot;
 
+use crate::block::Mending;
 use crate::code::{Encoder, Volatile};
 use crate::disk::Disk;
 use crate::image::ImageWriter;
-use crate::block::Mending;
 use crate::limits::KEPT_BUFFER_BYTES;
 use crate::log::{self, LogFile, Title};
 use crate::names::{self, FORMAT_FILE, UNFINISHED};
@@ -201,7 +201,8 @@ impl DiskJournal {
 
     fn image_of(&self, state: Snapshot, log_bytes: u64) -> io::Result<Making> {
         let position = state.position();
-        let writer = ImageWriter::with_steps(&*self.disk, &unfinished(position), state, self.sizes.step_bytes)?;
+        let writer =
+            ImageWriter::with_steps(&*self.disk, &unfinished(position), state, self.sizes.step_bytes)?;
         Ok(Making { writer, position, log_bytes })
     }
 
@@ -435,7 +436,11 @@ impl Journal for DiskJournal {
     }
 
     fn describe(&self) -> Description {
-        Description { kind: "disk", dir: Some(self.disk.dir().to_owned()), durability: self.durability.in_words() }
+        Description {
+            kind: "disk",
+            dir: Some(self.disk.dir().to_owned()),
+            durability: self.durability.in_words(),
+        }
     }
 }
 

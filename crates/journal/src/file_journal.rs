@@ -4,10 +4,10 @@ use std::fmt;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use dunlin_store::Snapshot;
 
@@ -87,45 +87,47 @@ impl fmt::Debug for FileJournal {
 
 /// The thread that makes images and syncs what was not synced.
 struct Keeper {
-    wake: Option<Sender<()>>,
+    wake: Option<SyncSender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Keeper {
     fn start(journal: &Arc<DiskJournal>, durability: Durability) -> io::Result<Self> {
-        let (wake, calls) = mpsc::channel();
+        // One call is enough to wake it.
+        let (wake, calls) = mpsc::sync_channel(1);
         let journal = Arc::clone(journal);
         let interval = match durability {
             Durability::Interval(interval) => Some(interval),
             _ => None,
         };
         let work = move || {
-            let mut synced = Instant::now();
-            let mut pause = Duration::ZERO;
+            let mut sync_at = interval.map(|interval| Instant::now() + interval);
+            // When there is more to do for an image.
+            let mut tend_at: Option<Instant> = None;
             loop {
-                let until_sync = interval.map(|interval| interval.saturating_sub(synced.elapsed()));
-                let wait = until_sync.into_iter().chain((!pause.is_zero()).then_some(pause)).min();
-                let called = match wait {
-                    Some(wait) => calls.recv_timeout(wait),
+                let next = sync_at.into_iter().chain(tend_at).min();
+                let called = match next {
+                    Some(next) => calls.recv_timeout(next.saturating_duration_since(Instant::now())),
                     None => calls.recv().map_err(|_| RecvTimeoutError::Disconnected),
                 };
                 if called == Err(RecvTimeoutError::Disconnected) {
                     return;
                 }
-                if interval.is_some_and(|interval| synced.elapsed() >= interval) {
+                let now = Instant::now();
+                if sync_at.is_some_and(|at| now >= at) {
                     // The journal tells of the failure itself, and the next append fails.
                     let _ = journal.sync();
-                    synced = Instant::now();
+                    sync_at = interval.map(|interval| Instant::now() + interval);
                 }
-                pause = match journal.tend() {
-                    Ok(false) => Duration::ZERO,
-                    // On at once, after a look whether this is the end or a sync is due.
-                    Ok(true) => Duration::from_nanos(1),
-                    Err(error) => {
-                        tracing::error!(code = error.code(), %error, "no image could be made; the log goes on");
-                        IMAGE_RETRY
-                    }
-                };
+                if tend_at.is_none_or(|at| now >= at) {
+                    tend_at = match journal.tend() {
+                        Ok(more) => more.then(Instant::now),
+                        Err(error) => {
+                            tracing::error!(code = error.code(), %error, "no image could be made; the log goes on");
+                            Some(Instant::now() + IMAGE_RETRY)
+                        }
+                    };
+                }
             }
         };
         let thread = thread::Builder::new().name("dunlin-journal".to_owned()).spawn(work)?;
@@ -137,8 +139,8 @@ impl Keeper {
         if journal.is_due()
             && let Some(wake) = &self.wake
         {
-            // The thread only ends with this journal.
-            let _ = wake.send(());
+            // A full channel wakes it as well, and the thread only ends with this journal.
+            let _ = wake.try_send(());
         }
     }
 
@@ -155,7 +157,8 @@ impl Keeper {
 /// Takes the lock of a directory. It goes with the file, also if the process is killed.
 fn lock(dir: &Path) -> Result<File, JournalError> {
     let failed = |error| JournalError::from_io("lock", dir, error);
-    let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(dir.join(LOCK_FILE));
+    let options =
+        OpenOptions::new().read(true).write(true).create(true).truncate(false).open(dir.join(LOCK_FILE));
     let file = options.map_err(failed)?;
     match file.try_lock() {
         Ok(()) => Ok(file),

@@ -58,6 +58,8 @@ mod recovery;
 mod synced;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 
 pub use disk_journal::DiskJournal;
 pub use error::JournalError;

@@ -40,6 +40,6 @@ pub const IMAGE_RETRY: Duration = Duration::from_secs(10);
 /// given back.
 pub const KEPT_BUFFER_BYTES: usize = 4 * 1024 * 1024;
 
-/// How often a directory is looked at while a server keeps replacing its files. Each replacement takes it a whole new image, so
-/// that one more look is nearly always enough.
+/// How often a directory is read that a server changes meanwhile, at most, until it comes out clean. What was read in halves takes a
+/// coincidence, and to replace a file the server has to write a whole new image, so that one more look is nearly always enough.
 pub const INSPECT_ATTEMPTS: u32 = 5;

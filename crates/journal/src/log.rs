@@ -92,7 +92,13 @@ impl LogFile {
     ///
     /// # Errors
     /// Then it is not known what stands behind the end, and nothing may be written to this file any more.
-    pub(crate) fn write(&mut self, position: u64, synced: u64, payload: &[u8], reserve: u64) -> io::Result<Written> {
+    pub(crate) fn write(
+        &mut self,
+        position: u64,
+        synced: u64,
+        payload: &[u8],
+        reserve: u64,
+    ) -> io::Result<Written> {
         let mut bytes = Vec::new();
         block::write(&mut bytes, Label { position, synced, file: self.number }, payload);
         let end = self.end + bytes.len() as u64;

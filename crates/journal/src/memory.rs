@@ -52,7 +52,11 @@ impl Journal for MemoryJournal {
     }
 
     fn describe(&self) -> Description {
-        Description { kind: "memory", dir: None, durability: "nothing is kept when the server ends".to_owned() }
+        Description {
+            kind: "memory",
+            dir: None,
+            durability: "nothing is kept when the server ends".to_owned(),
+        }
     }
 }
 

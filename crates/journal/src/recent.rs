@@ -84,8 +84,13 @@ mod tests {
                 recent.after(commit);
             }
             let past = recent.finish();
-            let positions: Vec<u64> = past.iter().flat_map(|past| &past.commits).map(|c| c.position).collect();
-            assert_eq!(positions, (count + 1 - kept..=count).collect::<Vec<_>>(), "{count}, {most} of {newest}");
+            let positions: Vec<u64> =
+                past.iter().flat_map(|past| &past.commits).map(|c| c.position).collect();
+            assert_eq!(
+                positions,
+                (count + 1 - kept..=count).collect::<Vec<_>>(),
+                "{count}, {most} of {newest}"
+            );
             if let Some(past) = past {
                 assert_eq!(past.before.position(), count - kept);
             }

@@ -160,22 +160,20 @@ impl Reading<'_> {
             return Err(fault);
         }
         match files.logs.first() {
-            None if synced > 0 => {
-                Err(self.damaged("the directory", "all log files and images are missing"))
-            }
+            None if synced > 0 => Err(self.damaged("the directory", "all log files and images are missing")),
             None => Ok(None),
             Some(first) => match self.title(*first)? {
                 Some((title, _)) => {
-                    let begin = Begin {
-                        state: Snapshot::new(title.epoch.as_str()),
-                        bytes: 0,
-                        mended: Vec::new(),
-                    };
+                    let begin =
+                        Begin { state: Snapshot::new(title.epoch.as_str()), bytes: 0, mended: Vec::new() };
                     self.log(files, begin, synced, recent).map(Some)
                 }
                 // A crash while the directory was made.
                 None if synced == 0 && files.logs.len() == 1 => Ok(None),
-                None => Err(self.damaged(format!("{}, byte 0", names::log(*first)), "its first block cannot be read")),
+                None => {
+                    Err(self
+                        .damaged(format!("{}, byte 0", names::log(*first)), "its first block cannot be read"))
+                }
             },
         }
     }
@@ -187,12 +185,10 @@ impl Reading<'_> {
         let mut reader = Reader::new(&*file).map_err(self.failed())?;
         match reader.next().map_err(self.failed())? {
             Found::Block(block) => Ok(Some((self.read_title(&name, first, &block)?, block.end))),
-            Found::End | Found::Broken { .. } => {
-                match reader.find(1, |_| true).map_err(self.failed())? {
-                    None => Ok(None),
-                    Some(_) => Err(self.damaged(format!("{name}, byte 0"), "its first block cannot be read")),
-                }
-            }
+            Found::End | Found::Broken { .. } => match reader.find(1, |_| true).map_err(self.failed())? {
+                None => Ok(None),
+                Some(_) => Err(self.damaged(format!("{name}, byte 0"), "its first block cannot be read")),
+            },
         }
     }
 
@@ -208,7 +204,13 @@ impl Reading<'_> {
     }
 
     /// Applies the commits behind a state.
-    fn log(&self, files: &Files, begin: Begin, synced: u64, recent: usize) -> Result<Recovered, JournalError> {
+    fn log(
+        &self,
+        files: &Files,
+        begin: Begin,
+        synced: u64,
+        recent: usize,
+    ) -> Result<Recovered, JournalError> {
         let image = begin.state.position();
         // The file that holds the first commit behind the image, or that is empty so far.
         let start = files.logs.range(..=image + 1).next_back().copied();
@@ -250,7 +252,9 @@ impl Reading<'_> {
             return Err(self.damaged(end, reason));
         }
         found.past = recent.finish();
-        found.useless.extend(files.logs.iter().filter(|first| !useful.contains(first)).map(|first| names::log(*first)));
+        found.useless.extend(
+            files.logs.iter().filter(|first| !useful.contains(first)).map(|first| names::log(*first)),
+        );
         found.useless.extend(files.images.iter().filter(|at| **at != image).map(|at| names::image(*at)));
         Ok(found)
     }
@@ -278,16 +282,20 @@ impl Reading<'_> {
                         None => {
                             let read = self.read_title(&name, first, &block)?;
                             if read.epoch != found.state.epoch() {
-                                let reason = format!("it is of history {}, not {}", read.epoch, found.state.epoch());
+                                let reason =
+                                    format!("it is of history {}, not {}", read.epoch, found.state.epoch());
                                 return Err(self.damaged(place(block.offset), reason));
                             }
                             title = Some(read);
                         }
                         Some(title) if block.label.file != title.number() => {
-                            return Err(self.damaged(place(block.offset), "the block belongs to another file"));
+                            return Err(
+                                self.damaged(place(block.offset), "the block belongs to another file")
+                            );
                         }
                         Some(_) if block.label.position != expected => {
-                            let reason = format!("commit {} is here, {expected} is missing", block.label.position);
+                            let reason =
+                                format!("commit {} is here, {expected} is missing", block.label.position);
                             return Err(self.damaged(place(block.offset), reason));
                         }
                         Some(_) => {

@@ -81,6 +81,13 @@ pub(crate) fn picture(state: &Snapshot) -> String {
         lines.extend(bucket.rows().map(|(row, record)| format!("  {} {}", row.0, record.json())));
     }
     lines.extend(state.queries().map(|query| format!("query {} {}", query.name(), query.config())));
+    lines.extend(state.answers().map(|answer| {
+        let (until, json) = (answer.expires_at, answer.body.json());
+        format!(
+            "answer {} {} {} {} {until} {json}",
+            answer.scope, answer.key, answer.fingerprint, answer.position
+        )
+    }));
     lines.join("\n")
 }
 

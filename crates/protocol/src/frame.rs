@@ -172,6 +172,22 @@ pub fn subscription_ended(subscription_id: &str, code: Code, message: &str) -> S
     ])
 }
 
+/// Tells how far a backup has come that the request `id` has asked for.
+///
+/// ```
+/// use dunlin_protocol::{Id, frame};
+/// let event = frame::backup_progress(Id::ZERO, 500, 2_000, 81_920);
+/// assert_eq!(event, r#"{"type":"system","event":"backup_progress","id":0,"records":500,"total":2000,"bytes":81920}"#);
+/// ```
+pub fn backup_progress(id: Id, records: u64, total: u64, bytes: u64) -> String {
+    id.with_text(|id| {
+        format!(
+            "{{\"type\":\"system\",\"event\":\"backup_progress\",\"id\":{id},\"records\":{records},\"total\":{total},\
+             \"bytes\":{bytes}}}"
+        )
+    })
+}
+
 /// JSON text of anything that serialises without fail: strings, numbers, and structs of them.
 pub fn json<T: Serialize + ?Sized>(value: &T) -> String {
     // Only maps with keys that are not strings, and failing `Serialize` implementations, can fail: there are none here.

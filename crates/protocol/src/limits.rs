@@ -18,3 +18,7 @@ pub const MAX_CLIENT_BYTES: usize = 256;
 
 /// Fields of one `groupBy`. The values of all of them are read for each record.
 pub const MAX_GROUP_FIELDS: usize = 256;
+
+/// Characters in the name of a backup: a date, a time and a word fit; with what is put behind it, every file system has room for
+/// it.
+pub const MAX_BACKUP_NAME: usize = 64;

@@ -44,7 +44,8 @@ impl Tier {
             | "store.undefineQuery"
             | "store.listQueries"
             | "server.stats"
-            | "server.connections" => Self::Admin,
+            | "server.connections"
+            | "server.backup" => Self::Admin,
             _ => return None,
         })
     }

@@ -5,10 +5,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use dunlin_journal::{FjallJournal, Journal, JournalError, MemoryJournal, Options};
-use dunlin_store::{ClosureQuery, ReadContext, StoreError, Validators};
+use dunlin_journal::{FileJournal, Journal, JournalError, MemoryJournal, Options, Past};
+use dunlin_store::{ClosureQuery, ReadContext, Snapshot, StoreError, Validators, ViewLimits, Views};
 use ractor::{Actor, ActorRef};
 use serde_json::Value;
 use tokio::sync::watch;
@@ -27,6 +27,7 @@ use crate::published::Published;
 use crate::registry::Registry;
 use crate::server::{Inner, Server};
 use crate::shared::{Auth, Shared};
+use crate::storage_health::StorageHealth;
 use crate::start_error::StartError;
 use crate::store_actor::{StoreArguments, WriteError};
 use crate::store_handle::StoreHandle;
@@ -82,7 +83,7 @@ impl ServerBuilder {
 
     /// Keeps data in this directory.
     pub fn data_dir(mut self, dir: impl Into<PathBuf>) -> Self {
-        self.config.storage.kind = StorageKind::Fjall;
+        self.config.storage.kind = StorageKind::Disk;
         self.config.storage.dir = dir.into();
         self
     }
@@ -203,12 +204,13 @@ impl ServerBuilder {
     async fn start(self, local: Option<SocketAddr>) -> Result<Server, StartError> {
         let Self { config, journal, authenticator, permissions, validators, queries, clock } = self;
         let auth = auth(&config, authenticator, permissions)?.map(Arc::new);
-        let (journal, recovered) = open(&config, journal).await?;
+        let Opened { journal, recovered, past } = open(&config, journal).await?;
         let programmatic = Arc::new(Programmatic::new(queries, &recovered, &config.seed)?);
         let metrics = Arc::new(Metrics::new());
+        let feed = Arc::new(ChangeFeed::new(views(past, &recovered, config.live.limits())));
         let published = Arc::new(Published::new(recovered));
-        let feed = Arc::new(ChangeFeed::default());
         let events = Arc::new(EventBus::default());
+        let storage = Arc::new(StorageHealth::default());
         let registry = Arc::new(Registry::default());
         let (store_actor, running_store) = watch::channel(None);
         let (broken, is_broken) = watch::channel(None);
@@ -223,6 +225,7 @@ impl ServerBuilder {
                 metrics: Arc::clone(&metrics),
                 clock: clock.unwrap_or_else(|| Arc::new(unix_ms)),
                 answers: config.idempotency.limits(),
+                health: Arc::clone(&storage),
                 recover: false,
             },
             live: LiveArguments {
@@ -246,6 +249,7 @@ impl ServerBuilder {
                 Arc::new(Shared {
                     answer_mark: answer_mark(&config),
                     auth,
+                    backup: crate::backup::Turn::default(),
                     durable: journal.blocks(),
                     config,
                     published,
@@ -259,6 +263,7 @@ impl ServerBuilder {
                     last_subscription: AtomicU64::new(0),
                     started: Instant::now(),
                     stopping: AtomicBool::new(false),
+                    storage,
                 }),
                 ActorRef::clone(&supervisor),
                 journal.describe(),
@@ -273,11 +278,25 @@ impl ServerBuilder {
     }
 }
 
+/// An open journal, and what it holds.
+struct Opened {
+    journal: Arc<dyn Journal>,
+    recovered: Snapshot,
+    /// What led to that, as far as it is known.
+    past: Option<Past>,
+}
+
+/// The live queries, of which there are none yet, with what they know of the past: whoever was here before the server was
+/// restarted can resume.
+fn views(past: Option<Past>, now: &Snapshot, limits: ViewLimits) -> Box<Views> {
+    let Some(Past { before, commits, .. }) = past else { return Box::new(Views::new(now.clone(), limits)) };
+    let mut views = Views::new(before, limits);
+    views.advance(&commits, now.clone());
+    Box::new(views)
+}
+
 /// Opens the configured journal, unless there is one already, and reads the newest state.
-async fn open(
-    config: &Config,
-    journal: Option<Arc<dyn Journal>>,
-) -> Result<(Arc<dyn Journal>, dunlin_store::Snapshot), StartError> {
+async fn open(config: &Config, journal: Option<Arc<dyn Journal>>) -> Result<Opened, StartError> {
     let storage = config.storage.clone();
     let opened = tokio::task::spawn_blocking(move || {
         let journal: Arc<dyn Journal> = match journal {
@@ -285,7 +304,8 @@ async fn open(
             None => open_journal(&storage)?,
         };
         let recovered = journal.recover()?;
-        Ok::<_, JournalError>((journal, recovered))
+        let past = journal.take_past();
+        Ok::<_, JournalError>(Opened { journal, recovered, past })
     });
     Ok(opened.await.map_err(|error| StartError::Actors(error.to_string()))??)
 }
@@ -304,12 +324,15 @@ async fn open(
 pub fn open_journal(storage: &Storage) -> Result<Arc<dyn Journal>, JournalError> {
     Ok(match storage.kind {
         StorageKind::Memory => Arc::new(MemoryJournal::new(&new_epoch())),
-        StorageKind::Fjall => {
+        StorageKind::Disk => {
             let durability = match storage.durability {
                 Durability::Group => dunlin_journal::Durability::Group,
+                Durability::Interval => {
+                    dunlin_journal::Durability::Interval(Duration::from_millis(storage.sync_interval_ms))
+                }
                 Durability::None => dunlin_journal::Durability::None,
             };
-            Arc::new(FjallJournal::open(&storage.dir, &Options::new(durability, new_epoch()))?)
+            Arc::new(FileJournal::open(&storage.dir, &Options::new(durability, new_epoch()))?)
         }
     })
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use dunlin_store::{BucketId, RowId, Snapshot};
 use ractor::ActorRef;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::limits;
 use crate::store_actor::StoreMessage;
@@ -29,7 +30,8 @@ pub(crate) struct Expiry {
 }
 
 struct Timer {
-    at: u64,
+    /// By the clock that runs while it sleeps, which is not the one that tells what is due.
+    fires: Instant,
     task: JoinHandle<()>,
 }
 
@@ -97,17 +99,20 @@ impl Expiry {
             return;
         };
         at = at.max(self.not_before).min(now.saturating_add(limits::EXPIRY_LOOK_AGAIN_MS));
-        // An earlier wake-up that was meant for another record finds nothing and sets the right one.
-        if self.timer.as_ref().is_some_and(|timer| (now..=at).contains(&timer.at)) {
+        let wait = Duration::from_millis(at.saturating_sub(now).max(1));
+        let fires = Instant::now() + wait;
+        // An earlier wake-up that was meant for another record finds nothing and sets the right one. One that is about to
+        // come is left alone: busy writers would put it off again and again.
+        if self.timer.as_ref().is_some_and(|timer| timer.fires <= fires) {
             return;
         }
-        let (wait, actor) = (Duration::from_millis(at.saturating_sub(now).max(1)), actor.clone());
+        let actor = actor.clone();
         let task = tokio::spawn(async move {
-            tokio::time::sleep(wait).await;
+            tokio::time::sleep_until(fires).await;
             // An actor that is gone has a successor with a timer of its own.
             let _ = actor.cast(StoreMessage::Expire);
         });
-        self.timer = Some(Timer { at, task });
+        self.timer = Some(Timer { fires, task });
     }
 }
 

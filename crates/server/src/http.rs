@@ -60,10 +60,14 @@ async fn health() -> &'static str {
     "ok\n"
 }
 
-/// New clients are welcome.
+/// New clients are welcome, and can write.
 async fn ready(State(http): State<Http>) -> Response {
     if http.shared.stopping.load(Ordering::Acquire) {
         (StatusCode::SERVICE_UNAVAILABLE, "stopping\n").into_response()
+    } else if let Some(error) = http.shared.storage.trouble() {
+        // The reason names directories of this machine; it is in the log.
+        let text = format!("storage: writes cannot be made durable ({}); reads are served\n", error.code());
+        (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
     } else {
         "ready\n".into_response()
     }

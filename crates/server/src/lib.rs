@@ -7,11 +7,13 @@
 //! - `ops`: what each operation does, and the gate they all pass ([`auth`](Authenticator));
 //! - `store_actor`: the only writer, `workbench`: where it prepares what it writes; `published`: the newest durable state, which reads use without asking anybody;
 //! - `live`: from commits to pushes; `programmatic`: queries that are part of the program; `events`: from commits to listeners in this process;
+//! - `backup`: the newest durable state as a file;
 //! - `expiry`: when records are due to be removed; `typed`: buckets as collections of a Rust type;
 //! - `supervisor`: restarts what must not be missing. `docs/actors.md` says who owns what and what a panic costs;
 //! - [`config`], [`limits`]: everything that can be chosen, and everything that is bounded.
 
 mod auth;
+mod backup;
 mod builder;
 pub mod config;
 mod connection;
@@ -32,6 +34,7 @@ mod registry;
 mod server;
 mod shared;
 mod start_error;
+mod storage_health;
 mod store_actor;
 mod store_handle;
 mod supervisor;
@@ -51,6 +54,7 @@ extern crate self as dunlin_server;
 pub use auth::{
     Access, Authentication, Authenticator, AuthenticatorFault, Login, Permissions, RoleTiers, Session,
 };
+pub use backup::{Backup, BackupError};
 pub use builder::{ServerBuilder, open_journal};
 pub use config::Config;
 pub use events::{Event, EventKind, Events, Lagged, Removal};

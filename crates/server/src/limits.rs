@@ -68,6 +68,9 @@ pub const RESTART_WINDOW: Duration = Duration::from_secs(10);
 /// seconds.
 pub const STORE_RESTART_WAIT: Duration = Duration::from_secs(30);
 
+/// How often the journal is tried again while it cannot write: whoever has made room on a full disk sees it work within that.
+pub const STORAGE_RETRY: Duration = Duration::from_secs(1);
+
 /// How long a closing connection may take from our close frame to its end before its socket is dropped.
 pub const CLOSE_WAIT: Duration = Duration::from_secs(2);
 
@@ -123,6 +126,9 @@ pub const INLINE_TESTS: usize = 8 * INLINE_ROWS;
 /// Records that a group of writes may look at or change on the spot: about a millisecond. A group that may do more moves to
 /// a blocking thread, for the same reason; so do definitions and migrations.
 pub const INLINE_WRITES: usize = 256;
+
+/// How often a client is told, at most, how far the backup has come that it has asked for.
+pub const BACKUP_PROGRESS: Duration = Duration::from_secs(1);
 
 /// How often metrics are tidied up (histograms folded), so that they stay small when nobody scrapes.
 pub const METRICS_UPKEEP: Duration = Duration::from_secs(5);

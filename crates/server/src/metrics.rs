@@ -52,6 +52,9 @@ metrics! {
     pushes_sent: Counter "dunlin_pushes_sent_total" Count "Pushes handed to sockets.";
     pushes_merged: Counter "dunlin_pushes_merged_total" Count "Pushes replaced by a newer one, or joined with it, before a slow socket took them.";
     slow_consumers: Counter "dunlin_slow_consumers_total" Count "Connections closed because they took nothing of what waited for them.";
+    backups: Counter "dunlin_backups_total" Count "Backups written.";
+    backup_failures: Counter "dunlin_backup_failures_total" Count "Backups that could not be written.";
+    backup_time: Gauge "dunlin_backup_last_success_timestamp_seconds" Seconds "When the last backup was written by this server, Unix time; 0 if none was.";
     restarts: Counter "dunlin_actor_restarts_total" Count "Restarts of permanent actors.";
     panics: Counter "dunlin_connection_failures_total" Count "Connections ended by a fault of their actor.";
 }

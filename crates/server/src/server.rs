@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -15,6 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
+use crate::backup::{self, Backup, BackupError};
 use crate::builder::ServerBuilder;
 use crate::connection::{ConnectionMessage, Upgrade, serve};
 use crate::events::Events;
@@ -180,6 +182,29 @@ impl Server {
     /// `GET /health`, `GET /ready` and `GET /metrics` as an axum router.
     pub fn monitoring_router(&self) -> Router {
         http::monitoring(self.http())
+    }
+
+    /// Writes a backup of the newest durable state, beside everything else that goes on. The file must not be there yet, its
+    /// directory must; `dunlin restore` or [`dunlin_journal::backup::restore`] makes data of it again. It is carried through
+    /// even if the future is dropped.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// let server = dunlin_server::Server::builder().memory().build().await?;
+    /// let written = server.backup(dir.path().join("monday")).await?;
+    /// assert_eq!((written.name.as_str(), written.position), ("monday", 0));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`BackupError::Busy`] while another one is written; whatever keeps the file from being written. Nothing is left behind
+    /// then.
+    pub async fn backup(&self, out: impl Into<PathBuf>) -> Result<Backup, BackupError> {
+        let out = out.into();
+        backup::write(&self.inner.shared, |_| out, false, |_| {}).await
     }
 
     /// Open connections.

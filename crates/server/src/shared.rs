@@ -13,6 +13,7 @@ use crate::metrics::Metrics;
 use crate::programmatic::Programmatic;
 use crate::published::Published;
 use crate::registry::Registry;
+use crate::storage_health::StorageHealth;
 use crate::store_handle::StoreHandle;
 
 /// One server's shared parts. Each is safe to use from anywhere; see `docs/actors.md` for who changes what.
@@ -30,6 +31,8 @@ pub(crate) struct Shared {
     pub(crate) crew: Arc<Crew>,
     /// `None`: everybody may do everything.
     pub(crate) auth: Option<Arc<Auth>>,
+    /// Backups are written in turn.
+    pub(crate) backup: crate::backup::Turn,
     /// Whether data survives the process.
     pub(crate) durable: bool,
     /// Bytes of waiting answers at which a connection pauses its work: `maxBufferedBytes × highWaterMark`.
@@ -38,6 +41,8 @@ pub(crate) struct Shared {
     pub(crate) started: Instant,
     /// No new connections; `/ready` says so.
     pub(crate) stopping: AtomicBool,
+    /// Whether writes can be made durable; `/ready` says so.
+    pub(crate) storage: Arc<StorageHealth>,
 }
 
 /// Who is let in, and to what.

@@ -16,6 +16,7 @@ use crate::live::ChangeFeed;
 use crate::metrics::{Metrics, count};
 use crate::programmatic::Programmatic;
 use crate::published::Published;
+use crate::storage_health::StorageHealth;
 use crate::workbench::{Clock, RandomIds, TimeSource, Workbench};
 
 /// What became of one intent.
@@ -78,6 +79,8 @@ pub(crate) enum StoreMessage {
     Commit,
     /// A record may be due to be removed.
     Expire,
+    /// The journal could not write; it may be able to by now.
+    Retry,
     /// Work off everything and answer: nothing is queued any more.
     Finish(oneshot::Sender<()>),
 }
@@ -99,6 +102,8 @@ pub(crate) struct StoreArguments {
     pub(crate) clock: TimeSource,
     /// How many answers are remembered for repeats, and how long.
     pub(crate) answers: AnswerLimits,
+    /// Where it is told whether writes can be made durable.
+    pub(crate) health: Arc<StorageHealth>,
     /// After a failure: the published state may lack what was appended and not published yet.
     pub(crate) recover: bool,
 }
@@ -110,8 +115,8 @@ pub(crate) struct StoreState {
     commit_due: bool,
     expiry: Expiry,
     clock: Clock,
-    /// An append failed and the journal could not be read since: it must be before anything is written.
-    in_doubt: bool,
+    /// Why an append failed, if the journal could not be put in order since: it must be before anything is written.
+    trouble: Option<Arc<JournalError>>,
 }
 
 impl Actor for StoreActor {
@@ -127,6 +132,7 @@ impl Actor for StoreActor {
         if shared.recover {
             catch_up(&shared).await?;
         }
+        shared.health.well();
         let clock = Clock::new(Arc::clone(&shared.clock));
         let mut state = StoreState {
             shared,
@@ -135,7 +141,7 @@ impl Actor for StoreActor {
             commit_due: false,
             expiry: Expiry::default(),
             clock,
-            in_doubt: false,
+            trouble: None,
         };
         state.arm(&myself);
         Ok(state)
@@ -151,10 +157,15 @@ impl Actor for StoreActor {
             StoreMessage::Write(group) => state.queue.push_back(group),
             StoreMessage::Commit => {
                 state.commit_due = false;
+                let was_well = state.trouble.is_none();
                 state.commit().await?;
+                if was_well && state.trouble.is_some() {
+                    state.try_again_later(&myself);
+                }
                 state.arm(&myself);
             }
             StoreMessage::Expire => state.expiry.wake(),
+            StoreMessage::Retry => state.retry(&myself).await?,
             StoreMessage::Finish(done) => {
                 while !state.queue.is_empty() {
                     state.commit().await?;
@@ -190,15 +201,10 @@ impl StoreState {
 
     /// Works off queued groups, up to the bound of one commit, and records that are due.
     async fn commit(&mut self) -> Result<(), ActorProcessingErr> {
-        if self.in_doubt {
-            let before = self.shared.published.load().position();
-            match self.recover().await? {
-                Ok(position) => self.shared.events.skipped(before, position),
-                Err(error) => {
-                    self.refuse_all(&WriteError::NotDurable(Arc::new(error)));
-                    return Ok(());
-                }
-            }
+        if let Some(error) = &self.trouble {
+            let error = WriteError::NotDurable(Arc::clone(error));
+            self.refuse_all(&error);
+            return Ok(());
         }
         let mut bench = self.workbench();
         let mut answers = Vec::new();
@@ -320,32 +326,55 @@ impl StoreState {
         if error.is_refusal() {
             return Ok(Err(WriteError::NotDurable(Arc::new(error))));
         }
+        let error = Arc::new(error);
         Ok(match self.recover().await? {
             Ok(position) if position == after => Ok(()),
-            Ok(position) if position == before => Err(WriteError::NotDurable(Arc::new(error))),
+            Ok(position) if position == before => Err(WriteError::NotDurable(error)),
             Ok(position) => {
                 self.shared.events.skipped(before, position);
                 Err(WriteError::Interrupted)
             }
-            Err(_) => Err(WriteError::InDoubt(Arc::new(error))),
+            Err(_) => Err(WriteError::InDoubt(error)),
         })
     }
 
+    /// Tries the journal again after a failure, and sets the time of the next attempt if it fails again.
+    async fn retry(&mut self, myself: &ActorRef<StoreMessage>) -> Result<(), ActorProcessingErr> {
+        if self.trouble.is_none() {
+            return Ok(());
+        }
+        let before = self.shared.published.load().position();
+        match self.recover().await? {
+            Ok(position) => self.shared.events.skipped(before, position),
+            Err(_) => self.try_again_later(myself),
+        }
+        Ok(())
+    }
+
+    fn try_again_later(&self, myself: &ActorRef<StoreMessage>) {
+        myself.send_after(limits::STORAGE_RETRY, || StoreMessage::Retry);
+    }
+
     /// Publishes what the journal holds; its position.
-    async fn recover(&mut self) -> Result<Result<u64, JournalError>, ActorProcessingErr> {
-        self.in_doubt = true;
+    async fn recover(&mut self) -> Result<Result<u64, Arc<JournalError>>, ActorProcessingErr> {
         let journal = Arc::clone(&self.shared.journal);
         match tokio::task::spawn_blocking(move || journal.recover()).await? {
             Ok(recovered) => {
                 let position = recovered.position();
-                self.shared.published.store(recovered.clone());
-                self.shared.feed.everything_changed(recovered);
-                self.in_doubt = false;
+                if position != self.shared.published.load().position() {
+                    self.shared.published.store(recovered.clone());
+                    self.shared.feed.everything_changed(recovered);
+                }
+                self.trouble = None;
+                self.shared.health.well();
                 tracing::info!(position, "the journal is in order again");
                 Ok(Ok(position))
             }
             Err(error) => {
-                tracing::error!(%error, "the journal cannot be read after its failure");
+                tracing::error!(%error, "the journal is still out of order");
+                let error = Arc::new(error);
+                self.trouble = Some(Arc::clone(&error));
+                self.shared.health.failed(Arc::clone(&error));
                 Ok(Err(error))
             }
         }

@@ -113,10 +113,10 @@ fn rows(state: &Snapshot, intent: &Intent) -> usize {
         Intent::Insert { .. }
         | Intent::Update { .. }
         | Intent::Upsert { .. }
-        | Intent::UndefineQuery { .. } => 1,
-        Intent::IfVersion { write, .. } | Intent::Idempotent { write, .. } => rows(state, write),
+        | Intent::UndefineQuery { .. }
         // About a thousand answers, a microsecond each.
-        Intent::ForgetAnswers => 1,
+        | Intent::ForgetAnswers => 1,
+        Intent::IfVersion { write, .. } | Intent::Idempotent { write, .. } => rows(state, write),
         Intent::InsertMany { data, .. } => data.len(),
         Intent::UpdateMany { bucket, .. } => size(state, bucket),
         Intent::Delete { bucket, .. } => state.dependents(bucket).saturating_add(1),

@@ -136,6 +136,7 @@ async fn before_a_login_nothing_is_possible() {
         "store.nope",
         "server.stats",
         "server.connections",
+        "server.backup",
         "rules.emit",
         "identity.whoami",
         "audit.query",
@@ -252,6 +253,7 @@ async fn w1_permissions_see_what_an_operation_really_touches() {
         ("store.listQueries", json!({}), &["Server"]),
         ("server.stats", json!({}), &["Server"]),
         ("server.connections", json!({}), &["Server"]),
+        ("server.backup", json!({}), &["Server"]),
     ];
     for (operation, fields, touches) in table {
         let mut request = json!({"type": operation});
@@ -336,6 +338,7 @@ async fn w15_roles_reach_their_tier_and_unknown_roles_reach_none() {
         "store.listQueries",
         "server.stats",
         "server.connections",
+        "server.backup",
     ];
     let table = [
         ("u:reader", 1),

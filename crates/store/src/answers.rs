@@ -73,7 +73,7 @@ impl Body {
 #[derive(Clone)]
 pub(crate) struct Answers {
     /// By number, in the order in which they came.
-    answers: RowTable<Arc<Answer>>,
+    by_number: RowTable<Arc<Answer>>,
     /// The next number.
     next: u64,
     /// Numbers by scope and key.
@@ -97,7 +97,7 @@ pub(crate) struct Usage {
 impl Answers {
     pub(crate) fn new() -> Self {
         Self {
-            answers: RowTable::new(),
+            by_number: RowTable::new(),
             next: 0,
             keys: KeyIndex::new(),
             due: OrdSet::new(),
@@ -107,7 +107,7 @@ impl Answers {
     }
 
     pub(crate) fn get(&self, scope: &str, key: &str) -> Option<&Arc<Answer>> {
-        self.answers.get(self.number(scope, key)?)
+        self.by_number.get(self.number(scope, key)?)
     }
 
     /// Remembers an answer, in the place of the one with its scope and key if there is one.
@@ -122,7 +122,7 @@ impl Answers {
         let bytes = answer.body.json().len();
         self.scopes.add(&answer.scope, bytes);
         self.bytes += bytes;
-        self.answers.insert(number, answer);
+        self.by_number.insert(number, answer);
     }
 
     /// Forgets all that are due at `until`.
@@ -136,7 +136,7 @@ impl Answers {
 
     /// All of them, those that are forgotten first standing first.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Answer>> {
-        self.due.iter().filter_map(|(_, number)| self.answers.get(*number))
+        self.due.iter().filter_map(|(_, number)| self.by_number.get(*number))
     }
 
     /// When the next one is forgotten.
@@ -146,7 +146,7 @@ impl Answers {
 
     /// How much is remembered altogether.
     pub(crate) fn usage(&self) -> Usage {
-        Usage { answers: self.answers.len(), bytes: self.bytes }
+        Usage { answers: self.by_number.len(), bytes: self.bytes }
     }
 
     /// How much is remembered for one scope.
@@ -156,13 +156,13 @@ impl Answers {
 
     fn number(&self, scope: &str, key: &str) -> Option<u64> {
         let same = |number: &RowId| {
-            self.answers.get(number.0).is_some_and(|answer| *answer.key == *key && *answer.scope == *scope)
+            self.by_number.get(number.0).is_some_and(|answer| *answer.key == *key && *answer.scope == *scope)
         };
         self.keys.candidates((scope, key)).find(same).map(|number| number.0)
     }
 
     fn remove(&mut self, number: u64) {
-        let Some(answer) = self.answers.remove(number) else { return };
+        let Some(answer) = self.by_number.remove(number) else { return };
         self.keys.remove(name(&answer), RowId(number));
         self.due.remove(&(answer.expires_at, number));
         let bytes = answer.body.json().len();

@@ -70,6 +70,10 @@ pub fn write(
         return Err(JournalError::Exists { file: out.to_owned() });
     }
     let (disk, name) = place(out).map_err(failed)?;
+    if name.ends_with(UNFINISHED) {
+        let reason = "names that end in .new are those of unfinished backups";
+        return Err(failed(io::Error::new(io::ErrorKind::InvalidInput, reason)));
+    }
     let unfinished = format!("{name}{UNFINISHED}");
     let written = fill(&disk, &unfinished, state, progress).map_err(failed);
     let written = written.and_then(|summary| {
@@ -88,6 +92,14 @@ pub fn write(
         let _ = disk.remove(&unfinished);
     }
     written
+}
+
+/// Makes a directory for backups, and those above it, durably; nothing happens if it is there.
+///
+/// # Errors
+/// What the operating system says.
+pub fn make_directory(dir: &Path) -> Result<(), JournalError> {
+    directory::make(dir).map_err(|error| JournalError::from_io("create", dir, error))
 }
 
 /// The directory that a file is in, and the file's name in it.

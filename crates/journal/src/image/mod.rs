@@ -20,8 +20,6 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::JournalError;
-use crate::block::{Found, Reader};
-use crate::disk::DiskFile;
 use crate::names::FORMAT;
 
 pub(crate) use read::{Image, read, read_as};
@@ -61,6 +59,7 @@ pub(crate) struct Totals {
     pub(crate) buckets: u64,
     pub(crate) queries: u64,
     pub(crate) records: u64,
+    pub(crate) answers: u64,
 }
 
 /// What an image or a backup holds. As JSON: `{"epoch", "position", "buckets", "queries", "records", "bytes", "mended"}`.
@@ -132,15 +131,6 @@ impl Fault {
 impl From<io::Error> for Fault {
     fn from(error: io::Error) -> Self {
         Self::Io(error)
-    }
-}
-
-/// The first block of an image, and nothing else of it.
-pub(crate) fn header(file: &dyn DiskFile, name: &str) -> Result<Header, Fault> {
-    match Reader::new(file)?.next()? {
-        Found::Block(block) => Header::read(name, &block.payload),
-        Found::Broken { offset, reason } => Err(Fault::damaged(name, offset, reason)),
-        Found::End => Err(Fault::damaged(name, 0, "there is nothing")),
     }
 }
 

@@ -1,5 +1,7 @@
 //! Reads an image back. Whatever does not fit is named and refused: a state with holes would look whole.
 
+use std::sync::Arc;
+
 use dunlin_store::{Change, Restore, RestoreError, Snapshot};
 
 use super::{BRACE, Fault, Header, Summary, Totals};
@@ -109,6 +111,11 @@ impl<'f> Blocks<'f> {
                 restore.define_query(&name, &config);
                 Ok(())
             }
+            Entry::Change(Change::Answer(answer)) => {
+                self.found.answers += 1;
+                restore.answer(Arc::unwrap_or_clone(answer)).map_err(told)
+            }
+            Entry::Answer { answer, .. } => Err(format!("the answer to key {:?} has no text", answer.key)),
             Entry::Change(other) => Err(format!("{other:?} has no place in an image")),
         }
     }

@@ -46,6 +46,8 @@ enum Next {
     Rows(BucketId, RowId),
     /// The queries, after so many of them.
     Queries(usize),
+    /// The answers, after so many of them.
+    Answers(usize),
     /// The last block.
     Totals,
 }
@@ -95,6 +97,7 @@ impl ImageWriter {
                 Next::Bucket(from) => self.define(from)?,
                 Next::Rows(bucket, from) => self.rows(bucket, from),
                 Next::Queries(done) => self.queries(done)?,
+                Next::Answers(done) => self.answers(done),
                 Next::Totals => break,
             }
         }
@@ -171,8 +174,20 @@ impl ImageWriter {
             self.encoder.change(&change).map_err(io::Error::other)?;
             self.totals.queries += 1;
         }
-        self.next = Next::Totals;
+        self.next = Next::Answers(0);
         Ok(())
+    }
+
+    fn answers(&mut self, done: usize) {
+        for (number, answer) in self.state.answers().enumerate().skip(done) {
+            if self.encoder.bytes.len() >= self.step_bytes {
+                self.next = Next::Answers(number);
+                return;
+            }
+            self.encoder.answer(answer, None);
+            self.totals.answers += 1;
+        }
+        self.next = Next::Totals;
     }
 
     fn change(&mut self, change: &Change) -> io::Result<()> {

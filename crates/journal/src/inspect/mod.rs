@@ -18,7 +18,7 @@ use crate::disk::{Disk, DiskFile, LocalDisk};
 use crate::image::{self, Fault};
 use crate::limits::INSPECT_ATTEMPTS;
 use crate::names::{self, FORMAT_FILE, LOCK_FILE, Named, SYNCED_FILE};
-use crate::{JournalError, directory, synced};
+use crate::{JournalError, directory, recovery, synced};
 
 /// What is in a data directory or a backup. Its `Display` is for people; as JSON the members have the names of the fields, in
 /// camelCase.
@@ -147,28 +147,38 @@ pub struct BucketReport {
 pub fn inspect(path: &Path) -> Result<Inspection, JournalError> {
     let failed = |error| JournalError::from_io("read", path, error);
     let is_dir = fs::metadata(path).map_err(failed)?.is_dir();
-    let mut state = None;
-    if is_dir { of_directory(path, &mut state) } else { of_backup(path, &mut state).map_err(failed) }
+    if is_dir { of_directory(path) } else { of_backup(path).map_err(failed) }
 }
 
 /// Reads the newest state of a data directory, also while a server uses it: nothing is changed, nothing locked.
 ///
 /// # Errors
-/// What keeps it from being read whole.
+/// What keeps it from being read whole; [`JournalError::NotOurs`] if there are no data.
 pub fn read(dir: &Path) -> Result<Snapshot, JournalError> {
-    let mut state = None;
-    let inspection = of_directory(dir, &mut state)?;
-    let dir = dir.to_owned();
-    if let Some(found) = inspection.format.filter(|format| *format > names::FORMAT) {
-        let supported = names::FORMAT.to_string();
-        return Err(JournalError::Format { dir, found: found.to_string(), supported });
-    }
-    match (inspection.problem, state) {
-        (None, Some(state)) => Ok(state),
-        (problem, _) => {
-            let reason = problem.unwrap_or_else(|| "there are no data".to_owned());
-            Err(JournalError::Damaged { dir, place: "see dunlin inspect".to_owned(), reason })
+    let disk = LocalDisk::read_only(dir);
+    let found = steadily(&disk, || recovery::read(&disk, 0), Result::is_ok)?;
+    let found = found.map(|found| found.state);
+    found.ok_or_else(|| JournalError::NotOurs { dir: dir.to_owned(), found: "no history".to_owned() })
+}
+
+/// Reads something, and again if it did not come out clean and a server has changed the directory meanwhile: it may have removed a
+/// file that was to be read, or written what was read in halves.
+fn steadily<T>(disk: &dyn Disk, mut read: impl FnMut() -> T, is_clean: impl Fn(&T) -> bool) -> T {
+    let mark = || {
+        let mut names = disk.names().unwrap_or_default();
+        names.sort();
+        let sizes = |name: &String| disk.open(name).and_then(|file| file.size()).ok();
+        let sizes: Vec<_> = names.iter().map(sizes).collect();
+        (names, sizes, synced::read(disk).ok())
+    };
+    let mut attempt = 1;
+    loop {
+        let before = mark();
+        let result = read();
+        if is_clean(&result) || attempt == INSPECT_ATTEMPTS || mark() == before {
+            return result;
         }
+        attempt += 1;
     }
 }
 
@@ -239,7 +249,8 @@ impl FileReport {
     }
 }
 
-fn of_backup(path: &Path, state: &mut Option<Snapshot>) -> io::Result<Inspection> {
+fn of_backup(path: &Path) -> io::Result<Inspection> {
+    let state = &mut None;
     let mut inspection = Inspection::new(path, Inspected::Backup);
     let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
     let disk = LocalDisk::read_only(directory::parent(path).unwrap_or(path));
@@ -283,23 +294,16 @@ fn image_report(
     Ok(report)
 }
 
-/// Looks at a directory. A server may meanwhile write a new image and remove what that replaces; then it looks again.
-fn of_directory(path: &Path, state: &mut Option<Snapshot>) -> Result<Inspection, JournalError> {
-    let mut attempt = 1;
-    loop {
-        *state = None;
-        let inspection = look(path, state)?;
-        let is_there = |report: &FileReport| path.join(&report.name).exists();
-        let needed = |report: &&FileReport| matches!(report.kind, FileKind::Log | FileKind::Image);
-        let steady = !inspection.vanished && inspection.files.iter().filter(needed).all(is_there);
-        if steady || attempt == INSPECT_ATTEMPTS {
-            return Ok(inspection);
-        }
-        attempt += 1;
-    }
+fn of_directory(path: &Path) -> Result<Inspection, JournalError> {
+    let is_clean = |found: &Result<Inspection, JournalError>| {
+        let damaged = |found: &Inspection| found.files.iter().any(|report| !report.damage.is_empty());
+        found.as_ref().is_ok_and(|found| !found.vanished && found.problem.is_none() && !damaged(found))
+    };
+    steadily(&LocalDisk::read_only(path), || look(path), is_clean)
 }
 
-fn look(path: &Path, state: &mut Option<Snapshot>) -> Result<Inspection, JournalError> {
+fn look(path: &Path) -> Result<Inspection, JournalError> {
+    let state = &mut None;
     let failed = |error| JournalError::from_io("read", path, error);
     let disk = LocalDisk::read_only(path);
     let mut inspection = Inspection::new(path, Inspected::Directory);

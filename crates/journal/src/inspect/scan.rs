@@ -3,22 +3,13 @@
 use std::io;
 
 use dunlin_store::Snapshot;
-use serde::Deserialize;
 
 use super::{FileKind, FileReport, Inspection};
 use crate::block::{Block, Found, Label, Reader};
 use crate::code::Decoder;
 use crate::disk::DiskFile;
+use crate::log::Title;
 use crate::names::FORMAT;
-
-/// What the first block of a log file says.
-#[derive(Deserialize)]
-struct Title {
-    kind: String,
-    format: u32,
-    epoch: String,
-    position: u64,
-}
 
 /// Reads the log file whose first commit is `first`, and behind which one begins with `next` if there is one. The commits that
 /// follow `state` are applied to it.
@@ -95,7 +86,7 @@ fn title(
     if title.format > FORMAT {
         return Err(format!("format {} is newer than this version reads, which is {FORMAT}", title.format));
     }
-    if title.kind != "log" || title.position != first {
+    if !title.is_for(first) || block.label.file != title.number() {
         return Err(format!("it is a file of kind {:?} from position {}", title.kind, title.position));
     }
     inspection.epoch.get_or_insert_with(|| title.epoch.clone());

@@ -5,9 +5,8 @@ use super::*;
 use crate::backup;
 use crate::block::{self, Label};
 use crate::code::{Encoder, Volatile};
+use crate::log::Title;
 use crate::testing::{Writer, define, insert};
-
-const FILE: u32 = 7;
 
 /// A data directory in the making.
 struct World {
@@ -32,12 +31,13 @@ impl World {
 
     /// Begins another log file.
     fn begin(&mut self) {
-        self.log.clear();
         self.first = self.writer.state.position() + 1;
-        let title = json!({"kind": "log", "format": 2, "epoch": "epoch-1", "position": self.first});
-        let label = Label { position: self.first, synced: self.first - 1, file: FILE };
-        block::write(&mut self.log, label, title.to_string().as_bytes());
+        self.log = self.title().block(self.first - 1).unwrap();
         self.save();
+    }
+
+    fn title(&self) -> Title {
+        Title::new("epoch-1", self.first)
     }
 
     fn save(&self) {
@@ -53,7 +53,7 @@ impl World {
             encoder.commit(&commit, &mut Volatile::default()).unwrap();
         }
         let begin = self.log.len() as u64;
-        let label = Label { position: synced + 1, synced, file: FILE };
+        let label = Label { position: synced + 1, synced, file: self.title().number() };
         block::write(&mut self.log, label, &encoder.bytes);
         self.save();
         begin

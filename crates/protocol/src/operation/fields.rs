@@ -8,7 +8,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::{Aggregate, Explained, Grouping, KeyField, Object, PageFields};
-use crate::limits::{MAX_GROUP_FIELDS, MAX_INSERTED};
+use crate::limits::{MAX_BACKUP_NAME, MAX_GROUP_FIELDS, MAX_INSERTED};
 use crate::request::{Fields, Scalar};
 use crate::{Code, Error};
 
@@ -27,6 +27,25 @@ pub(super) fn text<'a>(field: &str, value: Option<&Scalar<'a>>) -> Result<Cow<'a
 /// The same of a field that may also hold something else in other operations.
 pub(super) fn string<'a>(field: &str, raw: Option<&'a RawValue>) -> Result<Cow<'a, str>, Error> {
     text(field, raw.and_then(|raw| serde_json::from_str(raw.get()).ok()).as_ref())
+}
+
+/// What a backup is to be called; absent and `null` both mean "as usual". It becomes the name of a file, so that nothing may be
+/// in it that could lead elsewhere, and no end by which unfinished files are known.
+pub(super) fn backup_name<'a>(value: Option<&Scalar<'a>>) -> Result<Option<Cow<'a, str>>, Error> {
+    let is_name = |name: &str| {
+        (1..=MAX_BACKUP_NAME).contains(&name.len())
+            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+            && !name.starts_with('.')
+            && !name.ends_with(".new")
+    };
+    match value {
+        None | Some(Scalar::Null) => Ok(None),
+        Some(Scalar::Text(name)) if is_name(name) => Ok(Some(name.clone())),
+        _ => Err(validation(format!(
+            "Invalid \"name\": expected 1 to {MAX_BACKUP_NAME} letters, digits, \".\", \"_\" and \"-\", not beginning with \".\" \
+             and not ending in \".new\""
+        ))),
+    }
 }
 
 pub(super) fn object(field: &str, raw: Option<&RawValue>) -> Result<Object, Error> {

@@ -14,8 +14,8 @@ use crate::request::Request;
 use crate::{Code, Error};
 
 use fields::{
-    any, explained, grouping, key, key_field, object, objects, optional_object, page, positive, string, text,
-    whole,
+    any, backup_name, explained, grouping, key, key_field, object, objects, optional_object, page, positive,
+    string, text, whole,
 };
 pub use live::{Hello, Mode, Queried, Resume, Subscribe};
 pub use resource::Resource;
@@ -48,6 +48,9 @@ pub enum Operation<'a> {
     StoreStats,
     ServerStats,
     ServerConnections,
+    Backup {
+        name: Option<Cow<'a, str>>,
+    },
     Login {
         token: Cow<'a, str>,
     },
@@ -386,6 +389,7 @@ impl<'a> Operation<'a> {
             "hello" => Self::Hello(live::hello(f)?),
             "server.stats" => Self::ServerStats,
             "server.connections" => Self::ServerConnections,
+            "server.backup" => Self::Backup { name: backup_name(f.name.as_ref())? },
             "auth.login" => Self::Login { token: text("token", f.token.as_ref())? },
             "auth.logout" => Self::Logout,
             "auth.whoami" => Self::WhoAmI,

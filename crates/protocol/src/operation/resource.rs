@@ -33,9 +33,11 @@ impl Operation<'_> {
             Self::Subscribe(Subscribe { query: Queried::Named(query), .. })
             | Self::Explain(Explained::Query { query, .. }) => vec![Resource::query(query)],
             Self::Explain(Explained::Bucket { bucket, .. }) => vec![Resource::bucket(bucket)],
-            Self::ListQueries | Self::StoreStats | Self::ServerStats | Self::ServerConnections => {
-                vec![Resource::Server]
-            }
+            Self::ListQueries
+            | Self::StoreStats
+            | Self::ServerStats
+            | Self::ServerConnections
+            | Self::Backup { .. } => vec![Resource::Server],
             Self::Hello(_)
             | Self::Unsubscribe { .. }
             | Self::Explain(Explained::Subscription { .. })

@@ -103,14 +103,19 @@ pub(super) const KEYS: &[Key] = &[
         "Whether a client must log in before anything else.", |c, v| c.auth.required => optional(v, Value::as_bool)),
     key!("auth.anonymous", Kind::Word { words: &["reader", "writer", "admin"], later: &[] }, Some("`\"writer\"`"),
         "The role of whoever has not logged in, where `auth.required` is false.", |c, v| c.auth.anonymous => optional(v, word)),
-    key!("storage.kind", Kind::Word { words: &["fjall", "memory"], later: &[] },
-        "Where the data lives: in an embedded database on disk, or in memory only.", |c, v| c.storage.kind => word(v)),
+    key!("storage.kind", Kind::Word { words: &["disk", "memory"], later: &[] },
+        "Where the data lives: on disk (a log and images of the state), or in memory only.", |c, v| c.storage.kind => word(v)),
     key!("storage.dir", Kind::Text { expected: "the path of a directory", accepts: is_directory },
         "Directory of the data, relative to the working directory; made if missing.",
         |c, v| c.storage.dir => text(v).map(PathBuf::from)),
-    key!("storage.durability", Kind::Word { words: &["group", "none"], later: &["interval"] },
-        "`group`: a write is answered after it is synced to disk. `none`: after the operating system has it.",
+    key!("storage.durability", Kind::Word { words: &["group", "interval", "none"], later: &[] },
+        "`group`: a write is answered after it is synced to disk. `interval`: before, and it is synced soon. `none`: before, and it is not.",
         |c, v| c.storage.durability => word(v)),
+    key!("storage.syncIntervalMs", Kind::Whole { of: MILLISECONDS, range: limits::SYNC_INTERVALS_MS },
+        "With `interval`: how often what was written is synced; so much a power cut can take.", |c, v| c.storage.sync_interval_ms => whole(v)),
+    key!("storage.backupDir", Kind::Text { expected: "the path of a directory", accepts: is_directory }, Some("`storage.dir` with `-backups` behind"),
+        "Directory of the backups that `server.backup` writes; made if missing.",
+        |c, v| c.storage.backup_dir => optional(v, path)),
     key!("log.format", Kind::Word { words: &["text", "json"], later: &[] },
         "How a log line looks.", |c, v| c.log.format => word(v)),
     key!("log.level", Kind::Word { words: &["off", "error", "warn", "info", "debug", "trace"], later: &[] },
@@ -207,6 +212,10 @@ fn is_directory(text: &str) -> bool {
 
 fn text(value: &Value) -> Option<String> {
     value.as_str().map(str::to_owned)
+}
+
+fn path(value: &Value) -> Option<PathBuf> {
+    text(value).map(PathBuf::from)
 }
 
 fn whole<T: TryFrom<u64>>(value: &Value) -> Option<T> {

@@ -72,6 +72,9 @@ pub const SHUTDOWN_GRACE_MS: u64 = 0;
 /// Default of `storage.dir`, relative to the working directory.
 pub const STORAGE_DIR: &str = "./dunlin-data";
 
+/// Default of `storage.syncIntervalMs`, milliseconds: a sync a second is no load, and few like to lose more.
+pub const DEFAULT_SYNC_INTERVAL_MS: u64 = 1000;
+
 /// Every port number; 0 lets the system choose a free one.
 pub const PORTS: RangeInclusive<u64> = 0..=65_535;
 /// From one byte to 256 MiB: one frame is held in memory as a whole.
@@ -87,6 +90,8 @@ pub const SLOW_CONSUMERS_MS: RangeInclusive<u64> = 1..=86_400_000;
 pub const SUBSCRIPTIONS_OF_ONE: RangeInclusive<u64> = 0..=1_000_000;
 /// Subscriptions of the whole server.
 pub const SUBSCRIPTIONS_OF_ALL: RangeInclusive<u64> = 0..=10_000_000;
+/// From a millisecond to an hour, in milliseconds.
+pub const SYNC_INTERVALS_MS: RangeInclusive<u64> = 1..=3_600_000;
 /// Connections of one address; 0 would refuse everybody.
 pub const CONNECTIONS_PER_IP: RangeInclusive<u64> = 1..=1_000_000;
 /// Up to one hour, in milliseconds: longer than any service manager waits before it kills.

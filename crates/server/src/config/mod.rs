@@ -192,6 +192,35 @@ pub struct Storage {
     pub dir: PathBuf,
     /// When a write is answered; unused in memory.
     pub durability: Durability,
+    /// How often writes are synced with [`Durability::Interval`], milliseconds.
+    pub sync_interval_ms: u64,
+    /// Directory of the backups that clients ask for; `None` is a directory beside the data, see [`Storage::backups`].
+    pub backup_dir: Option<PathBuf>,
+}
+
+impl Storage {
+    /// The directory of the backups that clients ask for: `backup_dir`, or one beside the data whose name has `-backups`
+    /// behind. `None` if neither is known.
+    ///
+    /// ```
+    /// # use dunlin_server::config::{Config, StorageKind};
+    /// let mut storage = Config::default().storage;
+    /// storage.dir = "/var/lib/dunlin/data".into();
+    /// assert_eq!(storage.backups(), Some("/var/lib/dunlin/data-backups".into()));
+    /// storage.kind = StorageKind::Memory;
+    /// assert_eq!(storage.backups(), None);
+    /// ```
+    pub fn backups(&self) -> Option<PathBuf> {
+        if self.backup_dir.is_some() || self.kind == StorageKind::Memory {
+            return self.backup_dir.clone();
+        }
+        // A path like `.` has no name of its own.
+        let dir =
+            if self.dir.file_name().is_some() { self.dir.clone() } else { self.dir.canonicalize().ok()? };
+        let mut name = dir.file_name()?.to_owned();
+        name.push("-backups");
+        Some(dir.with_file_name(name))
+    }
 }
 
 /// `storage.kind`.
@@ -199,8 +228,8 @@ pub struct Storage {
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum StorageKind {
-    /// An embedded database in `storage.dir`.
-    Fjall,
+    /// A log and images of the state in `storage.dir`.
+    Disk,
     /// Nothing is kept when the server ends.
     Memory,
 }
@@ -212,6 +241,9 @@ pub enum StorageKind {
 pub enum Durability {
     /// A write is answered after it is on disk; writes that arrive together share one sync.
     Group,
+    /// A write is answered once the operating system has it, and synced after `storage.syncIntervalMs` at the latest: a killed
+    /// server loses nothing, a power cut at most the writes of that time.
+    Interval,
     /// A write is answered once the operating system has it: a killed server loses nothing, a power cut may.
     None,
 }
@@ -261,7 +293,7 @@ impl StorageKind {
     /// The word used in files.
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Fjall => "fjall",
+            Self::Disk => "disk",
             Self::Memory => "memory",
         }
     }
@@ -272,6 +304,7 @@ impl Durability {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Group => "group",
+            Self::Interval => "interval",
             Self::None => "none",
         }
     }
@@ -339,9 +372,11 @@ impl Default for Config {
             shutdown_grace_ms: limits::SHUTDOWN_GRACE_MS,
             auth: Auth::default(),
             storage: Storage {
-                kind: StorageKind::Fjall,
+                kind: StorageKind::Disk,
                 dir: PathBuf::from(limits::STORAGE_DIR),
                 durability: Durability::Group,
+                sync_interval_ms: limits::DEFAULT_SYNC_INTERVAL_MS,
+                backup_dir: None,
             },
             log: Log { format: LogFormat::Text, level: LogLevel::Info },
             seed: Vec::new(),

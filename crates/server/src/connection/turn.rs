@@ -1,5 +1,6 @@
 //! The work on one batch of frames: parse, admit, run, answer, in the order the requests came.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use dunlin_protocol::{Code, Error, Id, Message, Operation, Write, frame};
@@ -97,6 +98,12 @@ impl<'a> Turn<'a> {
                     } else {
                         ops::read::run_apart(self.state.shared.published.snapshot(), frame.clone()).await
                     }
+                }
+                Operation::Backup { name } => {
+                    // It takes its time: what was answered before it goes first.
+                    self.hand_over().await;
+                    let written = ops::backup::run(self.state, id, name.map(Cow::into_owned)).await;
+                    written.map(|data| frame::result(id, &data))
                 }
                 operation => {
                     let data = ops::control::run(self.state, operation).await;

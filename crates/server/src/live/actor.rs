@@ -95,7 +95,10 @@ impl Actor for LiveActor {
         shared: LiveArguments,
     ) -> Result<LiveState, ActorProcessingErr> {
         Ok(LiveState {
-            views: Box::new(Views::new(shared.published.snapshot(), shared.limits)),
+            views: shared
+                .feed
+                .unpark()
+                .unwrap_or_else(|| Box::new(Views::new(shared.published.snapshot(), shared.limits))),
             shared,
             watchers: Watchers::default(),
             workshop: Workshop::new(myself),

@@ -38,13 +38,18 @@ pub(crate) struct News {
 }
 
 impl ChangeFeed {
+    /// A feed with the views of a server that begins. Nobody watches any yet.
+    pub(crate) fn new(views: Box<Views>) -> Self {
+        let waiting = Waiting { parked: Some(views), ..Waiting::default() };
+        Self { waiting: Mutex::new(waiting), reader: ArcSwapOption::empty() }
+    }
+
     /// Sets who is woken.
     pub(crate) fn set_reader(&self, reader: ActorRef<LiveMessage>) {
         self.reader.store(Some(Arc::new(reader)));
         // A wake-up may have been lost with the reader before.
         let mut waiting = self.waiting();
         waiting.awake = true;
-        waiting.parked = None;
         drop(waiting);
         self.tell(LiveMessage::Changed);
     }

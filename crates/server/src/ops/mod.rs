@@ -1,5 +1,6 @@
 //! What each operation does, by family, and the gate they all pass.
 
+pub(crate) mod backup;
 pub(crate) mod control;
 mod explain;
 mod hello;

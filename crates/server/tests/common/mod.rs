@@ -133,7 +133,8 @@ impl Client {
 
     /// Waits for the answer to `id`.
     pub async fn answer(&mut self, id: u64) -> Value {
-        self.find(|message| message["id"] == json!(id)).await
+        // A system event may name the request that it is about.
+        self.find(|message| message["id"] == json!(id) && message["type"] != "system").await
     }
 
     /// Waits for the next push of a subscription.

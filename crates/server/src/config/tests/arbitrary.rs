@@ -57,7 +57,7 @@ fn plausible() -> impl Strategy<Value = Value> {
         .prop_map(|table| table.into_iter().collect())
         .boxed(),
         "auth.anonymous" => Just(json!("reader")).boxed(),
-        "name" | "host" | "storage.dir" => "[a-z]{1,9}".prop_map(Value::from).boxed(),
+        "name" | "host" | "storage.dir" | "storage.backupDir" => "[a-z]{1,9}".prop_map(Value::from).boxed(),
         "path" => "/[a-z]{0,9}".prop_map(Value::from).boxed(),
         _ => (1u64..1_000_000).prop_map(Value::from).boxed(),
     };

@@ -11,7 +11,7 @@ const IN_A_FILE: &[(&str, &str)] = &[
     (
         r#"{"colour": 1}"#,
         "s.json: unknown key colour; known here: name, host, port, path, maxPayloadBytes, heartbeat, backpressure, \
-         connectionLimits, live, exposeErrorDetails, allowedOrigins, maxConnectionsPerIp, shutdownGraceMs, auth, storage, log, seed",
+         connectionLimits, live, idempotency, exposeErrorDetails, allowedOrigins, maxConnectionsPerIp, shutdownGraceMs, auth, storage, log, seed",
     ),
     (r#"{"max_payload_bytes": 1}"#, "s.json: unknown key max_payload_bytes; did you mean maxPayloadBytes?"),
     (r#"{"hartbeat": {}}"#, "s.json: unknown key hartbeat; did you mean heartbeat?"),
@@ -66,8 +66,8 @@ const IN_A_FILE: &[(&str, &str)] = &[
         r#"s.json: storage.kind: expected "fjall" or "memory", found "sqlite""#,
     ),
     (
-        r#"{"storage": {"durability": "interval"}}"#,
-        r#"s.json: storage.durability: this version of dunlin has no "interval" yet; use "group" or "none""#,
+        r#"{"storage": {"durability": "always"}}"#,
+        r#"s.json: storage.durability: expected "group", "interval" or "none", found "always""#,
     ),
     (
         r#"{"log": {"level": "loud"}}"#,
@@ -244,7 +244,7 @@ fn every_fault_of_variables_and_flags_has_its_text() {
         (
             &[],
             &[("--durability", "x")],
-            r#"--durability: storage.durability: expected "group" or "none", found "x""#,
+            r#"--durability: storage.durability: expected "group", "interval" or "none", found "x""#,
         ),
         (
             &[],
