@@ -291,6 +291,8 @@ impl State {
         format.write_at(0, names::format_line().as_bytes())?;
         format.sync()?;
         disk.rename(&draft, FORMAT_FILE)?;
+        // Before anything else is there, which would be taken for data of somebody else without it.
+        disk.sync_names()?;
         let synced_file = SyncedFile::open(disk)?;
         let log = LogFile::create(disk, &Title::new(epoch, 1), 0, sizes.reserve_bytes)?;
         Ok(Self::new(Snapshot::new(epoch), log, synced_file))
