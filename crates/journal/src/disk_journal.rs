@@ -192,6 +192,11 @@ impl DiskJournal {
         if !state.in_service || !state.is_long(&self.sizes) {
             return Ok(None);
         }
+        if state.images.last() == Some(&state.newest.position()) {
+            // A log file that the image replaces was still there at the start. The next image removes it.
+            state.log_bytes = 0;
+            return Ok(None);
+        }
         // What comes from now on goes into a new file, so that those before can be removed whole.
         state.roll = true;
         let (snapshot, log_bytes) = (state.newest.clone(), state.log_bytes);
