@@ -192,6 +192,11 @@ impl DiskJournal {
         if !state.in_service || !state.is_long(&self.sizes) {
             return Ok(None);
         }
+        if state.images.last() == Some(&state.newest.position()) {
+            // A log file that the image replaces was still there at the start. The next image removes it.
+            state.log_bytes = 0;
+            return Ok(None);
+        }
         // What comes from now on goes into a new file, so that those before can be removed whole.
         state.roll = true;
         let (snapshot, log_bytes) = (state.newest.clone(), state.log_bytes);
@@ -291,6 +296,8 @@ impl State {
         format.write_at(0, names::format_line().as_bytes())?;
         format.sync()?;
         disk.rename(&draft, FORMAT_FILE)?;
+        // Before anything else is there, which would be taken for data of somebody else without it.
+        disk.sync_names()?;
         let synced_file = SyncedFile::open(disk)?;
         let log = LogFile::create(disk, &Title::new(epoch, 1), 0, sizes.reserve_bytes)?;
         Ok(Self::new(Snapshot::new(epoch), log, synced_file))

@@ -15,6 +15,8 @@ mod answers;
 #[allow(unreachable_pub, reason = "shared with the oracle of the store")]
 mod chance;
 mod client;
+pub mod crash;
+mod disk;
 #[path = "../../store/tests/live/patch.rs"]
 #[allow(unreachable_pub, reason = "shared with the oracle of the store")]
 mod patch;
