@@ -74,7 +74,14 @@ impl LogFile {
         file.sync()?;
         disk.sync_names()?;
         let end = block.len() as u64;
-        Ok(Self { file, first: title.position, number: title.number(), end, reserved: reserve.max(end), blocks: Vec::new() })
+        Ok(Self {
+            file,
+            first: title.position,
+            number: title.number(),
+            end,
+            reserved: reserve.max(end),
+            blocks: Vec::new(),
+        })
     }
 
     /// Goes on with a file that ends here.
