@@ -29,6 +29,10 @@ const SHARED: usize = 10;
 /// Writes between two snapshots that are held.
 const HELD_EVERY: usize = 64;
 
+/// Answers that are remembered at any time, and for how many milliseconds each: every third write has a key, and a write takes one.
+const ANSWERS: usize = 100_000;
+const REMEMBERED: u64 = 3 * ANSWERS as u64;
+
 struct Ids(u128);
 
 impl IdSource for Ids {
@@ -43,13 +47,15 @@ struct Writer {
     state: Snapshot,
     held: Snapshot,
     writes: usize,
+    /// Virtual time: a millisecond for each write.
+    now: u64,
     ids: Ids,
 }
 
 impl Writer {
     fn with(records: usize) -> Self {
         let state = Snapshot::new("bench");
-        let mut writer = Self { held: state.clone(), state, writes: 0, ids: Ids(0) };
+        let mut writer = Self { held: state.clone(), state, writes: 0, now: 1_700_000_000_000, ids: Ids(0) };
         let text = json!({"type": "string"});
         let schema = json!({
             "id": text, "name": text, "email": text, "city": text, "age": {"type": "number"},
@@ -63,15 +69,10 @@ impl Writer {
     }
 
     fn write(&mut self, intent: Intent) {
-        // As many keys as there are writes: none shall be one too many.
-        let answers = AnswerLimits {
-            per_scope: usize::MAX,
-            all: usize::MAX,
-            bytes_per_scope: usize::MAX,
-            bytes: usize::MAX,
-            ..AnswerLimits::default()
-        };
-        let mut context = Context::new(1_700_000_000_000, &mut self.ids).with_answers(answers);
+        // A steady state: as many keys are forgotten as come, and none is one too many.
+        let answers = AnswerLimits { ttl_ms: REMEMBERED, per_scope: usize::MAX, ..AnswerLimits::default() };
+        self.now += 1;
+        let mut context = Context::new(self.now, &mut self.ids).with_answers(answers);
         black_box(self.state.execute(intent, &mut context).expect("sound input"));
         self.writes += 1;
         if self.writes.is_multiple_of(HELD_EVERY) {
@@ -161,10 +162,23 @@ fn store(criterion: &mut Criterion) {
             before: vec![delete(records + step.saturating_sub(BATCH))],
             timed: insert(records + step, records),
         });
+        // As many answers as there are all the time, before any is timed.
+        for step in 0..ANSWERS {
+            let key = format!("key-{step}-from-before");
+            writer.borrow_mut().write(delete(step + 16 * records).idempotent("user:ada", key));
+        }
         measure("insert with an idempotency key", &|step| Turn {
-            before: vec![delete(4 * records + step.saturating_sub(BATCH))],
+            before: vec![delete(4 * records + step.saturating_sub(BATCH)), Intent::ForgetAnswers],
             timed: insert(4 * records + step, records)
                 .idempotent("user:ada", format!("key-{step}-of-a-client")),
+        });
+        // One or two of them.
+        measure("forgetting answers", &|step| Turn {
+            before: vec![
+                delete(16 * records).idempotent("user:ada", format!("key-{step}-to-be-forgotten")),
+                update(scattered(step, records), json!({"age": step % 90})),
+            ],
+            timed: Intent::ForgetAnswers,
         });
         measure("transaction of insert, update, delete", &|step| {
             let new = 2 * records + step;

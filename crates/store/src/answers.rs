@@ -78,6 +78,8 @@ impl Body {
 pub(crate) struct Answers {
     /// By number, in the order in which they came.
     by_number: RowTable<Kept>,
+    /// All lower numbers are forgotten.
+    first: u64,
     /// The next number.
     next: u64,
     /// Numbers by scope and key.
@@ -116,6 +118,7 @@ impl Answers {
     pub(crate) fn new() -> Self {
         Self {
             by_number: RowTable::new(),
+            first: 0,
             next: 0,
             hints: Arc::new(Hints::new()),
             scopes: Scopes { used: RowTable::new(), names: KeyIndex::new(), next: 0 },
@@ -132,12 +135,9 @@ impl Answers {
         let is_it = |kept: &Kept| *kept.answer.key == *key && *kept.answer.scope == *scope;
         let number = self.hints.find(hash, |number| self.by_number.get(number).is_some_and(is_it));
         let number = number.or_else(|| {
-            let unhinted = ..self.hints.gone();
-            let first = self.first().filter(|(number, _)| unhinted.contains(number))?.0;
-            self.by_number
-                .range(first..=unhinted.end - 1)
-                .find(|(_, kept)| is_it(kept))
-                .map(|(number, _)| number)
+            // Only a clone from before the newest forgetting has any of these.
+            let unhinted = self.first..=self.hints.gone().checked_sub(1)?;
+            self.by_number.range(unhinted).find(|(_, kept)| is_it(kept)).map(|(number, _)| number)
         });
         Place { hash, number, scope: self.scopes.find(scope) }
     }
@@ -164,11 +164,11 @@ impl Answers {
 
     /// Forgets all that are due at `until`, up to the first that is not.
     pub(crate) fn forget(&mut self, until: u64) {
-        while let Some((number, kept)) = self.first()
-            && kept.answer.expires_at <= until
-        {
-            let hash = kept.hash;
+        let due = self.by_number.iter().take_while(|(_, kept)| kept.answer.expires_at <= until);
+        let due: Vec<(u64, u64)> = due.map(|(number, kept)| (number, kept.hash)).collect();
+        for (number, hash) in due {
             self.remove(number);
+            self.first = number + 1;
             self.hints.forget(hash, number);
         }
         if self.by_number.is_empty() {
@@ -184,7 +184,7 @@ impl Answers {
 
     /// When the next one is forgotten.
     pub(crate) fn first_due(&self) -> Option<u64> {
-        self.first().map(|(_, kept)| kept.answer.expires_at)
+        self.by_number.iter().next().map(|(_, kept)| kept.answer.expires_at)
     }
 
     /// When the last one is forgotten: none that comes may be forgotten earlier.
@@ -201,10 +201,6 @@ impl Answers {
     /// How much is remembered for the scope of a place.
     pub(crate) fn usage_at(&self, place: Place) -> Usage {
         place.scope.and_then(|scope| self.scopes.used.get(scope)).map(|used| used.usage).unwrap_or_default()
-    }
-
-    fn first(&self) -> Option<(u64, &Kept)> {
-        self.by_number.iter().next()
     }
 
     fn remove(&mut self, number: u64) {
