@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::block::{self, Label};
 use crate::checksum;
 use crate::disk::{Disk, DiskFile};
+use crate::limits::KEPT_BUFFER_BYTES;
 use crate::names::{self, FORMAT};
 
 /// What the first block of a file says.
@@ -59,6 +60,8 @@ pub(crate) struct LogFile {
     end: u64,
     /// Space that was taken.
     reserved: u64,
+    /// Where blocks are made. Kept, because giving back what is as large as a batch makes the allocator tidy up each time.
+    blocks: Vec<u8>,
 }
 
 impl LogFile {
@@ -71,12 +74,12 @@ impl LogFile {
         file.sync()?;
         disk.sync_names()?;
         let end = block.len() as u64;
-        Ok(Self { file, first: title.position, number: title.number(), end, reserved: reserve.max(end) })
+        Ok(Self { file, first: title.position, number: title.number(), end, reserved: reserve.max(end), blocks: Vec::new() })
     }
 
     /// Goes on with a file that ends here.
     pub(crate) fn resume(file: Box<dyn DiskFile>, title: &Title, end: u64) -> Self {
-        Self { file, first: title.position, number: title.number(), end, reserved: end }
+        Self { file, first: title.position, number: title.number(), end, reserved: end, blocks: Vec::new() }
     }
 
     pub(crate) fn first(&self) -> u64 {
@@ -99,15 +102,17 @@ impl LogFile {
         payload: &[u8],
         reserve: u64,
     ) -> io::Result<Written> {
-        let mut bytes = Vec::new();
-        block::write(&mut bytes, Label { position, synced, file: self.number }, payload);
-        let end = self.end + bytes.len() as u64;
+        let blocks = &mut self.blocks;
+        blocks.clear();
+        blocks.shrink_to(KEPT_BUFFER_BYTES);
+        block::write(blocks, Label { position, synced, file: self.number }, payload);
+        let end = self.end + blocks.len() as u64;
         if end > self.reserved {
             let size = end + reserve;
             self.file.reserve(size)?;
             self.reserved = size;
         }
-        self.file.write_at(self.end, &bytes)?;
+        self.file.write_at(self.end, blocks)?;
         Ok(Written { end })
     }
 

@@ -46,6 +46,8 @@ async fn a_client_gets_a_backup_that_can_be_restored() {
     for n in 0..50 {
         client.data(insert(n)).await;
     }
+    let once = json!({"type": "store.insert", "bucket": "items", "idempotencyKey": "k1", "data": {"id": "once"}});
+    client.data(once).await;
     let before = server.store().snapshot();
     let id = client.send(json!({"type": "server.backup"})).await;
     let answer = client.answer(id).await;
@@ -53,14 +55,14 @@ async fn a_client_gets_a_backup_that_can_be_restored() {
     let name = format!("backup-{}", before.position());
     let file = backups.join(&name);
     let expected = json!({"name": name, "file": file, "position": before.position(), "epoch": before.epoch(),
-        "buckets": 1, "records": 50, "bytes": fs::metadata(&file).unwrap().len(), "durationMs": data["durationMs"]});
+        "buckets": 1, "records": 51, "bytes": fs::metadata(&file).unwrap().len(), "durationMs": data["durationMs"]});
     assert_eq!(*data, expected);
     assert!(data["durationMs"].is_u64());
     let mut end = client.system().await;
     while end["records"] != end["total"] {
         end = client.system().await;
     }
-    let expected = json!({"type": "system", "event": "backup_progress", "id": id, "records": 50, "total": 50,
+    let expected = json!({"type": "system", "event": "backup_progress", "id": id, "records": 51, "total": 51,
         "bytes": data["bytes"]});
     assert_eq!(end, expected);
 
@@ -70,6 +72,7 @@ async fn a_client_gets_a_backup_that_can_be_restored() {
     assert_eq!((after.position(), after.epoch()), (before.position(), "another"));
     assert_eq!(lines(&after), lines(&before));
     assert!(after.query("items-by-tag").is_ok());
+    assert_eq!(after.answers().map(|answer| &*answer.key).collect::<Vec<_>>(), ["k1"]);
 
     assert_eq!(
         client.call(json!({"type": "server.backup"})).await["message"],
@@ -85,7 +88,7 @@ async fn a_client_gets_a_backup_that_can_be_restored() {
 async fn writes_go_on_meanwhile_and_the_backup_is_of_one_moment() {
     let (server, _dir, backups) = server().await;
     let mut writer = Client::connect(address(&server)).await;
-    let mut asker = Client::connect(address(&server)).await;
+    let mut other = Client::connect(address(&server)).await;
     let transaction = |n: u64| {
         let step =
             |half: &str| json!({"op": "insert", "bucket": "items", "data": {"id": format!("{n}-{half}")}});
@@ -94,11 +97,11 @@ async fn writes_go_on_meanwhile_and_the_backup_is_of_one_moment() {
     for n in 0..20 {
         writer.data(transaction(n)).await;
     }
-    let asked = asker.send(json!({"type": "server.backup", "name": "now"})).await;
+    let asked = other.send(json!({"type": "server.backup", "name": "now"})).await;
     for n in 20..40 {
         writer.data(transaction(n)).await;
     }
-    let data = asker.answer(asked).await["data"].clone();
+    let data = other.answer(asked).await["data"].clone();
     let summary = backup::verify(&backups.join("now")).unwrap();
     assert_eq!(json!(summary.position), data["position"]);
     assert!(summary.records >= 40 && summary.records.is_multiple_of(2), "{summary:?}");

@@ -70,7 +70,7 @@ pub fn write(
         return Err(JournalError::Exists { file: out.to_owned() });
     }
     let (disk, name) = place(out).map_err(failed)?;
-    if name.ends_with(UNFINISHED) {
+    if name.to_ascii_lowercase().ends_with(UNFINISHED) {
         let reason = "names that end in .new are those of unfinished backups";
         return Err(failed(io::Error::new(io::ErrorKind::InvalidInput, reason)));
     }

@@ -141,12 +141,11 @@ impl ImageWriter {
         let counters = bucket.counters();
         self.totals.buckets += 1;
         self.change(&Change::DefineBucket { bucket: id, name, config })?;
-        self.next = match self.volatile.contains(id) {
-            true => Next::Bucket(after(id)),
-            false => {
-                self.change(&Change::Counters { bucket: id, counters })?;
-                Next::Rows(id, RowId(0))
-            }
+        self.next = if self.volatile.contains(id) {
+            Next::Bucket(after(id))
+        } else {
+            self.change(&Change::Counters { bucket: id, counters })?;
+            Next::Rows(id, RowId(0))
         };
         Ok(())
     }

@@ -395,6 +395,10 @@ fn states(
         }
         inspection.files.push(report);
     }
+    // The image is what tells a start how far it must come, so without any that can be read there is none.
+    if let (None, Some(newest)) = (&*state, faulty.first()) {
+        inspection.judge(newest);
+    }
     let logs: Vec<(&String, u64)> = files
         .iter()
         .filter_map(|name| match names::read(name) {
@@ -417,7 +421,7 @@ fn states(
         inspection.files.push(report);
     }
     let reached = state.as_ref().map_or(0, Snapshot::position);
-    // An older image and the whole log behind it do as well.
+    // An older one and the whole log behind it do as well.
     for report in faulty.iter().filter(
         |report| matches!(names::read(&report.name), Some(Named::Image(position)) if position > reached),
     ) {
@@ -430,7 +434,7 @@ fn states(
     match state {
         Some(state) => inspection.describe(state),
         None if logs.is_empty() => {
-            inspection.trouble(|| "there is no image and no log that can be read".to_owned())
+            inspection.trouble(|| "there is no image and no log that can be read".to_owned());
         }
         None => {}
     }

@@ -77,7 +77,11 @@ impl World {
     }
 
     fn inspect(&self) -> Inspection {
-        inspect(self.path()).unwrap()
+        let found = inspect(self.path()).unwrap();
+        // It says that a start would succeed exactly if it would.
+        let started = read(self.path());
+        assert_eq!(found.problem.is_none(), started.is_ok(), "{found}\n{started:?}");
+        found
     }
 
     fn file(&self, name: &str) -> FileReport {
@@ -236,17 +240,26 @@ fn a_missing_file_is_noticed() {
 }
 
 #[test]
-fn a_damaged_image_is_told_unless_the_log_has_it_all() {
-    let world = world();
-    let image = world.path().join(names::image(2));
-    let whole = fs::read(&image).unwrap();
-    fs::write(&image, &whole[..whole.len() - 1]).unwrap();
+fn a_damaged_image_is_told_unless_an_older_one_does_as_well() {
+    let mut world = world();
+    let cut = |name: &str| {
+        let path = world.path().join(name);
+        let bytes = fs::read(&path).unwrap();
+        fs::write(&path, &bytes[..bytes.len() - 1]).unwrap();
+    };
+    world.image();
+    cut(&names::image(7));
     let found = world.inspect();
-    assert!(!world.file(&names::image(2)).damage.is_empty());
+    assert!(!world.file(&names::image(7)).damage.is_empty());
     assert_eq!((found.position, found.problem), (Some(7), None));
-    fs::remove_file(world.path().join(names::log(1))).unwrap();
-    let problem = world.inspect().problem.unwrap();
-    assert!(problem.starts_with(&names::image(2)), "{problem}");
+
+    cut(&names::image(2));
+    let found = world.inspect();
+    let problem = found.problem.unwrap();
+    assert!(problem.starts_with(&names::image(7)), "{problem}");
+    assert_eq!(found.position, Some(7), "as far as it can be read");
+    world.batch(vec![insert("b", "more", 1)]);
+    assert_eq!(world.inspect().position, Some(8));
 }
 
 #[test]

@@ -36,7 +36,7 @@ pub(super) fn backup_name<'a>(value: Option<&Scalar<'a>>) -> Result<Option<Cow<'
         (1..=MAX_BACKUP_NAME).contains(&name.len())
             && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
             && !name.starts_with('.')
-            && !name.ends_with(".new")
+            && !name.to_ascii_lowercase().ends_with(".new")
     };
     match value {
         None | Some(Scalar::Null) => Ok(None),

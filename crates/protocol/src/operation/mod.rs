@@ -10,7 +10,7 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value};
 
-use crate::request::Request;
+use crate::request::{Fields, Request};
 use crate::{Code, Error};
 
 use fields::{
@@ -386,6 +386,13 @@ impl<'a> Operation<'a> {
             "store.unsubscribe" => {
                 Self::Unsubscribe { subscription_id: text("subscriptionId", f.subscription_id.as_ref())? }
             }
+            other => Self::beside_the_store(other, f)?,
+        })
+    }
+
+    /// Operations on the connection and on the server as a whole.
+    fn beside_the_store(kind: &str, f: &Fields<'a>) -> Result<Self, Error> {
+        Ok(match kind {
             "hello" => Self::Hello(live::hello(f)?),
             "server.stats" => Self::ServerStats,
             "server.connections" => Self::ServerConnections,
