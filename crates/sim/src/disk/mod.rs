@@ -77,8 +77,9 @@ struct State {
     /// Which process it is; files that an earlier one has opened are closed.
     life: u64,
     dead: bool,
-    /// Strikes so far.
+    /// Strikes so far, and how many of them were errors.
     strikes: u64,
+    errors: u64,
     struck: BTreeMap<String, u64>,
     lapse: Option<Lapse>,
     /// After a failed sync, a file may read as what is on the disk.
@@ -123,6 +124,7 @@ impl SimDisk {
             life: 0,
             dead: false,
             strikes: 0,
+            errors: 0,
             struck: BTreeMap::new(),
             lapse,
             evicts,
@@ -146,6 +148,11 @@ impl SimDisk {
     /// How often something went wrong.
     pub(crate) fn strikes(&self) -> u64 {
         self.state().strikes
+    }
+
+    /// How often an operation failed that was not the last one of a process.
+    pub(crate) fn errors(&self) -> u64 {
+        self.state().errors
     }
 
     /// What went wrong, and how often.
@@ -244,6 +251,7 @@ impl SimDisk {
         let moment = moment.unwrap_or_else(|| *state.chance.pick(&Moment::ALL));
         note(|| format!("  {:>5} {kind} {}: {strike} {moment}", state.number, of(state)));
         state.strikes += 1;
+        state.errors += u64::from(strike != Strike::Crash);
         *state.struck.entry(format!("{strike} {moment} {kind}")).or_default() += 1;
         let way = if strike == Strike::Crash { Way::Ends(moment) } else { Way::Fails(moment) };
         // Whatever it comes to, nobody gets to know.
