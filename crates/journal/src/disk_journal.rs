@@ -214,7 +214,7 @@ impl DiskJournal {
     /// The image is whole and on disk: it gets its name, and what it replaces goes.
     fn finish_image(&self, state: &mut State, image: &Making, bytes: u64) -> io::Result<()> {
         if state.images.last().is_some_and(|newest| *newest >= image.position) {
-            return self.disk.remove(&unfinished(image.position));
+            return self.remove(&unfinished(image.position));
         }
         self.disk.rename(&unfinished(image.position), &names::image(image.position))?;
         self.disk.sync_names()?;
@@ -232,14 +232,22 @@ impl DiskJournal {
             .collect();
         let images: Vec<u64> = state.images.range(..image.position).copied().collect();
         for first in logs {
-            self.disk.remove(&names::log(first))?;
+            self.remove(&names::log(first))?;
             state.logs.remove(&first);
         }
         for position in images {
-            self.disk.remove(&names::image(position))?;
+            self.remove(&names::image(position))?;
             state.images.remove(&position);
         }
         Ok(())
+    }
+
+    /// Removes a file; one that an earlier attempt removed, though it failed, is gone as well.
+    fn remove(&self, name: &str) -> io::Result<()> {
+        match self.disk.remove(name) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other,
+        }
     }
 
     /// Brings the journal back into service after a failure: what stands behind the last acknowledged byte is cut off, and the
