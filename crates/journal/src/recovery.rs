@@ -233,7 +233,12 @@ impl Reading<'_> {
         }
         for (index, first) in useful.iter().enumerate() {
             let last = index + 1 == useful.len();
-            self.log_file(*first, last, synced, &mut found, &mut recent)?;
+            let reached = self.log_file(*first, last, synced, &mut found, &mut recent)?;
+            if last && reached < image {
+                // Of the log less was on disk than of the image. It holds nothing else, and cannot be continued.
+                (found.tail, found.log_bytes) = (None, 0);
+                found.useless.extend(std::mem::take(&mut found.logs).into_iter().map(names::log));
+            }
             let position = found.state.position();
             if let Some(next) = useful.get(index + 1).filter(|next| **next != position + 1) {
                 let name = names::log(*next);
@@ -259,7 +264,7 @@ impl Reading<'_> {
         Ok(found)
     }
 
-    /// Applies the commits of one file.
+    /// Applies the commits of one file; the position that it reaches.
     fn log_file(
         &self,
         first: u64,
@@ -267,7 +272,7 @@ impl Reading<'_> {
         synced: u64,
         found: &mut Recovered,
         recent: &mut Recent,
-    ) -> Result<(), JournalError> {
+    ) -> Result<u64, JournalError> {
         let name = names::log(first);
         let file = self.disk.open(&name).map_err(self.failed())?;
         let mut reader = Reader::new(&*file).map_err(self.failed())?;
@@ -330,7 +335,7 @@ impl Reading<'_> {
                 }
                 None => return Err(self.damaged(place(offset), reason)),
             }
-            return Ok(());
+            return Ok(expected - 1);
         }
     }
 
