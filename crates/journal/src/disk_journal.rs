@@ -264,9 +264,9 @@ impl DiskJournal {
                     break summary;
                 }
             };
-            // The log goes on behind it, so that all its files so far can go.
-            state.begin_log(&*self.disk, &title, &self.sizes)?;
+            // It counts before there is a log that goes on behind it: without the one, the other would have a gap before it.
             self.finish_image(state, &image, summary.bytes)?;
+            state.begin_log(&*self.disk, &title, &self.sizes)?;
         } else {
             if state.log.first() <= position {
                 log::cut(&*self.disk, &names::log(state.log.first()), state.log.end())?;
