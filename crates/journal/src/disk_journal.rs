@@ -324,12 +324,14 @@ impl State {
         }
         let position = recovered.state.position();
         let log = match recovered.tail {
-            Some(Tail { title, end, size }) => {
+            Some(Tail { title, end, size, unproven }) => {
                 let file = disk.open(&names::log(title.position))?;
                 if size > end {
                     file.cut(end)?;
                 }
-                // It may have been written and not synced when the process was killed; now it is going to be seen.
+                // It may have been written and not synced when the process was killed; now it is going to be seen. Written once
+                // more, as an earlier process may have tried to sync it in vain: systems do not try that again.
+                log::rewrite(&*file, unproven, end)?;
                 file.sync()?;
                 disk.sync_names()?;
                 LogFile::resume(file, &title, end)

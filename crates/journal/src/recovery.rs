@@ -39,6 +39,8 @@ pub(crate) struct Tail {
     pub(crate) title: Title,
     pub(crate) end: u64,
     pub(crate) size: u64,
+    /// From here on it may not be on disk.
+    pub(crate) unproven: u64,
 }
 
 /// Which files there are.
@@ -279,6 +281,7 @@ impl Reading<'_> {
         let size = file.size().map_err(self.failed())?;
         let mut expected = first;
         let mut title: Option<Title> = None;
+        let mut unproven = 0;
         loop {
             let place = |offset| format!("{name}, byte {offset}");
             let (offset, reason) = match reader.next().map_err(self.failed())? {
@@ -306,6 +309,9 @@ impl Reading<'_> {
                         Some(_) => {
                             self.batch(&block, &mut expected, found, recent)
                                 .map_err(|reason| self.damaged(place(block.offset), reason))?;
+                            if expected <= synced + 1 {
+                                unproven = block.end;
+                            }
                         }
                     }
                     continue;
@@ -325,7 +331,7 @@ impl Reading<'_> {
             found.mended.extend(reader.mended.drain(..).map(|mending| (name.clone(), mending)));
             match title {
                 Some(title) => {
-                    found.tail = Some(Tail { title, end, size });
+                    found.tail = Some(Tail { title, end, size, unproven });
                     found.log_bytes += end;
                 }
                 // A crash while the file was made: nothing was in it yet.
