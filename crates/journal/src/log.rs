@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::block::{self, Label};
 use crate::checksum;
 use crate::disk::{Disk, DiskFile};
-use crate::limits::KEPT_BUFFER_BYTES;
+use crate::limits::{KEPT_BUFFER_BYTES, READ_BYTES};
 use crate::names::{self, FORMAT};
 
 /// What the first block of a file says.
@@ -136,6 +136,22 @@ impl LogFile {
 #[derive(Debug)]
 pub(crate) struct Written {
     end: u64,
+}
+
+/// Writes what stands in a part of a file once more.
+pub(crate) fn rewrite(file: &dyn DiskFile, from: u64, to: u64) -> io::Result<()> {
+    let mut buffer = Vec::new();
+    let mut at = from;
+    while at < to {
+        buffer.resize(usize::try_from(to - at).unwrap_or(usize::MAX).min(READ_BYTES), 0);
+        let read = file.read_at(at, &mut buffer)?;
+        if read == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        file.write_at(at, buffer.get(..read).unwrap_or_default())?;
+        at += read as u64;
+    }
+    Ok(())
 }
 
 /// Cuts a file back to what is acknowledged of it.

@@ -39,6 +39,8 @@ pub(crate) struct Tail {
     pub(crate) title: Title,
     pub(crate) end: u64,
     pub(crate) size: u64,
+    /// From here on it may not be on disk.
+    pub(crate) unproven: u64,
 }
 
 /// Which files there are.
@@ -233,7 +235,12 @@ impl Reading<'_> {
         }
         for (index, first) in useful.iter().enumerate() {
             let last = index + 1 == useful.len();
-            self.log_file(*first, last, synced, &mut found, &mut recent)?;
+            let reached = self.log_file(*first, last, synced, &mut found, &mut recent)?;
+            if last && reached < image {
+                // Of the log less was on disk than of the image. It holds nothing else, and cannot be continued.
+                (found.tail, found.log_bytes) = (None, 0);
+                found.useless.extend(std::mem::take(&mut found.logs).into_iter().map(names::log));
+            }
             let position = found.state.position();
             if let Some(next) = useful.get(index + 1).filter(|next| **next != position + 1) {
                 let name = names::log(*next);
@@ -259,7 +266,7 @@ impl Reading<'_> {
         Ok(found)
     }
 
-    /// Applies the commits of one file.
+    /// Applies the commits of one file; the position that it reaches.
     fn log_file(
         &self,
         first: u64,
@@ -267,13 +274,14 @@ impl Reading<'_> {
         synced: u64,
         found: &mut Recovered,
         recent: &mut Recent,
-    ) -> Result<(), JournalError> {
+    ) -> Result<u64, JournalError> {
         let name = names::log(first);
         let file = self.disk.open(&name).map_err(self.failed())?;
         let mut reader = Reader::new(&*file).map_err(self.failed())?;
         let size = file.size().map_err(self.failed())?;
         let mut expected = first;
         let mut title: Option<Title> = None;
+        let mut unproven = 0;
         loop {
             let place = |offset| format!("{name}, byte {offset}");
             let (offset, reason) = match reader.next().map_err(self.failed())? {
@@ -301,6 +309,9 @@ impl Reading<'_> {
                         Some(_) => {
                             self.batch(&block, &mut expected, found, recent)
                                 .map_err(|reason| self.damaged(place(block.offset), reason))?;
+                            if expected <= synced + 1 {
+                                unproven = block.end;
+                            }
                         }
                     }
                     continue;
@@ -320,7 +331,7 @@ impl Reading<'_> {
             found.mended.extend(reader.mended.drain(..).map(|mending| (name.clone(), mending)));
             match title {
                 Some(title) => {
-                    found.tail = Some(Tail { title, end, size });
+                    found.tail = Some(Tail { title, end, size, unproven });
                     found.log_bytes += end;
                 }
                 // A crash while the file was made: nothing was in it yet.
@@ -330,7 +341,7 @@ impl Reading<'_> {
                 }
                 None => return Err(self.damaged(place(offset), reason)),
             }
-            return Ok(());
+            return Ok(expected - 1);
         }
     }
 
