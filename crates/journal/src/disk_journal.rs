@@ -323,23 +323,20 @@ impl State {
             disk.remove(name)?;
         }
         let position = recovered.state.position();
-        let log = match recovered.tail {
-            Some(Tail { title, end, size, unproven }) => {
-                let file = disk.open(&names::log(title.position))?;
-                if size > end {
-                    file.cut(end)?;
-                }
-                // It may have been written and not synced when the process was killed; now it is going to be seen. Written once
-                // more, as an earlier process may have tried to sync it in vain: systems do not try that again.
-                log::rewrite(&*file, unproven, end)?;
-                file.sync()?;
-                disk.sync_names()?;
-                LogFile::resume(file, &title, end)
+        let log = if let Some(Tail { title, end, size, unproven }) = recovered.tail {
+            let file = disk.open(&names::log(title.position))?;
+            if size > end {
+                file.cut(end)?;
             }
-            None => {
-                let title = Title::new(recovered.state.epoch(), position + 1);
-                LogFile::create(disk, &title, position, sizes.reserve_bytes)?
-            }
+            // It may have been written and not synced when the process was killed; now it is going to be seen. Written once
+            // more, as an earlier process may have tried to sync it in vain: systems do not try that again.
+            log::rewrite(&*file, unproven, end)?;
+            file.sync()?;
+            disk.sync_names()?;
+            LogFile::resume(file, &title, end)
+        } else {
+            let title = Title::new(recovered.state.epoch(), position + 1);
+            LogFile::create(disk, &title, position, sizes.reserve_bytes)?
         };
         let mut state = Self::new(recovered.state, log, SyncedFile::open(disk)?);
         state.logs.extend(recovered.logs);

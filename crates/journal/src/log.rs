@@ -37,8 +37,8 @@ impl Title {
     /// The number that all blocks of the file have, so that a block which got into another file is noticed.
     pub(crate) fn number(&self) -> u32 {
         let text = format!("{} {} {}", self.kind, self.position, self.epoch);
-        // The lower half of it.
-        (checksum::of(text.as_bytes()) & u64::from(u32::MAX)) as u32
+        let [a, b, c, d, ..] = checksum::of(text.as_bytes()).to_le_bytes();
+        u32::from_le_bytes([a, b, c, d])
     }
 
     /// The first block of the file.
@@ -74,7 +74,14 @@ impl LogFile {
         file.sync()?;
         disk.sync_names()?;
         let end = block.len() as u64;
-        Ok(Self { file, first: title.position, number: title.number(), end, reserved: reserve.max(end), blocks: Vec::new() })
+        Ok(Self {
+            file,
+            first: title.position,
+            number: title.number(),
+            end,
+            reserved: reserve.max(end),
+            blocks: Vec::new(),
+        })
     }
 
     /// Goes on with a file that ends here.
@@ -127,8 +134,8 @@ impl LogFile {
     }
 
     /// What was written is acknowledged.
-    pub(crate) fn keep(&mut self, written: Written) {
-        self.end = written.end;
+    pub(crate) fn keep(&mut self, Written { end }: Written) {
+        self.end = end;
     }
 }
 

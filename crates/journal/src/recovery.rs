@@ -69,20 +69,32 @@ impl Files {
 pub(crate) fn read(disk: &dyn Disk, recent: usize) -> Result<Option<Recovered>, JournalError> {
     let reading = Reading { disk };
     let format = reading.format()?;
+    let is_new = format == FormatLine::Missing;
     // Before the log: while a server writes, the log may only get longer.
     let synced = synced::read(disk).map_err(reading.failed())?;
     let files = Files::list(disk).map_err(reading.failed())?;
-    if format.is_none() {
+    if is_new {
         let strangers = !files.logs.is_empty() || !files.images.is_empty();
         let missing = || reading.damaged(FORMAT_FILE, "it is missing");
         return if strangers { Err(missing()) } else { Ok(None) };
     }
     let found = reading.history(&files, synced, recent)?;
     Ok(found.map(|mut found| {
-        let mending = format.flatten().map(|bytes| Mending { offset: 0, bytes });
-        found.mended.extend(mending.map(|mending| (FORMAT_FILE.to_owned(), mending)));
+        if format == FormatLine::Damaged {
+            let mending = Mending { offset: 0, bytes: names::format_line().into_bytes() };
+            found.mended.push((FORMAT_FILE.to_owned(), mending));
+        }
         found
     }))
+}
+
+/// What the file `FORMAT` is like, if it is of a format that can be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum FormatLine {
+    Missing,
+    Right,
+    /// One byte is wrong.
+    Damaged,
 }
 
 struct Reading<'d> {
@@ -98,11 +110,11 @@ impl Reading<'_> {
         JournalError::Damaged { dir: self.disk.dir().to_owned(), place: place.into(), reason: reason.into() }
     }
 
-    /// Checks the format; `None` if there is no such file. With what has to be in it, if that is not there.
-    fn format(&self) -> Result<Option<Option<Vec<u8>>>, JournalError> {
+    /// Checks the format.
+    fn format(&self) -> Result<FormatLine, JournalError> {
         let file = match self.disk.open(FORMAT_FILE) {
             Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(FormatLine::Missing),
             Err(error) => return Err(self.failed()(error)),
         };
         let mut bytes = [0; 64];
@@ -110,9 +122,9 @@ impl Reading<'_> {
         let bytes = bytes.get(..length).unwrap_or_default();
         let (text, right) = (String::from_utf8_lossy(bytes), names::format_line());
         match names::format_of(&text) {
-            Some(format) => self.check_format(format).map(|()| Some(None)),
+            Some(format) => self.check_format(format).map(|()| FormatLine::Right),
             // The line is known, so that one wrong byte of it is as good as none.
-            None if differs_in_one_byte(bytes, right.as_bytes()) => Ok(Some(Some(right.into_bytes()))),
+            None if differs_in_one_byte(bytes, right.as_bytes()) => Ok(FormatLine::Damaged),
             None => Err(self.damaged(FORMAT_FILE, format!("it says {text:?}, not {right:?}"))),
         }
     }
@@ -307,7 +319,7 @@ impl Reading<'_> {
                             return Err(self.damaged(place(block.offset), reason));
                         }
                         Some(_) => {
-                            self.batch(&block, &mut expected, found, recent)
+                            Self::batch(&block, &mut expected, found, recent)
                                 .map_err(|reason| self.damaged(place(block.offset), reason))?;
                             if expected <= synced + 1 {
                                 unproven = block.end;
@@ -346,7 +358,6 @@ impl Reading<'_> {
     }
 
     fn batch(
-        &self,
         block: &Block,
         expected: &mut u64,
         found: &mut Recovered,
