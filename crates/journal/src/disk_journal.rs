@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use dunlin_store::Snapshot;
@@ -95,6 +96,11 @@ impl DiskJournal {
             state: Mutex::new(state),
             making: Mutex::new(None),
         })
+    }
+
+    /// What the disk is called.
+    pub(crate) fn dir(&self) -> &Path {
+        self.disk.dir()
     }
 
     /// Whether [`tend`](Self::tend) has something to do.
