@@ -73,6 +73,8 @@ pub(crate) fn read(disk: &dyn Disk, recent: usize) -> Result<Option<Recovered>, 
     // Before the log: while a server writes, the log may only get longer.
     let synced = synced::read(disk).map_err(reading.failed())?;
     let files = Files::list(disk).map_err(reading.failed())?;
+    // A log file gets its name when all that comes before it is on disk.
+    let synced = files.logs.last().map_or(synced, |first| synced.max(first.saturating_sub(1)));
     if is_new {
         let strangers = !files.logs.is_empty() || !files.images.is_empty();
         let missing = || reading.damaged(FORMAT_FILE, "it is missing");
