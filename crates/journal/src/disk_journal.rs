@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dunlin_store::Snapshot;
@@ -100,6 +101,11 @@ impl DiskJournal {
             making: Mutex::new(None),
             tell: Mutex::new(None),
         })
+    }
+
+    /// What the disk is called.
+    pub(crate) fn dir(&self) -> &Path {
+        self.disk.dir()
     }
 
     /// Whether [`tend`](Self::tend) has something to do.
@@ -226,7 +232,7 @@ impl DiskJournal {
     /// The image is whole and on disk: it gets its name, and what it replaces goes.
     fn finish_image(&self, state: &mut State, image: &Making, bytes: u64) -> io::Result<()> {
         if state.images.last().is_some_and(|newest| *newest >= image.position) {
-            return self.disk.remove(&unfinished(image.position));
+            return self.remove(&unfinished(image.position));
         }
         self.disk.rename(&unfinished(image.position), &names::image(image.position))?;
         self.disk.sync_names()?;
@@ -244,14 +250,22 @@ impl DiskJournal {
             .collect();
         let images: Vec<u64> = state.images.range(..image.position).copied().collect();
         for first in logs {
-            self.disk.remove(&names::log(first))?;
+            self.remove(&names::log(first))?;
             state.logs.remove(&first);
         }
         for position in images {
-            self.disk.remove(&names::image(position))?;
+            self.remove(&names::image(position))?;
             state.images.remove(&position);
         }
         Ok(())
+    }
+
+    /// Removes a file; one that an earlier attempt removed, though it failed, is gone as well.
+    fn remove(&self, name: &str) -> io::Result<()> {
+        match self.disk.remove(name) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other,
+        }
     }
 
     /// Brings the journal back into service after a failure: what stands behind the last acknowledged byte is cut off, and the
@@ -268,9 +282,9 @@ impl DiskJournal {
                     break summary;
                 }
             };
-            // The log goes on behind it, so that all its files so far can go.
-            state.begin_log(&*self.disk, &title, &self.sizes)?;
+            // It counts before there is a log that goes on behind it: without the one, the other would have a gap before it.
             self.finish_image(state, &image, summary.bytes)?;
+            state.begin_log(&*self.disk, &title, &self.sizes)?;
         } else {
             if state.log.first() <= position {
                 log::cut(&*self.disk, &names::log(state.log.first()), state.log.end())?;
@@ -327,21 +341,20 @@ impl State {
             disk.remove(name)?;
         }
         let position = recovered.state.position();
-        let log = match recovered.tail {
-            Some(Tail { title, end, size }) => {
-                let file = disk.open(&names::log(title.position))?;
-                if size > end {
-                    file.cut(end)?;
-                }
-                // It may have been written and not synced when the process was killed; now it is going to be seen.
-                file.sync()?;
-                disk.sync_names()?;
-                LogFile::resume(file, &title, end)
+        let log = if let Some(Tail { title, end, size, unproven }) = recovered.tail {
+            let file = disk.open(&names::log(title.position))?;
+            if size > end {
+                file.cut(end)?;
             }
-            None => {
-                let title = Title::new(recovered.state.epoch(), position + 1);
-                LogFile::create(disk, &title, position, sizes.reserve_bytes)?
-            }
+            // It may have been written and not synced when the process was killed; now it is going to be seen. Written once
+            // more, as an earlier process may have tried to sync it in vain: systems do not try that again.
+            log::rewrite(&*file, unproven, end)?;
+            file.sync()?;
+            disk.sync_names()?;
+            LogFile::resume(file, &title, end)
+        } else {
+            let title = Title::new(recovered.state.epoch(), position + 1);
+            LogFile::create(disk, &title, position, sizes.reserve_bytes)?
         };
         let mut state = Self::new(recovered.state, log, SyncedFile::open(disk)?);
         state.logs.extend(recovered.logs);

@@ -135,15 +135,15 @@ pub enum JournalError {
         /// What is wrong there.
         reason: String,
     },
-    /// The storage engine failed in a way of its own.
-    #[error("the storage engine failed to {action} {dir}: {reason}; recover the journal or restart")]
-    Engine {
+    /// The code of the journal has panicked. What was acknowledged is not concerned.
+    #[error(
+        "dunlin has panicked while it was to {action} {dir}; that is a bug, please report it with the log"
+    )]
+    Panicked {
         /// What was tried.
         action: &'static str,
         /// The directory.
         dir: PathBuf,
-        /// What the engine says.
-        reason: String,
     },
 }
 
@@ -170,7 +170,7 @@ impl JournalError {
             Self::Exists { .. } => "JOURNAL_EXISTS",
             Self::NotEmpty { .. } => "JOURNAL_NOT_EMPTY",
             Self::BackupDamaged { .. } => "JOURNAL_BACKUP_DAMAGED",
-            Self::Engine { .. } => "JOURNAL_ENGINE",
+            Self::Panicked { .. } => "JOURNAL_PANICKED",
         }
     }
 

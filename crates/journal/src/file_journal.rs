@@ -3,6 +3,7 @@
 use std::fmt;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};
@@ -124,7 +125,13 @@ impl Keeper {
                     sync_at = interval.map(|interval| Instant::now() + interval);
                 }
                 if tend_at.is_none_or(|at| now >= at) {
-                    tend_at = match journal.tend() {
+                    // A panic costs this image and not the thread: without it the log would grow for ever.
+                    let tended = std::panic::catch_unwind(AssertUnwindSafe(|| journal.tend()));
+                    let panicked = || JournalError::Panicked {
+                        action: "write an image to",
+                        dir: journal.dir().to_owned(),
+                    };
+                    tend_at = match tended.unwrap_or_else(|_| Err(panicked())) {
                         Ok(more) => more.then(Instant::now),
                         Err(error) => {
                             tracing::error!(code = error.code(), %error, "no image could be made; the log goes on");

@@ -39,6 +39,8 @@ pub(crate) struct Tail {
     pub(crate) title: Title,
     pub(crate) end: u64,
     pub(crate) size: u64,
+    /// From here on it may not be on disk.
+    pub(crate) unproven: u64,
 }
 
 /// Which files there are.
@@ -67,20 +69,32 @@ impl Files {
 pub(crate) fn read(disk: &dyn Disk, recent: usize) -> Result<Option<Recovered>, JournalError> {
     let reading = Reading { disk };
     let format = reading.format()?;
+    let is_new = format == FormatLine::Missing;
     // Before the log: while a server writes, the log may only get longer.
     let synced = synced::read(disk).map_err(reading.failed())?;
     let files = Files::list(disk).map_err(reading.failed())?;
-    if format.is_none() {
+    if is_new {
         let strangers = !files.logs.is_empty() || !files.images.is_empty();
         let missing = || reading.damaged(FORMAT_FILE, "it is missing");
         return if strangers { Err(missing()) } else { Ok(None) };
     }
     let found = reading.history(&files, synced, recent)?;
     Ok(found.map(|mut found| {
-        let mending = format.flatten().map(|bytes| Mending { offset: 0, bytes });
-        found.mended.extend(mending.map(|mending| (FORMAT_FILE.to_owned(), mending)));
+        if format == FormatLine::Damaged {
+            let mending = Mending { offset: 0, bytes: names::format_line().into_bytes() };
+            found.mended.push((FORMAT_FILE.to_owned(), mending));
+        }
         found
     }))
+}
+
+/// What the file `FORMAT` is like, if it is of a format that can be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum FormatLine {
+    Missing,
+    Right,
+    /// One byte is wrong.
+    Damaged,
 }
 
 struct Reading<'d> {
@@ -96,11 +110,11 @@ impl Reading<'_> {
         JournalError::Damaged { dir: self.disk.dir().to_owned(), place: place.into(), reason: reason.into() }
     }
 
-    /// Checks the format; `None` if there is no such file. With what has to be in it, if that is not there.
-    fn format(&self) -> Result<Option<Option<Vec<u8>>>, JournalError> {
+    /// Checks the format.
+    fn format(&self) -> Result<FormatLine, JournalError> {
         let file = match self.disk.open(FORMAT_FILE) {
             Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(FormatLine::Missing),
             Err(error) => return Err(self.failed()(error)),
         };
         let mut bytes = [0; 64];
@@ -108,9 +122,9 @@ impl Reading<'_> {
         let bytes = bytes.get(..length).unwrap_or_default();
         let (text, right) = (String::from_utf8_lossy(bytes), names::format_line());
         match names::format_of(&text) {
-            Some(format) => self.check_format(format).map(|()| Some(None)),
+            Some(format) => self.check_format(format).map(|()| FormatLine::Right),
             // The line is known, so that one wrong byte of it is as good as none.
-            None if differs_in_one_byte(bytes, right.as_bytes()) => Ok(Some(Some(right.into_bytes()))),
+            None if differs_in_one_byte(bytes, right.as_bytes()) => Ok(FormatLine::Damaged),
             None => Err(self.damaged(FORMAT_FILE, format!("it says {text:?}, not {right:?}"))),
         }
     }
@@ -233,7 +247,12 @@ impl Reading<'_> {
         }
         for (index, first) in useful.iter().enumerate() {
             let last = index + 1 == useful.len();
-            self.log_file(*first, last, synced, &mut found, &mut recent)?;
+            let reached = self.log_file(*first, last, synced, &mut found, &mut recent)?;
+            if last && reached < image {
+                // Of the log less was on disk than of the image. It holds nothing else, and cannot be continued.
+                (found.tail, found.log_bytes) = (None, 0);
+                found.useless.extend(std::mem::take(&mut found.logs).into_iter().map(names::log));
+            }
             let position = found.state.position();
             if let Some(next) = useful.get(index + 1).filter(|next| **next != position + 1) {
                 let name = names::log(*next);
@@ -259,7 +278,7 @@ impl Reading<'_> {
         Ok(found)
     }
 
-    /// Applies the commits of one file.
+    /// Applies the commits of one file; the position that it reaches.
     fn log_file(
         &self,
         first: u64,
@@ -267,13 +286,14 @@ impl Reading<'_> {
         synced: u64,
         found: &mut Recovered,
         recent: &mut Recent,
-    ) -> Result<(), JournalError> {
+    ) -> Result<u64, JournalError> {
         let name = names::log(first);
         let file = self.disk.open(&name).map_err(self.failed())?;
         let mut reader = Reader::new(&*file).map_err(self.failed())?;
         let size = file.size().map_err(self.failed())?;
         let mut expected = first;
         let mut title: Option<Title> = None;
+        let mut unproven = 0;
         loop {
             let place = |offset| format!("{name}, byte {offset}");
             let (offset, reason) = match reader.next().map_err(self.failed())? {
@@ -299,8 +319,11 @@ impl Reading<'_> {
                             return Err(self.damaged(place(block.offset), reason));
                         }
                         Some(_) => {
-                            self.batch(&block, &mut expected, found, recent)
+                            Self::batch(&block, &mut expected, found, recent)
                                 .map_err(|reason| self.damaged(place(block.offset), reason))?;
+                            if expected <= synced + 1 {
+                                unproven = block.end;
+                            }
                         }
                     }
                     continue;
@@ -320,7 +343,7 @@ impl Reading<'_> {
             found.mended.extend(reader.mended.drain(..).map(|mending| (name.clone(), mending)));
             match title {
                 Some(title) => {
-                    found.tail = Some(Tail { title, end, size });
+                    found.tail = Some(Tail { title, end, size, unproven });
                     found.log_bytes += end;
                 }
                 // A crash while the file was made: nothing was in it yet.
@@ -330,12 +353,11 @@ impl Reading<'_> {
                 }
                 None => return Err(self.damaged(place(offset), reason)),
             }
-            return Ok(());
+            return Ok(expected - 1);
         }
     }
 
     fn batch(
-        &self,
         block: &Block,
         expected: &mut u64,
         found: &mut Recovered,

@@ -167,7 +167,7 @@ impl Actor for StoreActor {
                 let was_well = state.trouble.is_none();
                 state.commit().await?;
                 if was_well && state.trouble.is_some() {
-                    state.try_again_later(&myself);
+                    StoreState::try_again_later(&myself);
                 }
                 state.arm(&myself);
             }
@@ -353,12 +353,12 @@ impl StoreState {
         let before = self.shared.published.load().position();
         match self.recover().await? {
             Ok(position) => self.shared.events.skipped(before, position),
-            Err(_) => self.try_again_later(myself),
+            Err(_) => Self::try_again_later(myself),
         }
         Ok(())
     }
 
-    fn try_again_later(&self, myself: &ActorRef<StoreMessage>) {
+    fn try_again_later(myself: &ActorRef<StoreMessage>) {
         myself.send_after(limits::STORAGE_RETRY, || StoreMessage::Retry);
     }
 

@@ -4,6 +4,8 @@
 //! commit when its time is over. All clones share what is equal, and neither a look-up nor forgetting what is due walks
 //! along the others.
 
+mod hints;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -12,6 +14,7 @@ use imbl::OrdSet;
 use crate::keys::KeyIndex;
 use crate::rows::RowTable;
 use crate::{Record, RowId, Snapshot};
+use hints::Hints;
 
 /// An answer that is remembered for a repeat of its request.
 ///
@@ -77,7 +80,7 @@ pub(crate) struct Answers {
     /// The next number.
     next: u64,
     /// Numbers by scope and key.
-    keys: KeyIndex,
+    hints: Arc<Hints>,
     /// When each is forgotten, and its number.
     due: OrdSet<(u64, u64)>,
     scopes: Scopes,
@@ -99,7 +102,7 @@ impl Answers {
         Self {
             by_number: RowTable::new(),
             next: 0,
-            keys: KeyIndex::new(),
+            hints: Arc::new(Hints::new()),
             due: OrdSet::new(),
             scopes: Scopes { usage: RowTable::new(), names: KeyIndex::new(), next: 0 },
             bytes: 0,
@@ -117,7 +120,7 @@ impl Answers {
         }
         let number = self.next;
         self.next += 1;
-        self.keys.insert(name(&answer), RowId(number));
+        self.hints.insert(number, &answer);
         self.due.insert((answer.expires_at, number));
         let bytes = answer.body.json().len();
         self.scopes.add(&answer.scope, bytes);
@@ -131,6 +134,12 @@ impl Answers {
             && time <= until
         {
             self.remove(number);
+        }
+        if self.by_number.is_empty() {
+            // Those who still have what is forgotten keep theirs.
+            self.hints = Arc::new(Hints::new());
+        } else {
+            self.hints.tidy();
         }
     }
 
@@ -155,24 +164,18 @@ impl Answers {
     }
 
     fn number(&self, scope: &str, key: &str) -> Option<u64> {
-        let same = |number: &RowId| {
-            self.by_number.get(number.0).is_some_and(|answer| *answer.key == *key && *answer.scope == *scope)
-        };
-        self.keys.candidates((scope, key)).find(same).map(|number| number.0)
+        self.hints.find(scope, key, |number| {
+            self.by_number.get(number).is_some_and(|answer| *answer.key == *key && *answer.scope == *scope)
+        })
     }
 
     fn remove(&mut self, number: u64) {
         let Some(answer) = self.by_number.remove(number) else { return };
-        self.keys.remove(name(&answer), RowId(number));
         self.due.remove(&(answer.expires_at, number));
         let bytes = answer.body.json().len();
         self.scopes.subtract(&answer.scope, bytes);
         self.bytes -= bytes;
     }
-}
-
-fn name(answer: &Answer) -> (&str, &str) {
-    (&answer.scope, &answer.key)
 }
 
 impl fmt::Debug for Answers {
@@ -271,6 +274,53 @@ mod tests {
         let position = |scope, key| answers.get(scope, key).map(|answer| answer.position);
         assert_eq!((position("a", "bc"), position("ab", "c")), (Some(1), Some(2)));
         assert_eq!((position("a", "c"), position("abc", "")), (None, None));
+    }
+
+    #[test]
+    fn clones_that_go_different_ways_find_their_own_answers() {
+        let mut base = Answers::new();
+        base.remember(Arc::new(answer(0, 0, 1, 10)));
+        let (mut a, mut b) = (base.clone(), base.clone());
+        // The same number in both, of different keys; and the same key in both, with different answers.
+        a.remember(Arc::new(answer(0, 1, 2, 20)));
+        b.remember(Arc::new(answer(0, 2, 3, 20)));
+        a.remember(Arc::new(answer(0, 3, 4, 20)));
+        b.remember(Arc::new(answer(0, 3, 5, 20)));
+        let seen = |answers: &Answers| {
+            let keys = (0..4).map(|key| answers.get("s0", &format!("k{key}")).map(|answer| answer.position));
+            keys.collect::<Vec<_>>()
+        };
+        let all = [
+            vec![Some(1), None, None, None],
+            vec![Some(1), Some(2), None, Some(4)],
+            vec![Some(1), None, Some(3), Some(5)],
+        ];
+        assert_eq!([seen(&base), seen(&a), seen(&b)], all);
+        a.forget(15);
+        assert_eq!((seen(&a)[0], seen(&base)[0]), (None, Some(1)), "forgotten by one, and by nobody else");
+        b.forget(99);
+        b.remember(Arc::new(answer(0, 3, 6, 20)));
+        assert_eq!([seen(&base), seen(&a), seen(&b)][0], all[0]);
+        assert_eq!(
+            (seen(&a), seen(&b)),
+            (vec![None, Some(2), None, Some(4)], vec![None, None, None, Some(6)])
+        );
+    }
+
+    #[test]
+    fn hints_to_answers_that_nobody_has_go() {
+        let mut answers = Answers::new();
+        for position in 0..10_000 {
+            let key = usize::try_from(position).unwrap() % 5_000;
+            answers.remember(Arc::new(answer(0, key, position, position)));
+        }
+        assert!(answers.hints.len() < 8_000, "those of replaced answers are let go of on the way");
+        for until in 0..200 {
+            answers.forget(until.min(99) + 9_000);
+        }
+        assert_eq!(answers.hints.len(), answers.usage().answers);
+        answers.forget(u64::MAX);
+        assert_eq!(answers.hints.len(), 0);
     }
 
     proptest! {

@@ -1,4 +1,4 @@
-//! Finds rows by primary key, and answers by theirs.
+//! Finds rows by primary key.
 //!
 //! A hash table whose buckets stand in a [`RowTable`], so that clones share them, and which grows by linear hashing: when
 //! there are too many keys, one bucket is split in two, always the next in turn, so no write ever pays for a rehash. An

@@ -52,11 +52,11 @@ pub(crate) const NOT_YET: &[NotYet] = &[
 
 /// Cases that need something which shows in none of their members: `directory/file` and the feature.
 pub(crate) const SINGLE_CASES: &[(&str, &str)] = &[
-    // Three clients send five inserts each, one client right after the other, and expect them stored in that very order. A
-    // connection whose first inserts are being committed is not read meanwhile, so its fifth may be overtaken.
+    // Three clients send five inserts each, one client right after the other, and expect them stored in that very order. Here
+    // connections are served side by side, and on a busy machine one may be read later than another that sent after it.
     (
         "edge-cases/10-handles-interleaved-requests-from-multiple-clients.json",
-        "writes in flight across batches",
+        "an order between connections, which nobody promises",
     ),
     // They write as somebody whose only role is `user`, which nobody gave a meaning.
     ("auth/01-authenticates-with-a-valid-token-and-allows-operations.json", UNKNOWN_ROLES),

@@ -63,7 +63,7 @@ const IN_A_FILE: &[(&str, &str)] = &[
     ),
     (
         r#"{"storage": {"kind": "sqlite"}}"#,
-        r#"s.json: storage.kind: expected "fjall" or "memory", found "sqlite""#,
+        r#"s.json: storage.kind: expected "disk" or "memory", found "sqlite""#,
     ),
     (
         r#"{"storage": {"durability": "always"}}"#,
@@ -111,7 +111,7 @@ const IN_A_FILE: &[(&str, &str)] = &[
     ),
     (
         r#"{"persistence": "sqlite"}"#,
-        r#"s.json: persistence: this version of dunlin has no key of this name; use storage.kind ("fjall" or "memory")"#,
+        r#"s.json: persistence: this version of dunlin has no key of this name; use storage.kind ("disk" or "memory")"#,
     ),
     (
         r#"{"dataDir": "x"}"#,
