@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dunlin_store::Snapshot;
 
@@ -46,7 +46,11 @@ pub struct DiskJournal {
     state: Mutex<State>,
     /// The image in the making. Apart, so that nobody who appends waits for it.
     making: Mutex<Option<Making>>,
+    /// Whom to tell of a failed sync.
+    tell: Mutex<Option<Tell>>,
 }
+
+type Tell = Box<dyn Fn() + Send + Sync>;
 
 struct State {
     /// What is acknowledged.
@@ -95,6 +99,7 @@ impl DiskJournal {
             sizes: options.sizes,
             state: Mutex::new(state),
             making: Mutex::new(None),
+            tell: Mutex::new(None),
         })
     }
 
@@ -152,7 +157,14 @@ impl DiskJournal {
                 state.note_synced(position);
                 Ok(())
             }
-            Err(error) => Err(self.out_of_service(&mut state, error)),
+            Err(error) => {
+                let error = self.out_of_service(&mut state, error);
+                drop(state);
+                if let Some(tell) = &*self.tell.lock().unwrap_or_else(PoisonError::into_inner) {
+                    tell();
+                }
+                Err(error)
+            }
         }
     }
 
@@ -188,7 +200,7 @@ impl DiskJournal {
     fn out_of_service(&self, state: &mut State, error: io::Error) -> JournalError {
         state.in_service = false;
         let error = self.failed("write to")(error);
-        tracing::error!(code = error.code(), %error, "append failed, the journal is out of service");
+        tracing::error!(code = error.code(), %error, "the journal is out of service");
         error
     }
 
@@ -449,6 +461,10 @@ impl Journal for DiskJournal {
             state.buffer = encoder.bytes;
         }
         Ok(())
+    }
+
+    fn when_failed(&self, tell: Tell) {
+        *self.tell.lock().unwrap_or_else(PoisonError::into_inner) = Some(tell);
     }
 
     fn blocks(&self) -> bool {
