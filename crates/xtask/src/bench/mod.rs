@@ -11,6 +11,7 @@ mod fan_out;
 mod figures;
 mod hello;
 mod idle;
+mod keyed;
 mod limits;
 mod load;
 mod machine;
@@ -146,6 +147,10 @@ async fn measure(
                 let cpu_us = Figures::median(&pairs.dunlin).cpu_us;
                 report.aimed("small pushes per second of server CPU", thousands(1e6 / cpu_us), PUSHES_AIM);
             }
+        }
+        Kind::Keyed(shape) => {
+            let window = if options.quick { QUICK_WINDOW } else { WINDOW };
+            keyed::run(contest, shape, window, rounds).await?.put(scenario.title, report);
         }
         Kind::Slices => {
             let window = if options.quick { QUICK_WINDOW } else { WINDOW };

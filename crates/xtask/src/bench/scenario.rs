@@ -22,6 +22,7 @@ pub(crate) struct Loaded {
 #[derive(Clone, Copy)]
 pub(crate) enum Kind {
     Loaded(Loaded),
+    Keyed(Shape),
     FanOut(Audience),
     Slices,
     PatchBytes,
@@ -76,6 +77,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     loaded("insert-pipelined", "insert, durable, 64 pipelined", Insert, Durable, PIPELINED, UNKNOWN),
     loaded("insert-50x16", "insert, memory, 50 × 16", Insert, Memory, MANY, UNKNOWN),
     loaded("insert-50x16", "insert, durable, 50 × 16", Insert, Durable, MANY, UNKNOWN),
+    live("keyed-50x16", "insert, durable, 50 × 16", Kind::Keyed(MANY)),
     Scenario {
         name: "fan-out",
         title: "push to 500 subscribers",
