@@ -112,9 +112,16 @@ impl Gets {
 
 /// An endless supply of requests for one connection.
 pub(crate) enum Requests {
-    Get { gets: Arc<Gets>, random: u64 },
+    Get {
+        gets: Arc<Gets>,
+        random: u64,
+    },
     /// The digits of the number stand in one place or several.
-    Insert { frame: Vec<u8>, digits: Vec<Range<usize>>, next: u64 },
+    Insert {
+        frame: Vec<u8>,
+        digits: Vec<Range<usize>>,
+        next: u64,
+    },
 }
 
 impl Requests {
