@@ -179,11 +179,10 @@ impl Look {
             let Ok(length) = entry.metadata().map(|metadata| metadata.len()) else { continue };
             let name = entry.file_name().to_string_lossy().into_owned();
             look.bytes += length;
-            if name.starts_with("image-") && name.ends_with(".new") {
+            let Some(position) = name.strip_prefix("image-") else { continue };
+            if position.strip_suffix(".new").is_some() {
                 look.making = true;
-            } else if name.starts_with("image-")
-                && look.image.as_ref().is_none_or(|(newest, _)| *newest < name)
-            {
+            } else if look.image.as_ref().is_none_or(|(newest, _)| *newest < name) {
                 look.image = Some((name, length));
             }
         }
