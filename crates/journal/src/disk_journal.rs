@@ -316,7 +316,7 @@ impl State {
         }
         let position = recovered.state.position();
         let log = match recovered.tail {
-            Some(Tail { title, end, size }) => {
+            Some(Tail { title, end, size, .. }) => {
                 let file = disk.open(&names::log(title.position))?;
                 if size > end {
                     file.cut(end)?;

@@ -39,6 +39,8 @@ pub(crate) struct Tail {
     pub(crate) title: Title,
     pub(crate) end: u64,
     pub(crate) size: u64,
+    /// The commit that comes next in it.
+    next: u64,
 }
 
 /// Which files there are.
@@ -252,9 +254,14 @@ impl Reading<'_> {
             return Err(self.damaged(end, reason));
         }
         found.past = recent.finish();
-        found.useless.extend(
-            files.logs.iter().filter(|first| !useful.contains(first)).map(|first| names::log(*first)),
-        );
+        // The image is synced before it has its name, the log behind it may not be: a power cut takes the end of it. What
+        // comes next cannot be written behind such a gap, and the image has all that is there.
+        if found.tail.as_ref().is_some_and(|tail| tail.next <= found.state.position()) {
+            (found.tail, found.log_bytes) = (None, 0);
+            found.logs.clear();
+        }
+        let useless = files.logs.iter().filter(|first| !found.logs.contains(first));
+        found.useless.extend(useless.map(|first| names::log(*first)));
         found.useless.extend(files.images.iter().filter(|at| **at != image).map(|at| names::image(*at)));
         Ok(found)
     }
@@ -320,14 +327,11 @@ impl Reading<'_> {
             found.mended.extend(reader.mended.drain(..).map(|mending| (name.clone(), mending)));
             match title {
                 Some(title) => {
-                    found.tail = Some(Tail { title, end, size });
+                    found.tail = Some(Tail { title, end, size, next: expected });
                     found.log_bytes += end;
                 }
                 // A crash while the file was made: nothing was in it yet.
-                None if synced < first => {
-                    found.logs.remove(&first);
-                    found.useless.push(name);
-                }
+                None if synced < first => drop(found.logs.remove(&first)),
                 None => return Err(self.damaged(place(offset), reason)),
             }
             return Ok(());
