@@ -221,16 +221,21 @@ impl DiskJournal {
         state.images.insert(image.position);
         state.image_bytes = bytes;
         state.log_bytes = state.log_bytes.saturating_sub(image.log_bytes);
+        self.remove_replaced(state, image.position)
+    }
+
+    /// Removes what the image of a position makes superfluous.
+    fn remove_replaced(&self, state: &mut State, image: u64) -> io::Result<()> {
         // Log files whose successor begins with the image at the latest, so never the one that is written to.
         let next = state.logs.iter().skip(1);
         let logs: Vec<u64> = state
             .logs
             .iter()
             .zip(next)
-            .filter(|(_, next)| **next <= image.position + 1)
+            .filter(|(_, next)| **next <= image + 1)
             .map(|(first, _)| *first)
             .collect();
-        let images: Vec<u64> = state.images.range(..image.position).copied().collect();
+        let images: Vec<u64> = state.images.range(..image).copied().collect();
         for first in logs {
             self.disk.remove(&names::log(first))?;
             state.logs.remove(&first);
@@ -256,9 +261,12 @@ impl DiskJournal {
                     break summary;
                 }
             };
-            // The log goes on behind it, so that all its files so far can go.
-            state.begin_log(&*self.disk, &title, &self.sizes)?;
+            // It has its name before there is another log file: until then this one is the last, and what stands behind its end
+            // is only the end of a log that was torn.
             self.finish_image(state, &image, summary.bytes)?;
+            // The log goes on behind the image, so that all its files so far can go.
+            state.begin_log(&*self.disk, &title, &self.sizes)?;
+            self.remove_replaced(state, position)?;
         } else {
             if state.log.first() <= position {
                 log::cut(&*self.disk, &names::log(state.log.first()), state.log.end())?;
