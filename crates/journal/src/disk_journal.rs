@@ -319,6 +319,10 @@ impl State {
             file.write_at(*offset, bytes)?;
             file.sync()?;
         }
+        if !recovered.useless.is_empty() {
+            // What replaces it may have got its name a moment before the process was killed, and nobody has synced that.
+            disk.sync_names()?;
+        }
         for name in &recovered.useless {
             disk.remove(name)?;
         }

@@ -148,3 +148,23 @@ fn a_repair_that_is_given_up_leaves_what_can_be_started() {
         assert_eq!(picture(&open(&disk).recover().unwrap()), picture(&writer.state), "without {failing}");
     }
 }
+
+#[test]
+fn what_was_seen_at_the_start_is_on_disk_before_anything_is_removed() {
+    let disk = Fickle::default();
+    let (journal, mut writer) = filled(&disk);
+    while journal.tend().unwrap() {}
+    let more = (0..50).map(|id| insert("a", &format!("y{id}"), 1));
+    writer.write(&journal, more).unwrap();
+    // The process ends between the rename and the sync of the names behind it.
+    disk.fail(&["sync_names"]);
+    while journal.tend().is_ok_and(|more| more) {}
+    drop(journal);
+    disk.fail(&[]);
+    disk.done.lock().unwrap().clear();
+    assert_eq!(picture(&open(&disk).recover().unwrap()), picture(&writer.state));
+    let done = disk.done.lock().unwrap();
+    let removed = done.iter().position(|step| step.starts_with("remove image"));
+    let synced = done.iter().position(|step| step == "sync_names");
+    assert!(removed.is_some() && synced < removed, "{done:?}");
+}
