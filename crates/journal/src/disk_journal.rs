@@ -6,7 +6,6 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
-use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dunlin_store::Snapshot;
@@ -101,11 +100,6 @@ impl DiskJournal {
             making: Mutex::new(None),
             tell: Mutex::new(None),
         })
-    }
-
-    /// What the disk is called.
-    pub(crate) fn dir(&self) -> &Path {
-        self.disk.dir()
     }
 
     /// Whether [`tend`](Self::tend) has something to do.
@@ -239,16 +233,21 @@ impl DiskJournal {
         state.images.insert(image.position);
         state.image_bytes = bytes;
         state.log_bytes = state.log_bytes.saturating_sub(image.log_bytes);
+        self.remove_replaced(state, image.position)
+    }
+
+    /// Removes what the image of a position makes superfluous.
+    fn remove_replaced(&self, state: &mut State, image: u64) -> io::Result<()> {
         // Log files whose successor begins with the image at the latest, so never the one that is written to.
         let next = state.logs.iter().skip(1);
         let logs: Vec<u64> = state
             .logs
             .iter()
             .zip(next)
-            .filter(|(_, next)| **next <= image.position + 1)
+            .filter(|(_, next)| **next <= image + 1)
             .map(|(first, _)| *first)
             .collect();
-        let images: Vec<u64> = state.images.range(..image.position).copied().collect();
+        let images: Vec<u64> = state.images.range(..image).copied().collect();
         for first in logs {
             self.remove(&names::log(first))?;
             state.logs.remove(&first);
@@ -282,9 +281,12 @@ impl DiskJournal {
                     break summary;
                 }
             };
-            // It counts before there is a log that goes on behind it: without the one, the other would have a gap before it.
+            // It has its name before there is another log file: until then this one is the last, and what stands behind its end
+            // is only the end of a log that was torn.
             self.finish_image(state, &image, summary.bytes)?;
+            // The log goes on behind the image, so that all its files so far can go.
             state.begin_log(&*self.disk, &title, &self.sizes)?;
+            self.remove_replaced(state, position)?;
         } else {
             if state.log.first() <= position {
                 log::cut(&*self.disk, &names::log(state.log.first()), state.log.end())?;
@@ -337,11 +339,15 @@ impl State {
             file.write_at(*offset, bytes)?;
             file.sync()?;
         }
+        if !recovered.useless.is_empty() {
+            // What replaces it may have got its name a moment before the process was killed, and nobody has synced that.
+            disk.sync_names()?;
+        }
         for name in &recovered.useless {
             disk.remove(name)?;
         }
         let position = recovered.state.position();
-        let log = if let Some(Tail { title, end, size, unproven }) = recovered.tail {
+        let log = if let Some(Tail { title, end, size, unproven, .. }) = recovered.tail {
             let file = disk.open(&names::log(title.position))?;
             if size > end {
                 file.cut(end)?;

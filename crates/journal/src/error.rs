@@ -135,16 +135,6 @@ pub enum JournalError {
         /// What is wrong there.
         reason: String,
     },
-    /// The code of the journal has panicked. What was acknowledged is not concerned.
-    #[error(
-        "dunlin has panicked while it was to {action} {dir}; that is a bug, please report it with the log"
-    )]
-    Panicked {
-        /// What was tried.
-        action: &'static str,
-        /// The directory.
-        dir: PathBuf,
-    },
 }
 
 impl JournalError {
@@ -170,7 +160,6 @@ impl JournalError {
             Self::Exists { .. } => "JOURNAL_EXISTS",
             Self::NotEmpty { .. } => "JOURNAL_NOT_EMPTY",
             Self::BackupDamaged { .. } => "JOURNAL_BACKUP_DAMAGED",
-            Self::Panicked { .. } => "JOURNAL_PANICKED",
         }
     }
 

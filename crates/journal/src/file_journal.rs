@@ -3,7 +3,7 @@
 use std::fmt;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
-use std::panic::AssertUnwindSafe;
+use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};
@@ -125,15 +125,11 @@ impl Keeper {
                     sync_at = interval.map(|interval| Instant::now() + interval);
                 }
                 if tend_at.is_none_or(|at| now >= at) {
-                    // A panic costs this image and not the thread: without it the log would grow for ever.
-                    let tended = std::panic::catch_unwind(AssertUnwindSafe(|| journal.tend()));
-                    let panicked = || JournalError::Panicked {
-                        action: "write an image to",
-                        dir: journal.dir().to_owned(),
-                    };
-                    tend_at = match tended.unwrap_or_else(|_| Err(panicked())) {
-                        Ok(more) => more.then(Instant::now),
-                        Err(error) => {
+                    // A fault there is told by the panic itself, and must not end the syncing with it.
+                    tend_at = match panic::catch_unwind(AssertUnwindSafe(|| journal.tend())) {
+                        Ok(Ok(more)) => more.then(Instant::now),
+                        Err(_) => Some(Instant::now() + IMAGE_RETRY),
+                        Ok(Err(error)) => {
                             tracing::error!(code = error.code(), %error, "no image could be made; the log goes on");
                             Some(Instant::now() + IMAGE_RETRY)
                         }
@@ -210,4 +206,71 @@ fn check_ours(dir: &Path) -> Result<(), JournalError> {
 fn is_fjall(dir: &Path) -> bool {
     let marker: PathBuf = dir.join("version");
     std::fs::read(marker).is_ok_and(|bytes| bytes.starts_with(b"FJL"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::disk::{Disk, DiskFile};
+    use crate::testing::{MemoryDisk, Writer, define, insert};
+
+    /// A disk on which no image can be made, by a fault of the program.
+    #[derive(Debug)]
+    struct Faulty(MemoryDisk);
+
+    impl Disk for Faulty {
+        fn dir(&self) -> &Path {
+            self.0.dir()
+        }
+
+        fn names(&self) -> io::Result<Vec<String>> {
+            Disk::names(&self.0)
+        }
+
+        fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+            assert!(!name.starts_with("image"), "as the test wants it");
+            self.0.create(name)
+        }
+
+        fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+            self.0.open(name)
+        }
+
+        fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+            self.0.rename(from, to)
+        }
+
+        fn remove(&self, name: &str) -> io::Result<()> {
+            self.0.remove(name)
+        }
+
+        fn sync_names(&self) -> io::Result<()> {
+            self.0.sync_names()
+        }
+    }
+
+    #[test]
+    fn the_keeper_goes_on_syncing_when_making_an_image_panics() {
+        let disk = MemoryDisk::default();
+        let mut options = Options::new(Durability::Interval(Duration::from_millis(1)), "e");
+        options.sizes.log_bytes = 1;
+        let journal = DiskJournal::open(Arc::new(Faulty(disk.clone())), &options).unwrap();
+        let journal = Arc::new(journal);
+        let mut keeper = Keeper::start(&journal, options.durability).unwrap();
+        let mut writer = Writer::new(journal.recover().unwrap());
+        for position in 1..=3 {
+            let intent = if position == 1 { define("a") } else { insert("a", &position.to_string(), 1) };
+            writer.write(&*journal, [intent]).unwrap();
+            keeper.wake_if_due(&journal);
+            let begun = Instant::now();
+            while crate::synced::read(&disk).unwrap() < position {
+                assert!(begun.elapsed() < Duration::from_secs(10), "commit {position} is never synced");
+                thread::sleep(Duration::from_millis(1));
+            }
+        }
+        keeper.stop();
+    }
 }

@@ -41,6 +41,8 @@ pub(crate) struct Tail {
     pub(crate) size: u64,
     /// From here on it may not be on disk.
     pub(crate) unproven: u64,
+    /// The commit that comes next in it.
+    next: u64,
 }
 
 /// Which files there are.
@@ -249,12 +251,7 @@ impl Reading<'_> {
         }
         for (index, first) in useful.iter().enumerate() {
             let last = index + 1 == useful.len();
-            let reached = self.log_file(*first, last, synced, &mut found, &mut recent)?;
-            if last && reached < image {
-                // Of the log less was on disk than of the image. It holds nothing else, and cannot be continued.
-                (found.tail, found.log_bytes) = (None, 0);
-                found.useless.extend(std::mem::take(&mut found.logs).into_iter().map(names::log));
-            }
+            self.log_file(*first, last, synced, &mut found, &mut recent)?;
             let position = found.state.position();
             if let Some(next) = useful.get(index + 1).filter(|next| **next != position + 1) {
                 let name = names::log(*next);
@@ -273,14 +270,19 @@ impl Reading<'_> {
             return Err(self.damaged(end, reason));
         }
         found.past = recent.finish();
-        found.useless.extend(
-            files.logs.iter().filter(|first| !useful.contains(first)).map(|first| names::log(*first)),
-        );
+        // The image is synced before it has its name, the log behind it may not be: a power cut takes the end of it. What
+        // comes next cannot be written behind such a gap, and the image has all that is there.
+        if found.tail.as_ref().is_some_and(|tail| tail.next <= found.state.position()) {
+            (found.tail, found.log_bytes) = (None, 0);
+            found.logs.clear();
+        }
+        let useless = files.logs.iter().filter(|first| !found.logs.contains(first));
+        found.useless.extend(useless.map(|first| names::log(*first)));
         found.useless.extend(files.images.iter().filter(|at| **at != image).map(|at| names::image(*at)));
         Ok(found)
     }
 
-    /// Applies the commits of one file; the position that it reaches.
+    /// Applies the commits of one file.
     fn log_file(
         &self,
         first: u64,
@@ -288,7 +290,7 @@ impl Reading<'_> {
         synced: u64,
         found: &mut Recovered,
         recent: &mut Recent,
-    ) -> Result<u64, JournalError> {
+    ) -> Result<(), JournalError> {
         let name = names::log(first);
         let file = self.disk.open(&name).map_err(self.failed())?;
         let mut reader = Reader::new(&*file).map_err(self.failed())?;
@@ -345,17 +347,14 @@ impl Reading<'_> {
             found.mended.extend(reader.mended.drain(..).map(|mending| (name.clone(), mending)));
             match title {
                 Some(title) => {
-                    found.tail = Some(Tail { title, end, size, unproven });
+                    found.tail = Some(Tail { title, end, size, unproven, next: expected });
                     found.log_bytes += end;
                 }
                 // A crash while the file was made: nothing was in it yet.
-                None if synced < first => {
-                    found.logs.remove(&first);
-                    found.useless.push(name);
-                }
+                None if synced < first => drop(found.logs.remove(&first)),
                 None => return Err(self.damaged(place(offset), reason)),
             }
-            return Ok(expected - 1);
+            return Ok(());
         }
     }
 
