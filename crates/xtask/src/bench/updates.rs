@@ -19,7 +19,7 @@ use super::tasks;
 use crate::failure::{Doing, Failure, Outcome};
 use crate::wire;
 
-/// Records that are updated: some 20 MB, so that an image is due every 16 MiB of log.
+/// Records that are updated: some 20 MB, so that an image is due every 10 MB of log.
 const RECORDS: usize = 100_000;
 
 /// Writers, each with some updates in flight: a load that the server carries easily, so that what is late is late because of it.
