@@ -328,12 +328,14 @@ impl State {
         }
         let position = recovered.state.position();
         let log = match recovered.tail {
-            Some(Tail { title, end, size, .. }) => {
+            Some(Tail { title, end, size, sure, .. }) => {
                 let file = disk.open(&names::log(title.position))?;
                 if size > end {
                     file.cut(end)?;
                 }
-                // It may have been written and not synced when the process was killed; now it is going to be seen.
+                // It may have been written and not synced when the process was killed; now it is going to be seen. And a sync of
+                // it may have failed since, at a start before this one: the next sync says nothing of what that has dropped.
+                log::write_again(&*file, sure, end)?;
                 file.sync()?;
                 disk.sync_names()?;
                 LogFile::resume(file, &title, end)

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::block::{self, Label};
 use crate::checksum;
 use crate::disk::{Disk, DiskFile};
-use crate::limits::KEPT_BUFFER_BYTES;
+use crate::limits::{KEPT_BUFFER_BYTES, READ_BYTES};
 use crate::names::{self, FORMAT};
 
 /// What the first block of a file says.
@@ -143,4 +143,18 @@ pub(crate) fn cut(disk: &dyn Disk, name: &str, end: u64) -> io::Result<()> {
     let file = disk.open(name)?;
     file.cut(end)?;
     file.sync()
+}
+
+/// Writes what stands between two places of a file there once more, so that a sync has it to do.
+pub(crate) fn write_again(file: &dyn DiskFile, mut from: u64, end: u64) -> io::Result<()> {
+    let mut buffer = Vec::new();
+    while from < end {
+        buffer.resize(usize::try_from(end - from).unwrap_or(READ_BYTES).min(READ_BYTES), 0);
+        if file.read_at(from, &mut buffer)? < buffer.len() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        file.write_at(from, &buffer)?;
+        from += buffer.len() as u64;
+    }
+    Ok(())
 }

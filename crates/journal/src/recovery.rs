@@ -39,6 +39,8 @@ pub(crate) struct Tail {
     pub(crate) title: Title,
     pub(crate) end: u64,
     pub(crate) size: u64,
+    /// Up to here it is known to be on disk.
+    pub(crate) sure: u64,
     /// The commit that comes next in it.
     next: u64,
 }
@@ -279,7 +281,7 @@ impl Reading<'_> {
         let file = self.disk.open(&name).map_err(self.failed())?;
         let mut reader = Reader::new(&*file).map_err(self.failed())?;
         let size = file.size().map_err(self.failed())?;
-        let mut expected = first;
+        let (mut expected, mut sure) = (first, 0);
         let mut title: Option<Title> = None;
         loop {
             let place = |offset| format!("{name}, byte {offset}");
@@ -310,6 +312,9 @@ impl Reading<'_> {
                                 .map_err(|reason| self.damaged(place(block.offset), reason))?;
                         }
                     }
+                    if first <= synced && expected <= synced.saturating_add(1) {
+                        sure = block.end;
+                    }
                     continue;
                 }
                 Found::End => (reader.offset(), "nothing can be read here"),
@@ -327,7 +332,7 @@ impl Reading<'_> {
             found.mended.extend(reader.mended.drain(..).map(|mending| (name.clone(), mending)));
             match title {
                 Some(title) => {
-                    found.tail = Some(Tail { title, end, size, next: expected });
+                    found.tail = Some(Tail { title, end, size, sure, next: expected });
                     found.log_bytes += end;
                 }
                 // A crash while the file was made: nothing was in it yet.
