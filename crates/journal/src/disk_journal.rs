@@ -214,7 +214,7 @@ impl DiskJournal {
     /// The image is whole and on disk: it gets its name, and what it replaces goes.
     fn finish_image(&self, state: &mut State, image: &Making, bytes: u64) -> io::Result<()> {
         if state.images.last().is_some_and(|newest| *newest >= image.position) {
-            return self.disk.remove(&unfinished(image.position));
+            return self.remove(&unfinished(image.position));
         }
         self.disk.rename(&unfinished(image.position), &names::image(image.position))?;
         self.disk.sync_names()?;
@@ -237,14 +237,23 @@ impl DiskJournal {
             .collect();
         let images: Vec<u64> = state.images.range(..image).copied().collect();
         for first in logs {
-            self.disk.remove(&names::log(first))?;
+            self.remove(&names::log(first))?;
             state.logs.remove(&first);
         }
         for position in images {
-            self.disk.remove(&names::image(position))?;
+            self.remove(&names::image(position))?;
             state.images.remove(&position);
         }
         Ok(())
+    }
+
+    /// Removes a file. One that is gone already (an attempt before may have failed behind its effect) is no failure: it would be
+    /// one for good.
+    fn remove(&self, name: &str) -> io::Result<()> {
+        match self.disk.remove(name) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other,
+        }
     }
 
     /// Brings the journal back into service after a failure: what stands behind the last acknowledged byte is cut off, and the
@@ -266,7 +275,10 @@ impl DiskJournal {
             self.finish_image(state, &image, summary.bytes)?;
             // The log goes on behind the image, so that all its files so far can go.
             state.begin_log(&*self.disk, &title, &self.sizes)?;
-            self.remove_replaced(state, position)?;
+            if let Err(error) = self.remove_replaced(state, position) {
+                // Only space is lost by that, until the next image or the next start.
+                tracing::debug!(%error, "what the image replaces could not be removed");
+            }
         } else {
             if state.log.first() <= position {
                 log::cut(&*self.disk, &names::log(state.log.first()), state.log.end())?;
