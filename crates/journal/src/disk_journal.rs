@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dunlin_store::Snapshot;
 
@@ -45,7 +45,11 @@ pub struct DiskJournal {
     state: Mutex<State>,
     /// The image in the making. Apart, so that nobody who appends waits for it.
     making: Mutex<Option<Making>>,
+    /// Whom to tell of a failed sync.
+    tell: Mutex<Option<Tell>>,
 }
+
+type Tell = Box<dyn Fn() + Send + Sync>;
 
 struct State {
     /// What is acknowledged.
@@ -94,6 +98,7 @@ impl DiskJournal {
             sizes: options.sizes,
             state: Mutex::new(state),
             making: Mutex::new(None),
+            tell: Mutex::new(None),
         })
     }
 
@@ -146,7 +151,14 @@ impl DiskJournal {
                 state.note_synced(position);
                 Ok(())
             }
-            Err(error) => Err(self.out_of_service(&mut state, error)),
+            Err(error) => {
+                let error = self.out_of_service(&mut state, error);
+                drop(state);
+                if let Some(tell) = &*self.tell.lock().unwrap_or_else(PoisonError::into_inner) {
+                    tell();
+                }
+                Err(error)
+            }
         }
     }
 
@@ -182,7 +194,7 @@ impl DiskJournal {
     fn out_of_service(&self, state: &mut State, error: io::Error) -> JournalError {
         state.in_service = false;
         let error = self.failed("write to")(error);
-        tracing::error!(code = error.code(), %error, "append failed, the journal is out of service");
+        tracing::error!(code = error.code(), %error, "the journal is out of service");
         error
     }
 
@@ -247,8 +259,7 @@ impl DiskJournal {
         Ok(())
     }
 
-    /// Removes a file. One that is gone already (an attempt before may have failed behind its effect) is no failure: it would be
-    /// one for good.
+    /// Removes a file; one that an earlier attempt removed, though it failed, is gone as well.
     fn remove(&self, name: &str) -> io::Result<()> {
         match self.disk.remove(name) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -275,10 +286,7 @@ impl DiskJournal {
             self.finish_image(state, &image, summary.bytes)?;
             // The log goes on behind the image, so that all its files so far can go.
             state.begin_log(&*self.disk, &title, &self.sizes)?;
-            if let Err(error) = self.remove_replaced(state, position) {
-                // Only space is lost by that, until the next image or the next start.
-                tracing::debug!(%error, "what the image replaces could not be removed");
-            }
+            self.remove_replaced(state, position)?;
         } else {
             if state.log.first() <= position {
                 log::cut(&*self.disk, &names::log(state.log.first()), state.log.end())?;
@@ -339,23 +347,20 @@ impl State {
             disk.remove(name)?;
         }
         let position = recovered.state.position();
-        let log = match recovered.tail {
-            Some(Tail { title, end, size, sure, .. }) => {
-                let file = disk.open(&names::log(title.position))?;
-                if size > end {
-                    file.cut(end)?;
-                }
-                // It may have been written and not synced when the process was killed; now it is going to be seen. And a sync of
-                // it may have failed since, at a start before this one: the next sync says nothing of what that has dropped.
-                log::write_again(&*file, sure, end)?;
-                file.sync()?;
-                disk.sync_names()?;
-                LogFile::resume(file, &title, end)
+        let log = if let Some(Tail { title, end, size, unproven, .. }) = recovered.tail {
+            let file = disk.open(&names::log(title.position))?;
+            if size > end {
+                file.cut(end)?;
             }
-            None => {
-                let title = Title::new(recovered.state.epoch(), position + 1);
-                LogFile::create(disk, &title, position, sizes.reserve_bytes)?
-            }
+            // It may have been written and not synced when the process was killed; now it is going to be seen. Written once
+            // more, as an earlier process may have tried to sync it in vain: systems do not try that again.
+            log::rewrite(&*file, unproven, end)?;
+            file.sync()?;
+            disk.sync_names()?;
+            LogFile::resume(file, &title, end)
+        } else {
+            let title = Title::new(recovered.state.epoch(), position + 1);
+            LogFile::create(disk, &title, position, sizes.reserve_bytes)?
         };
         let mut state = Self::new(recovered.state, log, SyncedFile::open(disk)?);
         state.logs.extend(recovered.logs);
@@ -462,6 +467,10 @@ impl Journal for DiskJournal {
             state.buffer = encoder.bytes;
         }
         Ok(())
+    }
+
+    fn when_failed(&self, tell: Tell) {
+        *self.tell.lock().unwrap_or_else(PoisonError::into_inner) = Some(tell);
     }
 
     fn blocks(&self) -> bool {

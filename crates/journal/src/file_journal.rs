@@ -61,6 +61,10 @@ impl Journal for FileJournal {
         Ok(())
     }
 
+    fn when_failed(&self, tell: Box<dyn Fn() + Send + Sync>) {
+        self.journal.when_failed(tell);
+    }
+
     fn blocks(&self) -> bool {
         true
     }
@@ -116,7 +120,7 @@ impl Keeper {
                 }
                 let now = Instant::now();
                 if sync_at.is_some_and(|at| now >= at) {
-                    // The journal tells of the failure itself, and the next append fails.
+                    // The journal tells whoever can recover it.
                     let _ = journal.sync();
                     sync_at = interval.map(|interval| Instant::now() + interval);
                 }

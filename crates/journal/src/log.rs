@@ -37,8 +37,8 @@ impl Title {
     /// The number that all blocks of the file have, so that a block which got into another file is noticed.
     pub(crate) fn number(&self) -> u32 {
         let text = format!("{} {} {}", self.kind, self.position, self.epoch);
-        // The lower half of it.
-        (checksum::of(text.as_bytes()) & u64::from(u32::MAX)) as u32
+        let [a, b, c, d, ..] = checksum::of(text.as_bytes()).to_le_bytes();
+        u32::from_le_bytes([a, b, c, d])
     }
 
     /// The first block of the file.
@@ -74,7 +74,14 @@ impl LogFile {
         file.sync()?;
         disk.sync_names()?;
         let end = block.len() as u64;
-        Ok(Self { file, first: title.position, number: title.number(), end, reserved: reserve.max(end), blocks: Vec::new() })
+        Ok(Self {
+            file,
+            first: title.position,
+            number: title.number(),
+            end,
+            reserved: reserve.max(end),
+            blocks: Vec::new(),
+        })
     }
 
     /// Goes on with a file that ends here.
@@ -127,8 +134,8 @@ impl LogFile {
     }
 
     /// What was written is acknowledged.
-    pub(crate) fn keep(&mut self, written: Written) {
-        self.end = written.end;
+    pub(crate) fn keep(&mut self, Written { end }: Written) {
+        self.end = end;
     }
 }
 
@@ -138,23 +145,25 @@ pub(crate) struct Written {
     end: u64,
 }
 
+/// Writes what stands in a part of a file once more.
+pub(crate) fn rewrite(file: &dyn DiskFile, from: u64, to: u64) -> io::Result<()> {
+    let mut buffer = Vec::new();
+    let mut at = from;
+    while at < to {
+        buffer.resize(usize::try_from(to - at).unwrap_or(usize::MAX).min(READ_BYTES), 0);
+        let read = file.read_at(at, &mut buffer)?;
+        if read == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        file.write_at(at, buffer.get(..read).unwrap_or_default())?;
+        at += read as u64;
+    }
+    Ok(())
+}
+
 /// Cuts a file back to what is acknowledged of it.
 pub(crate) fn cut(disk: &dyn Disk, name: &str, end: u64) -> io::Result<()> {
     let file = disk.open(name)?;
     file.cut(end)?;
     file.sync()
-}
-
-/// Writes what stands between two places of a file there once more, so that a sync has it to do.
-pub(crate) fn write_again(file: &dyn DiskFile, mut from: u64, end: u64) -> io::Result<()> {
-    let mut buffer = Vec::new();
-    while from < end {
-        buffer.resize(usize::try_from(end - from).unwrap_or(READ_BYTES).min(READ_BYTES), 0);
-        if file.read_at(from, &mut buffer)? < buffer.len() {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        file.write_at(from, &buffer)?;
-        from += buffer.len() as u64;
-    }
-    Ok(())
 }

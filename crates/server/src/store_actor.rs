@@ -81,6 +81,8 @@ pub(crate) enum StoreMessage {
     Expire,
     /// The journal could not write; it may be able to by now.
     Retry,
+    /// The journal went out of service while nothing was written.
+    Failed,
     /// Work off everything and answer: nothing is queued any more.
     Finish(oneshot::Sender<()>),
 }
@@ -129,6 +131,11 @@ impl Actor for StoreActor {
         myself: ActorRef<StoreMessage>,
         shared: StoreArguments,
     ) -> Result<StoreState, ActorProcessingErr> {
+        let actor = myself.clone();
+        shared.journal.when_failed(Box::new(move || {
+            // An actor that is gone has a successor, which recovers the journal first of all.
+            let _ = actor.cast(StoreMessage::Failed);
+        }));
         if shared.recover {
             catch_up(&shared).await?;
         }
@@ -160,12 +167,15 @@ impl Actor for StoreActor {
                 let was_well = state.trouble.is_none();
                 state.commit().await?;
                 if was_well && state.trouble.is_some() {
-                    state.try_again_later(&myself);
+                    StoreState::try_again_later(&myself);
                 }
                 state.arm(&myself);
             }
             StoreMessage::Expire => state.expiry.wake(),
-            StoreMessage::Retry => state.retry(&myself).await?,
+            StoreMessage::Retry if state.trouble.is_some() => state.put_in_order(&myself).await?,
+            StoreMessage::Failed if state.trouble.is_none() => state.put_in_order(&myself).await?,
+            // It was put in order meanwhile, or will be at the time that is set.
+            StoreMessage::Retry | StoreMessage::Failed => {}
             StoreMessage::Finish(done) => {
                 while !state.queue.is_empty() {
                     state.commit().await?;
@@ -339,19 +349,16 @@ impl StoreState {
     }
 
     /// Tries the journal again after a failure, and sets the time of the next attempt if it fails again.
-    async fn retry(&mut self, myself: &ActorRef<StoreMessage>) -> Result<(), ActorProcessingErr> {
-        if self.trouble.is_none() {
-            return Ok(());
-        }
+    async fn put_in_order(&mut self, myself: &ActorRef<StoreMessage>) -> Result<(), ActorProcessingErr> {
         let before = self.shared.published.load().position();
         match self.recover().await? {
             Ok(position) => self.shared.events.skipped(before, position),
-            Err(_) => self.try_again_later(myself),
+            Err(_) => Self::try_again_later(myself),
         }
         Ok(())
     }
 
-    fn try_again_later(&self, myself: &ActorRef<StoreMessage>) {
+    fn try_again_later(myself: &ActorRef<StoreMessage>) {
         myself.send_after(limits::STORAGE_RETRY, || StoreMessage::Retry);
     }
 

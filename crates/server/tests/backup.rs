@@ -46,7 +46,8 @@ async fn a_client_gets_a_backup_that_can_be_restored() {
     for n in 0..50 {
         client.data(insert(n)).await;
     }
-    let once = json!({"type": "store.insert", "bucket": "items", "idempotencyKey": "k1", "data": {"id": "once"}});
+    let once =
+        json!({"type": "store.insert", "bucket": "items", "idempotencyKey": "k1", "data": {"id": "once"}});
     client.data(once).await;
     let before = server.store().snapshot();
     let id = client.send(json!({"type": "server.backup"})).await;
@@ -62,7 +63,7 @@ async fn a_client_gets_a_backup_that_can_be_restored() {
     while end["records"] != end["total"] {
         end = client.system().await;
     }
-    let expected = json!({"type": "system", "event": "backup_progress", "id": id, "records": 51, "total": 51,
+    let expected = json!({"type": "system", "event": "backup_progress", "requestId": id, "records": 51, "total": 51,
         "bytes": data["bytes"]});
     assert_eq!(end, expected);
 

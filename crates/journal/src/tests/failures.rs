@@ -147,4 +147,3 @@ fn only_the_next_commit_of_this_history_is_stored() {
     let error = journal.append(Batch { commits: &[skipped], next: &writer.state }).unwrap_err();
     assert!(error.is_refusal(), "the state is not the one after the commit: {error}");
 }
-

@@ -88,11 +88,11 @@ impl Content {
     }
 
     /// A part of a change.
-    pub(super) fn change_part(&mut self, number: u64, change: &Change, chance: &mut Chance) {
+    pub(super) fn change_part(&mut self, number: u64, part_of: &Change, chance: &mut Chance) {
         let mut whole = self.seen.clone();
-        change.apply_part(&mut whole, chance);
+        part_of.apply_part(&mut whole, chance);
         // What is done of it is a change as well, which may survive or not.
-        match change {
+        match part_of {
             Change::Write { at, data } if whole.len() > *at => {
                 let data = whole[*at..whole.len().min(at + data.len())].to_vec();
                 self.change(number, Change::Write { at: *at, data });

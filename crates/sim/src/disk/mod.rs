@@ -441,18 +441,17 @@ impl SimFile {
         )
     }
 
-    fn change(&self, kind: Kind, size: Option<usize>, change: content::Change) -> io::Result<()> {
+    fn change(&self, kind: Kind, size: Option<usize>, change: &content::Change) -> io::Result<()> {
         let length = |state: &State| state.files.get(&self.file).map_or(0, |content| content.seen.len());
         let grows = |state: &State| size.is_some_and(|size| size > length(state));
         let of = |state: &State| {
-            let what = match &change {
+            let what = match change {
                 content::Change::Write { at, data } => format!("{at}..{}", at + data.len()),
                 content::Change::Cut(size) | content::Change::Reserve(size) => size.to_string(),
             };
             format!("{} {what} (of {})", self.name, length(state))
         };
-        let again = change.clone();
-        self.disk.act(self.life, kind, grows, of, |state, way| state.change(self.file, again, way))
+        self.disk.act(self.life, kind, grows, of, |state, way| state.change(self.file, change.clone(), way))
     }
 }
 
@@ -479,19 +478,19 @@ impl DiskFile for SimFile {
     fn write_at(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         let at = usize::try_from(offset).unwrap();
         let change = content::Change::Write { at, data: data.to_vec() };
-        self.change(Kind::Write, Some(at + data.len()), change)
+        self.change(Kind::Write, Some(at + data.len()), &change)
     }
 
     fn reserve(&self, size: u64) -> io::Result<()> {
         let size = usize::try_from(size).unwrap();
-        self.change(Kind::Reserve, Some(size), content::Change::Reserve(size))
+        self.change(Kind::Reserve, Some(size), &content::Change::Reserve(size))
     }
 
     fn cut(&self, size: u64) -> io::Result<()> {
         if self.disk.state().lapse == Some(Lapse::Cut) {
             return Ok(());
         }
-        self.change(Kind::Cut, None, content::Change::Cut(usize::try_from(size).unwrap()))
+        self.change(Kind::Cut, None, &content::Change::Cut(usize::try_from(size).unwrap()))
     }
 
     fn sync(&self) -> io::Result<()> {

@@ -56,6 +56,11 @@ pub(crate) struct Running {
 }
 
 impl Running {
+    /// Where it keeps its data, if it is durable.
+    pub(crate) fn data_dir(&self) -> Option<PathBuf> {
+        self.data.as_ref().map(|data| data.path().to_owned())
+    }
+
     pub(crate) async fn stop(self) -> Outcome {
         self.server.stop().await?;
         drop(self.data);
@@ -64,6 +69,14 @@ impl Running {
 }
 
 impl Contest {
+    /// Dunlin with options that only it knows.
+    pub(crate) async fn start_dunlin(&self, storage: Storage, options: &[&str]) -> Outcome<Running> {
+        let (mut command, data) = self.command(Role::Dunlin, storage, Canned::default(), 0)?;
+        let (server, address) = Server::start(command.args(options)).await?;
+        let id = server.id()?;
+        Ok(Running { server, address, id, data })
+    }
+
     pub(crate) async fn start(&self, role: Role, storage: Storage, canned: Canned) -> Outcome<Running> {
         let (mut command, data) = self.command(role, storage, canned, 0)?;
         let (server, address) = Server::start(&mut command).await?;

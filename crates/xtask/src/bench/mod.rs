@@ -11,6 +11,7 @@ mod fan_out;
 mod figures;
 mod hello;
 mod idle;
+mod keyed;
 mod limits;
 mod load;
 mod machine;
@@ -26,6 +27,7 @@ mod sliced;
 mod slices;
 mod start;
 mod tasks;
+mod updates;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -147,6 +149,10 @@ async fn measure(
                 report.aimed("small pushes per second of server CPU", thousands(1e6 / cpu_us), PUSHES_AIM);
             }
         }
+        Kind::Keyed(shape) => {
+            let window = if options.quick { QUICK_WINDOW } else { WINDOW };
+            keyed::run(contest, shape, window, rounds).await?.put(scenario.title, report);
+        }
         Kind::Slices => {
             let window = if options.quick { QUICK_WINDOW } else { WINDOW };
             slices::run(contest, window, rounds).await?.put(report);
@@ -160,6 +166,7 @@ async fn measure(
             };
             reconnect::run(contest, clients, storms).await?.put(report);
         }
+        Kind::Updates => updates::run(contest, options.quick).await?.put(report),
         Kind::IdleMemory => {
             let pairs = idle::run(contest, rounds).await?;
             report.size(&format!("{}, each", scenario.title), &pairs, "KiB", reference);

@@ -55,6 +55,13 @@ fn insert(id: usize, number: u64) -> String {
     )
 }
 
+/// The same with an idempotency key, as long as a UUID; its digits are those of the record's key.
+fn keyed_insert(id: usize, number: u64) -> String {
+    let (mut request, key) = (insert(id, number), key(number));
+    request.pop();
+    request + &format!(r#","idempotencyKey":"5b1e0c7a-8603-4f0e-9d21-0{key}"}}"#)
+}
+
 /// Inserts records 0 to `count` over a connection of their own.
 pub(crate) async fn load(address: SocketAddr, count: usize) -> Outcome {
     load_all(address, (0..count).map(|number| insert(FIRST_ID + number, number as u64))).await
@@ -105,8 +112,16 @@ impl Gets {
 
 /// An endless supply of requests for one connection.
 pub(crate) enum Requests {
-    Get { gets: Arc<Gets>, random: u64 },
-    Insert { frame: Vec<u8>, digits: Range<usize>, next: u64 },
+    Get {
+        gets: Arc<Gets>,
+        random: u64,
+    },
+    /// The digits of the number stand in one place or several.
+    Insert {
+        frame: Vec<u8>,
+        digits: Vec<Range<usize>>,
+        next: u64,
+    },
 }
 
 impl Requests {
@@ -119,14 +134,26 @@ impl Requests {
     }
 
     pub(crate) fn inserts(connection: usize) -> Outcome<Self> {
+        Self::numbered(connection, &insert(FIRST_ID, 0))
+    }
+
+    pub(crate) fn keyed_inserts(connection: usize) -> Outcome<Self> {
+        Self::numbered(connection, &keyed_insert(FIRST_ID, 0))
+    }
+
+    /// From the request of record 0.
+    fn numbered(connection: usize, request: &str) -> Outcome<Self> {
         let next = connection as u64 * NUMBERS_PER_CONNECTION;
         let mut frame = Vec::new();
-        wire::put_client_text(&mut frame, insert(FIRST_ID, 0).as_bytes());
+        wire::put_client_text(&mut frame, request.as_bytes());
         let start = key(0);
         let start = start.as_bytes();
-        let at = frame.windows(start.len()).position(|window| window == start);
-        let at = at.ok_or_else(|| Failure::new("the insert request has no key"))? + 1;
-        Ok(Self::Insert { frame, digits: at..at + DIGITS, next })
+        let places = frame.windows(start.len()).enumerate().filter(|(_, window)| *window == start);
+        let digits: Vec<_> = places.map(|(at, _)| at + 1..at + 1 + DIGITS).collect();
+        if digits.is_empty() {
+            return Err(Failure::new("the insert request has no key"));
+        }
+        Ok(Self::Insert { frame, digits, next })
     }
 
     /// Appends the next request.
@@ -142,10 +169,12 @@ impl Requests {
                 out.extend_from_slice(&gets.frames[at..at + gets.each]);
             }
             Self::Insert { frame, digits, next } => {
-                let mut rest = *next;
-                for digit in frame[digits.clone()].iter_mut().rev() {
-                    *digit = b'0' + u8::try_from(rest % 10).unwrap_or(0);
-                    rest /= 10;
+                for place in digits {
+                    let mut rest = *next;
+                    for digit in frame[place.clone()].iter_mut().rev() {
+                        *digit = b'0' + u8::try_from(rest % 10).unwrap_or(0);
+                        rest /= 10;
+                    }
                 }
                 *next += 1;
                 out.extend_from_slice(frame);
@@ -187,5 +216,14 @@ mod tests {
         assert_eq!(seen[0]["data"]["id"], "r4900000000");
         assert_eq!(seen[11]["data"]["id"], "r4900000011");
         assert_eq!(seen[11]["type"], "store.insert");
+    }
+
+    #[test]
+    fn keys_of_inserts_never_repeat_either() {
+        let seen = texts(Requests::keyed_inserts(7).unwrap(), 12);
+        assert_eq!(seen[11]["data"]["id"], "r0700000011");
+        let keys: std::collections::HashSet<_> =
+            seen.iter().map(|insert| insert["idempotencyKey"].as_str().unwrap().to_owned()).collect();
+        assert_eq!((keys.len(), keys.iter().all(|key| key.len() == 36)), (12, true));
     }
 }

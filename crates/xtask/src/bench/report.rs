@@ -26,7 +26,7 @@ const OPERATIONS: &[&str] = &[
     "reference",
 ];
 
-const AIMED: &[&str] = &["live queries", "measured", "aim"];
+const AIMED: &[&str] = &["figure", "measured", "aim"];
 
 const SIZES: &[&str] = &["scenario", "dunlin", "floor", "reference"];
 

@@ -22,10 +22,12 @@ pub(crate) struct Loaded {
 #[derive(Clone, Copy)]
 pub(crate) enum Kind {
     Loaded(Loaded),
+    Keyed(Shape),
     FanOut(Audience),
     Slices,
     PatchBytes,
     Reconnect,
+    Updates,
     IdleMemory,
     Start,
 }
@@ -76,6 +78,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     loaded("insert-pipelined", "insert, durable, 64 pipelined", Insert, Durable, PIPELINED, UNKNOWN),
     loaded("insert-50x16", "insert, memory, 50 × 16", Insert, Memory, MANY, UNKNOWN),
     loaded("insert-50x16", "insert, durable, 50 × 16", Insert, Durable, MANY, UNKNOWN),
+    live("keyed-50x16", "insert, durable, 50 × 16", Kind::Keyed(MANY)),
     Scenario {
         name: "fan-out",
         title: "push to 500 subscribers",
@@ -91,6 +94,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     live("slices", "updates with 100 and 4,000 slices watched", Kind::Slices),
     live("patch-bytes", "bytes of a push", Kind::PatchBytes),
     live("reconnect", "all clients come back at once", Kind::Reconnect),
+    live("updates", "the same records updated again and again", Kind::Updates),
     Scenario {
         name: "idle-memory",
         title: "4,000 idle connections",
