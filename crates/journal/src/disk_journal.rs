@@ -286,7 +286,10 @@ impl DiskJournal {
             self.finish_image(state, &image, summary.bytes)?;
             // The log goes on behind the image, so that all its files so far can go.
             state.begin_log(&*self.disk, &title, &self.sizes)?;
-            self.remove_replaced(state, position)?;
+            if let Err(error) = self.remove_replaced(state, position) {
+                // Only space is lost by that, until the next image or the next start.
+                tracing::debug!(%error, "what the image replaces could not be removed");
+            }
         } else {
             if state.log.first() <= position {
                 log::cut(&*self.disk, &names::log(state.log.first()), state.log.end())?;

@@ -168,3 +168,15 @@ fn what_was_seen_at_the_start_is_on_disk_before_anything_is_removed() {
     let synced = done.iter().position(|step| step == "sync_names");
     assert!(removed.is_some() && synced < removed, "{done:?}");
 }
+
+#[test]
+fn what_cannot_be_removed_does_not_keep_the_journal_out_of_service() {
+    let disk = Fickle::default();
+    let (journal, mut writer) = filled(&disk);
+    disk.fail(&["write"]);
+    writer.write(&journal, [insert("a", "y", 1)]).unwrap_err();
+    disk.fail(&["remove"]);
+    let mut writer = Writer::new(journal.recover().or_else(|_| journal.recover()).unwrap());
+    writer.write(&journal, [insert("a", "z", 1)]).unwrap();
+    assert_eq!(picture(&journal.recover().unwrap()), picture(&writer.state));
+}
