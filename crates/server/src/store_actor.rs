@@ -136,10 +136,18 @@ impl Actor for StoreActor {
             // An actor that is gone has a successor, which recovers the journal first of all.
             let _ = actor.cast(StoreMessage::Failed);
         }));
-        if shared.recover {
-            catch_up(&shared).await?;
+        let mut trouble = None;
+        if shared.recover
+            && let Err(error) = catch_up(&shared).await?
+        {
+            // The disk is still broken: reads go on with what is published, and the journal is tried again.
+            let error = Arc::new(error);
+            shared.health.failed(Arc::clone(&error));
+            StoreState::try_again_later(&myself);
+            trouble = Some(error);
+        } else {
+            shared.health.well();
         }
-        shared.health.well();
         let clock = Clock::new(Arc::clone(&shared.clock));
         let mut state = StoreState {
             shared,
@@ -148,7 +156,7 @@ impl Actor for StoreActor {
             commit_due: false,
             expiry: Expiry::default(),
             clock,
-            trouble: None,
+            trouble,
         };
         state.arm(&myself);
         Ok(state)
@@ -192,14 +200,17 @@ impl Actor for StoreActor {
 }
 
 /// Takes the newest durable state from the journal: a panic between append and publish leaves more there than is published.
-async fn catch_up(shared: &StoreArguments) -> Result<(), ActorProcessingErr> {
+async fn catch_up(shared: &StoreArguments) -> Result<Result<(), JournalError>, ActorProcessingErr> {
     let journal = Arc::clone(&shared.journal);
-    let recovered = tokio::task::spawn_blocking(move || journal.recover()).await??;
+    let recovered = match tokio::task::spawn_blocking(move || journal.recover()).await? {
+        Ok(recovered) => recovered,
+        Err(error) => return Ok(Err(error)),
+    };
     let (from, to) = (shared.published.load().position(), recovered.position());
     shared.published.store(recovered.clone());
     shared.feed.everything_changed(recovered);
     shared.events.skipped(from, to);
-    Ok(())
+    Ok(Ok(()))
 }
 
 impl StoreState {
