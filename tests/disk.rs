@@ -70,7 +70,7 @@ async fn a_full_file_system_is_outlived() {
     let count = json!({"type": "store.count", "bucket": "items"});
 
     let mut file = File::create(&filler).unwrap();
-    let full = (0..1024).find_map(|_| file.write_all(&[1; 64 * 1024]).err()).unwrap();
+    let full = (0..8192).find_map(|_| file.write_all(&[1; 8 * 1024]).err()).unwrap();
     assert_eq!(full.kind(), ErrorKind::StorageFull);
     // The space that was taken ahead lasts for some of these.
     let mut written = 0;

@@ -181,7 +181,7 @@ impl Client {
 
     /// Mostly short, now and then longer than several sectors.
     fn text(&mut self) -> usize {
-        let most = if self.random.below(8) == 0 { 30_000 } else { 300 };
+        let most = if self.random.below(8) == 0 { 60_000 } else { 300 };
         usize::try_from(self.random.below(most)).unwrap()
     }
 

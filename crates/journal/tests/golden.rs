@@ -14,7 +14,7 @@ use std::sync::Arc;
 use dunlin_journal::disk::LocalDisk;
 use dunlin_journal::{Batch, DiskJournal, Durability, FileJournal, Journal, Options, backup, inspect};
 use dunlin_store::{Commit, Context, IdSource, Intent, Snapshot};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 fn golden() -> PathBuf {
@@ -182,7 +182,8 @@ fn persistent(archive: &Path) -> Snapshot {
 }
 
 fn insert(bucket: &str, data: Value) -> Intent {
-    Intent::Insert { bucket: bucket.into(), data: data.as_object().cloned().unwrap_or_else(Map::new) }
+    let Value::Object(data) = data else { panic!("{data} is no object") };
+    Intent::Insert { bucket: bucket.into(), data }
 }
 
 /// A writer whose times and ids are the same each time.

@@ -150,10 +150,10 @@ async fn a_bad_disk_is_outlived(trouble: Trouble, durability: Durability) {
     client.answer_pings = true;
     let mut watcher = Client::connect(at).await;
     watcher.answer_pings = true;
-    let watched = subscribe(&mut watcher, "all-items").await;
+    let subscription = subscribe(&mut watcher, "all-items").await;
     let mut there = vec!["kept".to_owned()];
     client.data(insert("kept")).await;
-    assert_eq!(names(&watcher.push(&watched).await), there);
+    assert_eq!(names(&watcher.push(&subscription).await), there);
 
     // The disk gets bad. Space that was taken ahead, and writes that need no sync, are no lie: what is acknowledged is there.
     trouble.begin(&world.disk.faults, world.disk.used());
@@ -215,7 +215,7 @@ async fn a_bad_disk_is_outlived(trouble: Trouble, durability: Durability) {
     assert_eq!(client.data(json!({"type": "store.get", "bucket": "items", "key": "kept"})).await["n"], 1);
     if there.len() > 1 {
         // Several may have come as one.
-        while names(&watcher.push(&watched).await) != there {}
+        while names(&watcher.push(&subscription).await) != there {}
     }
     let another = watcher.data(json!({"type": "store.subscribe", "query": "item-count"})).await;
     assert_eq!(another["data"], there.len());
@@ -233,7 +233,7 @@ async fn a_bad_disk_is_outlived(trouble: Trouble, durability: Durability) {
     there.push("another".to_owned());
     let written = client.data(keyed(insert("another"))).await;
     assert_eq!(client.data(keyed(insert("another"))).await, written);
-    assert_eq!(names(&watcher.push(&watched).await), there);
+    assert_eq!(names(&watcher.push(&subscription).await), there);
     assert_eq!(watcher.push(&another["subscriptionId"]).await, there.len());
     world.server.stop(Duration::ZERO).await.unwrap();
     drop(world);

@@ -68,10 +68,8 @@ fn used(disk: &LocalDisk) -> io::Result<u64> {
 
 impl Faults {
     fn writable(&self) -> io::Result<()> {
-        match self.read_only.load(Ordering::SeqCst) {
-            true => Err(ErrorKind::ReadOnlyFilesystem.into()),
-            false => Ok(()),
-        }
+        let read_only = self.read_only.load(Ordering::SeqCst);
+        if read_only { Err(ErrorKind::ReadOnlyFilesystem.into()) } else { Ok(()) }
     }
 
     fn syncable(&self) -> io::Result<()> {
