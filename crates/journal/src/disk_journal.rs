@@ -81,6 +81,13 @@ struct Making {
     log_bytes: u64,
 }
 
+/// Files that an image makes superfluous.
+struct Replaced {
+    /// Log files, by their first position.
+    logs: Vec<u64>,
+    images: Vec<u64>,
+}
+
 impl DiskJournal {
     /// Opens the journal on a disk, or begins a history if there is none.
     ///
@@ -120,7 +127,7 @@ impl DiskJournal {
         let Some(image) = making.as_mut() else { return Ok(false) };
         let done = match image.writer.step() {
             Ok(None) => return Ok(true),
-            Ok(Some(summary)) => self.finish_image(&mut self.state(), image, summary.bytes),
+            Ok(Some(summary)) => self.finish_image(image, summary.bytes),
             Err(error) => Err(error),
         };
         let position = image.position;
@@ -223,40 +230,31 @@ impl DiskJournal {
         Ok(Making { writer, position, log_bytes })
     }
 
-    /// The image is whole and on disk: it gets its name, and what it replaces goes.
-    fn finish_image(&self, state: &mut State, image: &Making, bytes: u64) -> io::Result<()> {
-        if state.images.last().is_some_and(|newest| *newest >= image.position) {
+    /// The image is whole and on disk: it gets its name, and what it replaces goes. The state is only held for moments, so that
+    /// nobody who appends waits for the directory.
+    fn finish_image(&self, image: &Making, bytes: u64) -> io::Result<()> {
+        if self.state().images.last().is_some_and(|newest| *newest >= image.position) {
             return self.remove(&unfinished(image.position));
         }
-        self.disk.rename(&unfinished(image.position), &names::image(image.position))?;
-        self.disk.sync_names()?;
-        state.images.insert(image.position);
-        state.image_bytes = bytes;
-        state.log_bytes = state.log_bytes.saturating_sub(image.log_bytes);
-        self.remove_replaced(state, image.position)
+        self.name_image(image.position)?;
+        let mut state = self.state();
+        state.image_made(image, bytes);
+        let replaced = state.replaced_by(image.position);
+        drop(state);
+        self.remove_replaced(&replaced)?;
+        self.state().forget(&replaced);
+        Ok(())
     }
 
-    /// Removes what the image of a position makes superfluous.
-    fn remove_replaced(&self, state: &mut State, image: u64) -> io::Result<()> {
-        // Log files whose successor begins with the image at the latest, so never the one that is written to.
-        let next = state.logs.iter().skip(1);
-        let logs: Vec<u64> = state
-            .logs
-            .iter()
-            .zip(next)
-            .filter(|(_, next)| **next <= image + 1)
-            .map(|(first, _)| *first)
-            .collect();
-        let images: Vec<u64> = state.images.range(..image).copied().collect();
-        for first in logs {
-            self.remove(&names::log(first))?;
-            state.logs.remove(&first);
-        }
-        for position in images {
-            self.remove(&names::image(position))?;
-            state.images.remove(&position);
-        }
-        Ok(())
+    fn name_image(&self, position: u64) -> io::Result<()> {
+        self.disk.rename(&unfinished(position), &names::image(position))?;
+        self.disk.sync_names()
+    }
+
+    fn remove_replaced(&self, replaced: &Replaced) -> io::Result<()> {
+        let logs = replaced.logs.iter().map(|first| names::log(*first));
+        let images = replaced.images.iter().map(|position| names::image(*position));
+        logs.chain(images).try_for_each(|name| self.remove(&name))
     }
 
     /// Removes a file; one that an earlier attempt removed, though it failed, is gone as well.
@@ -283,12 +281,15 @@ impl DiskJournal {
             };
             // It has its name before there is another log file: until then this one is the last, and what stands behind its end
             // is only the end of a log that was torn.
-            self.finish_image(state, &image, summary.bytes)?;
+            self.name_image(position)?;
+            state.image_made(&image, summary.bytes);
             // The log goes on behind the image, so that all its files so far can go.
             state.begin_log(&*self.disk, &title, &self.sizes)?;
-            if let Err(error) = self.remove_replaced(state, position) {
+            let replaced = state.replaced_by(position);
+            match self.remove_replaced(&replaced) {
+                Ok(()) => state.forget(&replaced),
                 // Only space is lost by that, until the next image or the next start.
-                tracing::debug!(%error, "what the image replaces could not be removed");
+                Err(error) => tracing::debug!(%error, "what the image replaces could not be removed"),
             }
         } else {
             if state.log.first() <= position {
@@ -416,6 +417,29 @@ impl State {
         self.logs.insert(title.position);
         self.roll = false;
         Ok(())
+    }
+
+    /// There is an image, with its name.
+    fn image_made(&mut self, image: &Making, bytes: u64) {
+        self.images.insert(image.position);
+        self.image_bytes = bytes;
+        self.log_bytes = self.log_bytes.saturating_sub(image.log_bytes);
+    }
+
+    /// What the image of a position makes superfluous.
+    fn replaced_by(&self, image: u64) -> Replaced {
+        // Log files whose successor begins with the image at the latest, so never the one that is written to.
+        let pairs = self.logs.iter().zip(self.logs.iter().skip(1));
+        Replaced {
+            logs: pairs.filter(|(_, next)| **next <= image + 1).map(|(first, _)| *first).collect(),
+            images: self.images.range(..image).copied().collect(),
+        }
+    }
+
+    /// These files are gone.
+    fn forget(&mut self, replaced: &Replaced) {
+        self.logs.retain(|first| !replaced.logs.contains(first));
+        self.images.retain(|position| !replaced.images.contains(position));
     }
 
     fn note_synced(&mut self, position: u64) {

@@ -14,7 +14,7 @@ use dunlin_store::Snapshot;
 
 use crate::directory;
 use crate::disk::LocalDisk;
-use crate::limits::IMAGE_RETRY;
+use crate::limits::{IMAGE_PAUSE, IMAGE_RETRY};
 use crate::names::{self, FORMAT_FILE, LOCK_FILE, SYNCED_FILE, UNFINISHED};
 use crate::{Batch, Description, DiskJournal, Durability, Journal, JournalError, Options, Past};
 
@@ -127,7 +127,7 @@ impl Keeper {
                 if tend_at.is_none_or(|at| now >= at) {
                     // A fault there is told by the panic itself, and must not end the syncing with it.
                     tend_at = match panic::catch_unwind(AssertUnwindSafe(|| journal.tend())) {
-                        Ok(Ok(more)) => more.then(Instant::now),
+                        Ok(Ok(more)) => more.then(|| Instant::now() + IMAGE_PAUSE),
                         Err(_) => Some(Instant::now() + IMAGE_RETRY),
                         Ok(Err(error)) => {
                             tracing::error!(code = error.code(), %error, "no image could be made; the log goes on");

