@@ -130,12 +130,19 @@ fn hash(bytes: &[u8], seed: u64) -> u64 {
         h = (h ^ k.wrapping_mul(M)).wrapping_mul(M);
     }
     if !rest.is_empty() {
-        let tail = rest.iter().rev().fold(0, |tail, byte| (tail << 8) | u64::from(*byte));
-        h = (h ^ tail).wrapping_mul(M);
+        h = (h ^ tail(bytes, rest)).wrapping_mul(M);
     }
     h ^= h >> R;
     h = h.wrapping_mul(M);
     h ^ (h >> R)
+}
+
+/// The bytes behind the last whole word, as the lowest of a number; read in one go where there is a word to read.
+fn tail(bytes: &[u8], rest: &[u8]) -> u64 {
+    match bytes.last_chunk() {
+        Some(last) => u64::from_le_bytes(*last) >> (8 * (8 - rest.len())),
+        None => rest.iter().rev().fold(0, |tail, byte| (tail << 8) | u64::from(*byte)),
+    }
 }
 
 #[cfg(test)]

@@ -116,7 +116,8 @@ impl Snapshot {
                     let (scope, key, other) = (&answer.scope, &answer.key, answer.position);
                     return Err(contradiction(format!("answer \"{key}\" of {scope} is of commit {other}")));
                 }
-                Arc::make_mut(&mut self.answers).remember(Arc::clone(answer));
+                let place = self.answers.place(&answer.scope, &answer.key);
+                Arc::make_mut(&mut self.answers).remember(Arc::clone(answer), place);
             }
             Change::Forget { until } => Arc::make_mut(&mut self.answers).forget(*until),
         }

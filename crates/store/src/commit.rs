@@ -95,7 +95,8 @@ pub enum Change {
     /// An answer is remembered from now on, in the place of the one with its scope and key if there is one. Its position is
     /// that of this commit.
     Answer(Arc<Answer>),
-    /// All answers whose `expires_at` is at most this are forgotten.
+    /// The answers whose `expires_at` is at most this are forgotten: in the order in which they came, up to the first one that
+    /// stays.
     Forget {
         /// Unix milliseconds.
         until: u64,

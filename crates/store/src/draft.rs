@@ -9,6 +9,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::answers::Place;
 use crate::bucket::Marks;
 use crate::{Answer, Bucket, BucketId, Cause, Change, Commit, Counters, Record, RowId, Snapshot, StoreError};
 
@@ -26,7 +27,7 @@ pub(crate) struct Draft<'s> {
     saved: Option<Saved>,
     definitions: Vec<Change>,
     /// What is to be remembered of it; part of the state when the write is complete, so there is nothing to undo.
-    answer: Option<Arc<Answer>>,
+    answer: Option<(Arc<Answer>, Place)>,
     /// Place of the operation that is being carried out.
     operation: Option<usize>,
 }
@@ -168,8 +169,8 @@ impl<'s> Draft<'s> {
     }
 
     /// The answer to the write is remembered with it.
-    pub(crate) fn remember(&mut self, answer: Answer) {
-        self.answer = Some(Arc::new(answer));
+    pub(crate) fn remember(&mut self, answer: Answer, place: Place) {
+        self.answer = Some((Arc::new(answer), place));
     }
 
     /// Undoes everything.
@@ -216,8 +217,8 @@ impl<'s> Draft<'s> {
                 changes.push(Change::Counters { bucket, counters });
             }
         }
-        if let Some(answer) = self.answer {
-            Arc::make_mut(&mut self.state.answers).remember(Arc::clone(&answer));
+        if let Some((answer, place)) = self.answer {
+            Arc::make_mut(&mut self.state.answers).remember(Arc::clone(&answer), place);
             changes.push(Change::Answer(answer));
         }
         if changes.is_empty() {

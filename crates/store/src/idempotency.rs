@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use dunlin_protocol::Fingerprint;
 
+use crate::answers::Place;
 use crate::limits::{
     ANSWER_TTL_MS, MAX_ANSWER_BYTES, MAX_ANSWER_BYTES_PER_SCOPE, MAX_ANSWERS, MAX_ANSWERS_PER_SCOPE,
     MAX_IDEMPOTENCY_KEY_BYTES, MAX_SCOPE_BYTES,
@@ -158,14 +159,17 @@ impl Step {
     }
 }
 
+/// What is known of a write.
+pub(crate) enum Known {
+    /// It was done; its answer.
+    Repeated(Arc<Answer>),
+    /// It was not; where its answer will be.
+    New(Place),
+}
+
 impl Idempotency {
-    /// The answer to the first of these writes, if there was one.
-    pub(crate) fn repeated(
-        &self,
-        state: &Snapshot,
-        write: &Intent,
-        now: u64,
-    ) -> Result<Option<Arc<Answer>>, StoreError> {
+    /// Whether there was one of these writes before.
+    pub(crate) fn look_up(&self, state: &Snapshot, write: &Intent, now: u64) -> Result<Known, StoreError> {
         let records = matches!(
             write,
             Intent::Insert { .. }
@@ -194,10 +198,11 @@ impl Idempotency {
         };
         within(&self.key, "key", MAX_IDEMPOTENCY_KEY_BYTES)?;
         within(&self.scope, "scope", MAX_SCOPE_BYTES)?;
-        match state.answer(&self.scope, &self.key).filter(|answer| answer.expires_at > now) {
-            Some(answer) if answer.fingerprint == self.fingerprint => Ok(Some(Arc::clone(answer))),
+        let place = state.answers.place(&self.scope, &self.key);
+        match state.answers.at(place).filter(|answer| answer.expires_at > now) {
+            Some(answer) if answer.fingerprint == self.fingerprint => Ok(Known::Repeated(Arc::clone(answer))),
             Some(_) => Err(StoreError::IdempotencyKeyReused { key: (&*self.key).into() }),
-            None => Ok(None),
+            None => Ok(Known::New(place)),
         }
     }
 
@@ -205,6 +210,7 @@ impl Idempotency {
     pub(crate) fn answer(
         self,
         state: &Snapshot,
+        place: Place,
         outcome: &Outcome,
         now: u64,
         limits: &AnswerLimits,
@@ -212,11 +218,11 @@ impl Idempotency {
         let Self { scope, key, fingerprint } = self;
         let body = outcome.to_body();
         // One that is there has outlived its time, and makes way.
-        let replaced = state.answer(&scope, &key);
+        let replaced = state.answers.at(place);
         let more = usize::from(replaced.is_none());
         let freed = replaced.map_or(0, |replaced| replaced.body.json().len());
         let bytes = body.json().len();
-        let (own, all) = (state.answers.usage_of(&scope), state.answers.usage());
+        let (own, all) = (state.answers.usage_at(place), state.answers.usage());
         let bounds = [
             (own.answers + more, limits.per_scope, "keys of this user or address"),
             (all.answers + more, limits.all, "keys"),
@@ -226,7 +232,10 @@ impl Idempotency {
         if let Some((_, limit, what)) = bounds.into_iter().find(|(used, limit, _)| used > limit) {
             return Err(StoreError::TooMuchRemembered { what, limit, ttl_ms: limits.ttl_ms });
         }
-        let (position, expires_at) = (state.position() + 1, now.saturating_add(limits.ttl_ms));
+        // At least as long as it must be: the order in which they come is the order in which they are forgotten, also when the time to
+        // live has become shorter.
+        let expires_at = now.saturating_add(limits.ttl_ms).max(state.answers.latest().unwrap_or(0));
+        let position = state.position() + 1;
         Ok(Answer { scope, key, fingerprint, position, expires_at, body })
     }
 }

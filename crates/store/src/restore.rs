@@ -100,17 +100,17 @@ impl Restore {
         self.queries.push((name.into(), config.into()));
     }
 
-    /// Adds an answer that is remembered. Those that are forgotten at the same time stand in the order in which they were
-    /// added.
+    /// Adds an answer that is remembered; in the order in which they were given, as [`Snapshot::answers`] tells them.
     ///
     /// # Errors
     /// [`RestoreError::Answer`] if its scope and key were given before.
     pub fn answer(&mut self, answer: Answer) -> Result<(), RestoreError> {
-        if self.answers.get(&answer.scope, &answer.key).is_some() {
+        let place = self.answers.place(&answer.scope, &answer.key);
+        if self.answers.at(place).is_some() {
             let (scope, key) = (answer.scope.to_string(), answer.key.to_string());
             return Err(RestoreError::Answer { scope, key, reason: "it is stored twice".into() });
         }
-        self.answers.remember(Arc::new(answer));
+        self.answers.remember(Arc::new(answer), place);
         Ok(())
     }
 

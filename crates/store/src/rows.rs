@@ -110,6 +110,21 @@ impl<T: Clone> RowTable<T> {
         old
     }
 
+    /// The value of a number, to be changed.
+    pub(crate) fn get_mut(&mut self, row: u64) -> Option<&mut T> {
+        // Nothing is copied for a number that is not there.
+        self.get(row)?;
+        let mut node = self.root.as_mut()?;
+        let mut level = self.height;
+        loop {
+            match Arc::make_mut(node) {
+                Node::Leaf(values) => return values[place(row, 0)].as_mut(),
+                Node::Inner(children) => node = children[place(row, level)].as_mut()?,
+            }
+            level = level.saturating_sub(1);
+        }
+    }
+
     /// Takes the value of a number out.
     pub(crate) fn remove(&mut self, row: u64) -> Option<T> {
         self.get(row)?;

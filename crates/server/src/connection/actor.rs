@@ -15,6 +15,7 @@ use super::SubscriptionId;
 use super::turn::Turn;
 use crate::auth::Session;
 use crate::live::{LiveMessage, Watch};
+use crate::ops::write::Scope;
 use crate::registry::{Entry, Seat};
 use crate::shared::Shared;
 use crate::time::unix_ms;
@@ -46,6 +47,7 @@ pub(crate) struct ConnectionState {
     pub(crate) subscriptions: BTreeMap<SubscriptionId, Watch>,
     /// The client wants to know positions.
     pub(crate) positions: bool,
+    scope: Scope,
     seat: Seat,
     /// Wakes the actor when the session ends.
     expiry: Option<JoinHandle<()>>,
@@ -90,6 +92,7 @@ impl Actor for ConnectionActor {
             shared,
             subscriptions: BTreeMap::new(),
             positions: false,
+            scope: Scope::default(),
             seat,
             expiry: None,
             span,
@@ -135,6 +138,11 @@ impl Actor for ConnectionActor {
 }
 
 impl ConnectionState {
+    /// Whose idempotency keys its requests have.
+    pub(crate) fn scope(&mut self) -> Arc<str> {
+        self.scope.of(self.seat.entry())
+    }
+
     pub(crate) fn entry(&self) -> &Arc<Entry> {
         self.seat.entry()
     }

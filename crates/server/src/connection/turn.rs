@@ -136,7 +136,7 @@ impl<'a> Turn<'a> {
     fn stage(&mut self, id: Id, write: Write<'_>, idempotency_key: Option<&str>) {
         let (mut intent, shape) = ops::write::intent(write);
         if let Some(key) = idempotency_key {
-            intent = intent.idempotent(ops::write::scope(self.state.entry()), key);
+            intent = intent.idempotent(self.state.scope(), key);
         }
         self.queued.push(Queued::Write { id, shape });
         self.intents.push(intent);

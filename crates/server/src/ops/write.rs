@@ -7,6 +7,7 @@ use dunlin_protocol::{Code, Error, Grouping, Id, Step, Write, frame};
 use dunlin_store::{Intent, Outcome};
 use serde_json::json;
 
+use crate::auth::Session;
 use crate::registry::Entry;
 use crate::store_actor::WriteError;
 
@@ -81,10 +82,27 @@ fn in_version(write: Intent, version: Option<u64>) -> Intent {
 }
 
 /// Whose idempotency keys the requests of a connection have: those of its user, or of its address while nobody is logged in.
-pub(crate) fn scope(entry: &Entry) -> Arc<str> {
-    match &*entry.session.load() {
-        Some(session) => format!("user:{}", session.user_id).into(),
-        None => format!("address:{}", entry.address).into(),
+/// Kept, so that it is put together once for each login and not for each request.
+#[derive(Default)]
+pub(crate) struct Scope(Option<(Option<Arc<Session>>, Arc<str>)>);
+
+impl Scope {
+    pub(crate) fn of(&mut self, entry: &Entry) -> Arc<str> {
+        let session = entry.session.load();
+        let same = |known: &Option<Arc<Session>>| match (known, &*session) {
+            (Some(known), Some(session)) => Arc::ptr_eq(known, session),
+            (None, None) => true,
+            _ => false,
+        };
+        if let Some((_, scope)) = self.0.as_ref().filter(|(known, _)| same(known)) {
+            return Arc::clone(scope);
+        }
+        let scope: Arc<str> = match &*session {
+            Some(session) => format!("user:{}", session.user_id).into(),
+            None => format!("address:{}", entry.address).into(),
+        };
+        self.0 = Some((session.clone(), Arc::clone(&scope)));
+        scope
     }
 }
 

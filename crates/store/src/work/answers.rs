@@ -8,8 +8,7 @@ use crate::{Change, Outcome, StoreError};
 pub(super) fn forget(draft: &mut Draft<'_>, now: u64) -> Result<Outcome, StoreError> {
     let before = draft.state().answers.usage().answers;
     let due = draft.state().answers().take_while(|answer| answer.expires_at <= now).take(FORGOTTEN_AT_ONCE);
-    let Some(last) = due.last() else { return Ok(Outcome::Forgotten(0)) };
-    let until = last.expires_at;
+    let Some(until) = due.map(|answer| answer.expires_at).max() else { return Ok(Outcome::Forgotten(0)) };
     draft.change(Change::Forget { until })?;
     Ok(Outcome::Forgotten(before - draft.state().answers.usage().answers))
 }

@@ -15,6 +15,7 @@ pub use import::Import;
 pub use migrate::{Migrating, MigratingBucket};
 
 use crate::draft::Draft;
+use crate::idempotency::Known;
 use crate::{Context, Executed, Intent, Outcome, Snapshot, StoreError};
 
 impl Snapshot {
@@ -27,10 +28,13 @@ impl Snapshot {
         let now = ctx.now;
         let (intent, idempotency) = match intent {
             Intent::Idempotent { idempotency, write } => {
-                if let Some(answer) = idempotency.repeated(self, &write, now)? {
-                    return Ok(Executed { commit: None, outcome: Outcome::Repeated(answer) });
-                }
-                (*write, Some(idempotency))
+                let place = match idempotency.look_up(self, &write, now)? {
+                    Known::Repeated(answer) => {
+                        return Ok(Executed { commit: None, outcome: Outcome::Repeated(answer) });
+                    }
+                    Known::New(place) => place,
+                };
+                (*write, Some((idempotency, place)))
             }
             other => (other, None),
         };
@@ -38,9 +42,9 @@ impl Snapshot {
         let mut draft = Draft::new(self);
         let carried_out = carry_out(&mut draft, intent, ctx).and_then(|outcome| {
             check::whole(&draft)?;
-            if let Some(idempotency) = idempotency {
-                let answer = idempotency.answer(draft.state(), &outcome, now, &ctx.answers)?;
-                draft.remember(answer);
+            if let Some((idempotency, place)) = idempotency {
+                let answer = idempotency.answer(draft.state(), place, &outcome, now, &ctx.answers)?;
+                draft.remember(answer, place);
             }
             Ok(outcome)
         });
