@@ -19,7 +19,7 @@ pub(super) fn banner(config: &Config, server: &Server, address: SocketAddr) -> S
         ("Clients", format!("ws://{address}{}", config.path)),
         ("Monitoring", format!("http://{address}/health  /ready  /metrics")),
         ("Data", data),
-        ("Durability", storage.durability.to_owned()),
+        ("Durability", storage.durability.clone()),
         ("Login", login(config)),
         ("Rules", "off: not in this version".to_owned()),
         ("Origins", origins(config)),

@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     fn text(length: usize) -> Vec<u8> {
-        (0..length).map(|i| (i * 7919 % 251) as u8).collect()
+        (0..length).map(|i| u8::try_from(i * 7919 % 251).unwrap()).collect()
     }
 
     #[test]

@@ -39,7 +39,7 @@ impl Volatile {
     /// Those of a state.
     pub(crate) fn of(state: &Snapshot) -> Self {
         let volatile = state.buckets().filter(|bucket| !bucket.definition().is_persistent());
-        Self(volatile.map(|bucket| bucket.id()).collect())
+        Self(volatile.map(dunlin_store::Bucket::id).collect())
     }
 
     pub(crate) fn contains(&self, bucket: BucketId) -> bool {

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dunlin_store::Snapshot;
 
@@ -45,7 +45,11 @@ pub struct DiskJournal {
     state: Mutex<State>,
     /// The image in the making. Apart, so that nobody who appends waits for it.
     making: Mutex<Option<Making>>,
+    /// Whom to tell of a failed sync.
+    tell: Mutex<Option<Tell>>,
 }
+
+type Tell = Box<dyn Fn() + Send + Sync>;
 
 struct State {
     /// What is acknowledged.
@@ -77,6 +81,13 @@ struct Making {
     log_bytes: u64,
 }
 
+/// Files that an image makes superfluous.
+struct Replaced {
+    /// Log files, by their first position.
+    logs: Vec<u64>,
+    images: Vec<u64>,
+}
+
 impl DiskJournal {
     /// Opens the journal on a disk, or begins a history if there is none.
     ///
@@ -94,6 +105,7 @@ impl DiskJournal {
             sizes: options.sizes,
             state: Mutex::new(state),
             making: Mutex::new(None),
+            tell: Mutex::new(None),
         })
     }
 
@@ -115,7 +127,7 @@ impl DiskJournal {
         let Some(image) = making.as_mut() else { return Ok(false) };
         let done = match image.writer.step() {
             Ok(None) => return Ok(true),
-            Ok(Some(summary)) => self.finish_image(&mut self.state(), image, summary.bytes),
+            Ok(Some(summary)) => self.finish_image(image, summary.bytes),
             Err(error) => Err(error),
         };
         let position = image.position;
@@ -146,7 +158,14 @@ impl DiskJournal {
                 state.note_synced(position);
                 Ok(())
             }
-            Err(error) => Err(self.out_of_service(&mut state, error)),
+            Err(error) => {
+                let error = self.out_of_service(&mut state, error);
+                drop(state);
+                if let Some(tell) = &*self.tell.lock().unwrap_or_else(PoisonError::into_inner) {
+                    tell();
+                }
+                Err(error)
+            }
         }
     }
 
@@ -182,7 +201,7 @@ impl DiskJournal {
     fn out_of_service(&self, state: &mut State, error: io::Error) -> JournalError {
         state.in_service = false;
         let error = self.failed("write to")(error);
-        tracing::error!(code = error.code(), %error, "append failed, the journal is out of service");
+        tracing::error!(code = error.code(), %error, "the journal is out of service");
         error
     }
 
@@ -211,35 +230,39 @@ impl DiskJournal {
         Ok(Making { writer, position, log_bytes })
     }
 
-    /// The image is whole and on disk: it gets its name, and what it replaces goes.
-    fn finish_image(&self, state: &mut State, image: &Making, bytes: u64) -> io::Result<()> {
-        if state.images.last().is_some_and(|newest| *newest >= image.position) {
-            return self.disk.remove(&unfinished(image.position));
+    /// The image is whole and on disk: it gets its name, and what it replaces goes. The state is only held for moments, so that
+    /// nobody who appends waits for the directory.
+    fn finish_image(&self, image: &Making, bytes: u64) -> io::Result<()> {
+        if self.state().images.last().is_some_and(|newest| *newest >= image.position) {
+            return self.remove(&unfinished(image.position));
         }
-        self.disk.rename(&unfinished(image.position), &names::image(image.position))?;
-        self.disk.sync_names()?;
-        state.images.insert(image.position);
-        state.image_bytes = bytes;
-        state.log_bytes = state.log_bytes.saturating_sub(image.log_bytes);
-        // Log files whose successor begins with the image at the latest, so never the one that is written to.
-        let next = state.logs.iter().skip(1);
-        let logs: Vec<u64> = state
-            .logs
-            .iter()
-            .zip(next)
-            .filter(|(_, next)| **next <= image.position + 1)
-            .map(|(first, _)| *first)
-            .collect();
-        let images: Vec<u64> = state.images.range(..image.position).copied().collect();
-        for first in logs {
-            self.disk.remove(&names::log(first))?;
-            state.logs.remove(&first);
-        }
-        for position in images {
-            self.disk.remove(&names::image(position))?;
-            state.images.remove(&position);
-        }
+        self.name_image(image.position)?;
+        let mut state = self.state();
+        state.image_made(image, bytes);
+        let replaced = state.replaced_by(image.position);
+        drop(state);
+        self.remove_replaced(&replaced)?;
+        self.state().forget(&replaced);
         Ok(())
+    }
+
+    fn name_image(&self, position: u64) -> io::Result<()> {
+        self.disk.rename(&unfinished(position), &names::image(position))?;
+        self.disk.sync_names()
+    }
+
+    fn remove_replaced(&self, replaced: &Replaced) -> io::Result<()> {
+        let logs = replaced.logs.iter().map(|first| names::log(*first));
+        let images = replaced.images.iter().map(|position| names::image(*position));
+        logs.chain(images).try_for_each(|name| self.remove(&name))
+    }
+
+    /// Removes a file; one that an earlier attempt removed, though it failed, is gone as well.
+    fn remove(&self, name: &str) -> io::Result<()> {
+        match self.disk.remove(name) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other,
+        }
     }
 
     /// Brings the journal back into service after a failure: what stands behind the last acknowledged byte is cut off, and the
@@ -256,9 +279,18 @@ impl DiskJournal {
                     break summary;
                 }
             };
-            // The log goes on behind it, so that all its files so far can go.
+            // It has its name before there is another log file: until then this one is the last, and what stands behind its end
+            // is only the end of a log that was torn.
+            self.name_image(position)?;
+            state.image_made(&image, summary.bytes);
+            // The log goes on behind the image, so that all its files so far can go.
             state.begin_log(&*self.disk, &title, &self.sizes)?;
-            self.finish_image(state, &image, summary.bytes)?;
+            let replaced = state.replaced_by(position);
+            match self.remove_replaced(&replaced) {
+                Ok(()) => state.forget(&replaced),
+                // Only space is lost by that, until the next image or the next start.
+                Err(error) => tracing::debug!(%error, "what the image replaces could not be removed"),
+            }
         } else {
             if state.log.first() <= position {
                 log::cut(&*self.disk, &names::log(state.log.first()), state.log.end())?;
@@ -311,25 +343,28 @@ impl State {
             file.write_at(*offset, bytes)?;
             file.sync()?;
         }
+        if !recovered.useless.is_empty() {
+            // What replaces it may have got its name a moment before the process was killed, and nobody has synced that.
+            disk.sync_names()?;
+        }
         for name in &recovered.useless {
             disk.remove(name)?;
         }
         let position = recovered.state.position();
-        let log = match recovered.tail {
-            Some(Tail { title, end, size }) => {
-                let file = disk.open(&names::log(title.position))?;
-                if size > end {
-                    file.cut(end)?;
-                }
-                // It may have been written and not synced when the process was killed; now it is going to be seen.
-                file.sync()?;
-                disk.sync_names()?;
-                LogFile::resume(file, &title, end)
+        let log = if let Some(Tail { title, end, size, unproven, .. }) = recovered.tail {
+            let file = disk.open(&names::log(title.position))?;
+            if size > end {
+                file.cut(end)?;
             }
-            None => {
-                let title = Title::new(recovered.state.epoch(), position + 1);
-                LogFile::create(disk, &title, position, sizes.reserve_bytes)?
-            }
+            // It may have been written and not synced when the process was killed; now it is going to be seen. Written once
+            // more, as an earlier process may have tried to sync it in vain: systems do not try that again.
+            log::rewrite(&*file, unproven, end)?;
+            file.sync()?;
+            disk.sync_names()?;
+            LogFile::resume(file, &title, end)
+        } else {
+            let title = Title::new(recovered.state.epoch(), position + 1);
+            LogFile::create(disk, &title, position, sizes.reserve_bytes)?
         };
         let mut state = Self::new(recovered.state, log, SyncedFile::open(disk)?);
         state.logs.extend(recovered.logs);
@@ -384,6 +419,29 @@ impl State {
         Ok(())
     }
 
+    /// There is an image, with its name.
+    fn image_made(&mut self, image: &Making, bytes: u64) {
+        self.images.insert(image.position);
+        self.image_bytes = bytes;
+        self.log_bytes = self.log_bytes.saturating_sub(image.log_bytes);
+    }
+
+    /// What the image of a position makes superfluous.
+    fn replaced_by(&self, image: u64) -> Replaced {
+        // Log files whose successor begins with the image at the latest, so never the one that is written to.
+        let pairs = self.logs.iter().zip(self.logs.iter().skip(1));
+        Replaced {
+            logs: pairs.filter(|(_, next)| **next <= image + 1).map(|(first, _)| *first).collect(),
+            images: self.images.range(..image).copied().collect(),
+        }
+    }
+
+    /// These files are gone.
+    fn forget(&mut self, replaced: &Replaced) {
+        self.logs.retain(|first| !replaced.logs.contains(first));
+        self.images.retain(|position| !replaced.images.contains(position));
+    }
+
     fn note_synced(&mut self, position: u64) {
         self.synced = position;
         // It is a lower bound; if it cannot be written, the one before holds.
@@ -436,6 +494,10 @@ impl Journal for DiskJournal {
             state.buffer = encoder.bytes;
         }
         Ok(())
+    }
+
+    fn when_failed(&self, tell: Tell) {
+        *self.tell.lock().unwrap_or_else(PoisonError::into_inner) = Some(tell);
     }
 
     fn blocks(&self) -> bool {

@@ -135,16 +135,6 @@ pub enum JournalError {
         /// What is wrong there.
         reason: String,
     },
-    /// The storage engine failed in a way of its own.
-    #[error("the storage engine failed to {action} {dir}: {reason}; recover the journal or restart")]
-    Engine {
-        /// What was tried.
-        action: &'static str,
-        /// The directory.
-        dir: PathBuf,
-        /// What the engine says.
-        reason: String,
-    },
 }
 
 impl JournalError {
@@ -170,7 +160,6 @@ impl JournalError {
             Self::Exists { .. } => "JOURNAL_EXISTS",
             Self::NotEmpty { .. } => "JOURNAL_NOT_EMPTY",
             Self::BackupDamaged { .. } => "JOURNAL_BACKUP_DAMAGED",
-            Self::Engine { .. } => "JOURNAL_ENGINE",
         }
     }
 

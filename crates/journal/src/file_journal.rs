@@ -3,6 +3,7 @@
 use std::fmt;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
+use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};
@@ -13,7 +14,7 @@ use dunlin_store::Snapshot;
 
 use crate::directory;
 use crate::disk::LocalDisk;
-use crate::limits::IMAGE_RETRY;
+use crate::limits::{IMAGE_PAUSE, IMAGE_RETRY};
 use crate::names::{self, FORMAT_FILE, LOCK_FILE, SYNCED_FILE, UNFINISHED};
 use crate::{Batch, Description, DiskJournal, Durability, Journal, JournalError, Options, Past};
 
@@ -58,6 +59,10 @@ impl Journal for FileJournal {
         self.journal.append(batch)?;
         self.keeper.wake_if_due(&self.journal);
         Ok(())
+    }
+
+    fn when_failed(&self, tell: Box<dyn Fn() + Send + Sync>) {
+        self.journal.when_failed(tell);
     }
 
     fn blocks(&self) -> bool {
@@ -115,14 +120,16 @@ impl Keeper {
                 }
                 let now = Instant::now();
                 if sync_at.is_some_and(|at| now >= at) {
-                    // The journal tells of the failure itself, and the next append fails.
+                    // The journal tells whoever can recover it.
                     let _ = journal.sync();
                     sync_at = interval.map(|interval| Instant::now() + interval);
                 }
                 if tend_at.is_none_or(|at| now >= at) {
-                    tend_at = match journal.tend() {
-                        Ok(more) => more.then(Instant::now),
-                        Err(error) => {
+                    // A fault there is told by the panic itself, and must not end the syncing with it.
+                    tend_at = match panic::catch_unwind(AssertUnwindSafe(|| journal.tend())) {
+                        Ok(Ok(more)) => more.then(|| Instant::now() + IMAGE_PAUSE),
+                        Err(_) => Some(Instant::now() + IMAGE_RETRY),
+                        Ok(Err(error)) => {
                             tracing::error!(code = error.code(), %error, "no image could be made; the log goes on");
                             Some(Instant::now() + IMAGE_RETRY)
                         }
@@ -199,4 +206,71 @@ fn check_ours(dir: &Path) -> Result<(), JournalError> {
 fn is_fjall(dir: &Path) -> bool {
     let marker: PathBuf = dir.join("version");
     std::fs::read(marker).is_ok_and(|bytes| bytes.starts_with(b"FJL"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::disk::{Disk, DiskFile};
+    use crate::testing::{MemoryDisk, Writer, define, insert};
+
+    /// A disk on which no image can be made, by a fault of the program.
+    #[derive(Debug)]
+    struct Faulty(MemoryDisk);
+
+    impl Disk for Faulty {
+        fn dir(&self) -> &Path {
+            self.0.dir()
+        }
+
+        fn names(&self) -> io::Result<Vec<String>> {
+            Disk::names(&self.0)
+        }
+
+        fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+            assert!(!name.starts_with("image"), "as the test wants it");
+            self.0.create(name)
+        }
+
+        fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+            self.0.open(name)
+        }
+
+        fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+            self.0.rename(from, to)
+        }
+
+        fn remove(&self, name: &str) -> io::Result<()> {
+            self.0.remove(name)
+        }
+
+        fn sync_names(&self) -> io::Result<()> {
+            self.0.sync_names()
+        }
+    }
+
+    #[test]
+    fn the_keeper_goes_on_syncing_when_making_an_image_panics() {
+        let disk = MemoryDisk::default();
+        let mut options = Options::new(Durability::Interval(Duration::from_millis(1)), "e");
+        options.sizes.log_bytes = 1;
+        let journal = DiskJournal::open(Arc::new(Faulty(disk.clone())), &options).unwrap();
+        let journal = Arc::new(journal);
+        let mut keeper = Keeper::start(&journal, options.durability).unwrap();
+        let mut writer = Writer::new(journal.recover().unwrap());
+        for position in 1..=3 {
+            let intent = if position == 1 { define("a") } else { insert("a", &position.to_string(), 1) };
+            writer.write(&*journal, [intent]).unwrap();
+            keeper.wake_if_due(&journal);
+            let begun = Instant::now();
+            while crate::synced::read(&disk).unwrap() < position {
+                assert!(begun.elapsed() < Duration::from_secs(10), "commit {position} is never synced");
+                thread::sleep(Duration::from_millis(1));
+            }
+        }
+        keeper.stop();
+    }
 }

@@ -30,6 +30,11 @@ pub trait Journal: Send + Sync + 'static {
     /// [`JournalError::Poisoned`] until [`recover`](Self::recover) has told what was kept.
     fn append(&self, batch: Batch<'_>) -> Result<(), JournalError>;
 
+    /// Calls this when the journal goes out of service outside of an [`append`](Self::append), because a sync in the background
+    /// has failed, say: [`recover`](Self::recover) is to be called then. It takes the place of what was given before, and must
+    /// not wait for anything.
+    fn when_failed(&self, _tell: Box<dyn Fn() + Send + Sync>) {}
+
     /// Whether [`append`](Self::append) may wait for a disk; then it belongs on a thread that may block.
     fn blocks(&self) -> bool;
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::block::{self, Label};
 use crate::checksum;
 use crate::disk::{Disk, DiskFile};
-use crate::limits::KEPT_BUFFER_BYTES;
+use crate::limits::{KEPT_BUFFER_BYTES, READ_BYTES};
 use crate::names::{self, FORMAT};
 
 /// What the first block of a file says.
@@ -37,8 +37,8 @@ impl Title {
     /// The number that all blocks of the file have, so that a block which got into another file is noticed.
     pub(crate) fn number(&self) -> u32 {
         let text = format!("{} {} {}", self.kind, self.position, self.epoch);
-        // The lower half of it.
-        (checksum::of(text.as_bytes()) & u64::from(u32::MAX)) as u32
+        let [a, b, c, d, ..] = checksum::of(text.as_bytes()).to_le_bytes();
+        u32::from_le_bytes([a, b, c, d])
     }
 
     /// The first block of the file.
@@ -134,8 +134,8 @@ impl LogFile {
     }
 
     /// What was written is acknowledged.
-    pub(crate) fn keep(&mut self, written: Written) {
-        self.end = written.end;
+    pub(crate) fn keep(&mut self, Written { end }: Written) {
+        self.end = end;
     }
 }
 
@@ -143,6 +143,22 @@ impl LogFile {
 #[derive(Debug)]
 pub(crate) struct Written {
     end: u64,
+}
+
+/// Writes what stands in a part of a file once more.
+pub(crate) fn rewrite(file: &dyn DiskFile, from: u64, to: u64) -> io::Result<()> {
+    let mut buffer = Vec::new();
+    let mut at = from;
+    while at < to {
+        buffer.resize(usize::try_from(to - at).unwrap_or(usize::MAX).min(READ_BYTES), 0);
+        let read = file.read_at(at, &mut buffer)?;
+        if read == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        file.write_at(at, buffer.get(..read).unwrap_or_default())?;
+        at += read as u64;
+    }
+    Ok(())
 }
 
 /// Cuts a file back to what is acknowledged of it.

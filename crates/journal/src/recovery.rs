@@ -39,6 +39,10 @@ pub(crate) struct Tail {
     pub(crate) title: Title,
     pub(crate) end: u64,
     pub(crate) size: u64,
+    /// From here on it may not be on disk.
+    pub(crate) unproven: u64,
+    /// The commit that comes next in it.
+    next: u64,
 }
 
 /// Which files there are.
@@ -67,20 +71,34 @@ impl Files {
 pub(crate) fn read(disk: &dyn Disk, recent: usize) -> Result<Option<Recovered>, JournalError> {
     let reading = Reading { disk };
     let format = reading.format()?;
+    let is_new = format == FormatLine::Missing;
     // Before the log: while a server writes, the log may only get longer.
     let synced = synced::read(disk).map_err(reading.failed())?;
     let files = Files::list(disk).map_err(reading.failed())?;
-    if format.is_none() {
+    // A log file gets its name when all that comes before it is on disk.
+    let synced = files.logs.last().map_or(synced, |first| synced.max(first.saturating_sub(1)));
+    if is_new {
         let strangers = !files.logs.is_empty() || !files.images.is_empty();
         let missing = || reading.damaged(FORMAT_FILE, "it is missing");
         return if strangers { Err(missing()) } else { Ok(None) };
     }
     let found = reading.history(&files, synced, recent)?;
     Ok(found.map(|mut found| {
-        let mending = format.flatten().map(|bytes| Mending { offset: 0, bytes });
-        found.mended.extend(mending.map(|mending| (FORMAT_FILE.to_owned(), mending)));
+        if format == FormatLine::Damaged {
+            let mending = Mending { offset: 0, bytes: names::format_line().into_bytes() };
+            found.mended.push((FORMAT_FILE.to_owned(), mending));
+        }
         found
     }))
+}
+
+/// What the file `FORMAT` is like, if it is of a format that can be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum FormatLine {
+    Missing,
+    Right,
+    /// One byte is wrong.
+    Damaged,
 }
 
 struct Reading<'d> {
@@ -96,11 +114,11 @@ impl Reading<'_> {
         JournalError::Damaged { dir: self.disk.dir().to_owned(), place: place.into(), reason: reason.into() }
     }
 
-    /// Checks the format; `None` if there is no such file. With what has to be in it, if that is not there.
-    fn format(&self) -> Result<Option<Option<Vec<u8>>>, JournalError> {
+    /// Checks the format.
+    fn format(&self) -> Result<FormatLine, JournalError> {
         let file = match self.disk.open(FORMAT_FILE) {
             Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(FormatLine::Missing),
             Err(error) => return Err(self.failed()(error)),
         };
         let mut bytes = [0; 64];
@@ -108,9 +126,9 @@ impl Reading<'_> {
         let bytes = bytes.get(..length).unwrap_or_default();
         let (text, right) = (String::from_utf8_lossy(bytes), names::format_line());
         match names::format_of(&text) {
-            Some(format) => self.check_format(format).map(|()| Some(None)),
+            Some(format) => self.check_format(format).map(|()| FormatLine::Right),
             // The line is known, so that one wrong byte of it is as good as none.
-            None if differs_in_one_byte(bytes, right.as_bytes()) => Ok(Some(Some(right.into_bytes()))),
+            None if differs_in_one_byte(bytes, right.as_bytes()) => Ok(FormatLine::Damaged),
             None => Err(self.damaged(FORMAT_FILE, format!("it says {text:?}, not {right:?}"))),
         }
     }
@@ -252,9 +270,14 @@ impl Reading<'_> {
             return Err(self.damaged(end, reason));
         }
         found.past = recent.finish();
-        found.useless.extend(
-            files.logs.iter().filter(|first| !useful.contains(first)).map(|first| names::log(*first)),
-        );
+        // The image is synced before it has its name, the log behind it may not be: a power cut takes the end of it. What
+        // comes next cannot be written behind such a gap, and the image has all that is there.
+        if found.tail.as_ref().is_some_and(|tail| tail.next <= found.state.position()) {
+            (found.tail, found.log_bytes) = (None, 0);
+            found.logs.clear();
+        }
+        let useless = files.logs.iter().filter(|first| !found.logs.contains(first));
+        found.useless.extend(useless.map(|first| names::log(*first)));
         found.useless.extend(files.images.iter().filter(|at| **at != image).map(|at| names::image(*at)));
         Ok(found)
     }
@@ -274,6 +297,7 @@ impl Reading<'_> {
         let size = file.size().map_err(self.failed())?;
         let mut expected = first;
         let mut title: Option<Title> = None;
+        let mut unproven = 0;
         loop {
             let place = |offset| format!("{name}, byte {offset}");
             let (offset, reason) = match reader.next().map_err(self.failed())? {
@@ -299,8 +323,11 @@ impl Reading<'_> {
                             return Err(self.damaged(place(block.offset), reason));
                         }
                         Some(_) => {
-                            self.batch(&block, &mut expected, found, recent)
+                            Self::batch(&block, &mut expected, found, recent)
                                 .map_err(|reason| self.damaged(place(block.offset), reason))?;
+                            if expected <= synced + 1 {
+                                unproven = block.end;
+                            }
                         }
                     }
                     continue;
@@ -320,14 +347,11 @@ impl Reading<'_> {
             found.mended.extend(reader.mended.drain(..).map(|mending| (name.clone(), mending)));
             match title {
                 Some(title) => {
-                    found.tail = Some(Tail { title, end, size });
+                    found.tail = Some(Tail { title, end, size, unproven, next: expected });
                     found.log_bytes += end;
                 }
                 // A crash while the file was made: nothing was in it yet.
-                None if synced < first => {
-                    found.logs.remove(&first);
-                    found.useless.push(name);
-                }
+                None if synced < first => drop(found.logs.remove(&first)),
                 None => return Err(self.damaged(place(offset), reason)),
             }
             return Ok(());
@@ -335,7 +359,6 @@ impl Reading<'_> {
     }
 
     fn batch(
-        &self,
         block: &Block,
         expected: &mut u64,
         found: &mut Recovered,

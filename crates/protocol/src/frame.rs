@@ -177,12 +177,12 @@ pub fn subscription_ended(subscription_id: &str, code: Code, message: &str) -> S
 /// ```
 /// use dunlin_protocol::{Id, frame};
 /// let event = frame::backup_progress(Id::ZERO, 500, 2_000, 81_920);
-/// assert_eq!(event, r#"{"type":"system","event":"backup_progress","id":0,"records":500,"total":2000,"bytes":81920}"#);
+/// assert_eq!(event, r#"{"type":"system","event":"backup_progress","requestId":0,"records":500,"total":2000,"bytes":81920}"#);
 /// ```
 pub fn backup_progress(id: Id, records: u64, total: u64, bytes: u64) -> String {
     id.with_text(|id| {
         format!(
-            "{{\"type\":\"system\",\"event\":\"backup_progress\",\"id\":{id},\"records\":{records},\"total\":{total},\
+            "{{\"type\":\"system\",\"event\":\"backup_progress\",\"requestId\":{id},\"records\":{records},\"total\":{total},\
              \"bytes\":{bytes}}}"
         )
     })

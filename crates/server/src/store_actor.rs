@@ -81,6 +81,8 @@ pub(crate) enum StoreMessage {
     Expire,
     /// The journal could not write; it may be able to by now.
     Retry,
+    /// The journal went out of service while nothing was written.
+    Failed,
     /// Work off everything and answer: nothing is queued any more.
     Finish(oneshot::Sender<()>),
 }
@@ -129,10 +131,23 @@ impl Actor for StoreActor {
         myself: ActorRef<StoreMessage>,
         shared: StoreArguments,
     ) -> Result<StoreState, ActorProcessingErr> {
-        if shared.recover {
-            catch_up(&shared).await?;
+        let actor = myself.clone();
+        shared.journal.when_failed(Box::new(move || {
+            // An actor that is gone has a successor, which recovers the journal first of all.
+            let _ = actor.cast(StoreMessage::Failed);
+        }));
+        let mut trouble = None;
+        if shared.recover
+            && let Err(error) = catch_up(&shared).await?
+        {
+            // The disk is still broken: reads go on with what is published, and the journal is tried again.
+            let error = Arc::new(error);
+            shared.health.failed(Arc::clone(&error));
+            StoreState::try_again_later(&myself);
+            trouble = Some(error);
+        } else {
+            shared.health.well();
         }
-        shared.health.well();
         let clock = Clock::new(Arc::clone(&shared.clock));
         let mut state = StoreState {
             shared,
@@ -141,7 +156,7 @@ impl Actor for StoreActor {
             commit_due: false,
             expiry: Expiry::default(),
             clock,
-            trouble: None,
+            trouble,
         };
         state.arm(&myself);
         Ok(state)
@@ -160,12 +175,15 @@ impl Actor for StoreActor {
                 let was_well = state.trouble.is_none();
                 state.commit().await?;
                 if was_well && state.trouble.is_some() {
-                    state.try_again_later(&myself);
+                    StoreState::try_again_later(&myself);
                 }
                 state.arm(&myself);
             }
             StoreMessage::Expire => state.expiry.wake(),
-            StoreMessage::Retry => state.retry(&myself).await?,
+            StoreMessage::Retry if state.trouble.is_some() => state.put_in_order(&myself).await?,
+            StoreMessage::Failed if state.trouble.is_none() => state.put_in_order(&myself).await?,
+            // It was put in order meanwhile, or will be at the time that is set.
+            StoreMessage::Retry | StoreMessage::Failed => {}
             StoreMessage::Finish(done) => {
                 while !state.queue.is_empty() {
                     state.commit().await?;
@@ -182,14 +200,17 @@ impl Actor for StoreActor {
 }
 
 /// Takes the newest durable state from the journal: a panic between append and publish leaves more there than is published.
-async fn catch_up(shared: &StoreArguments) -> Result<(), ActorProcessingErr> {
+async fn catch_up(shared: &StoreArguments) -> Result<Result<(), JournalError>, ActorProcessingErr> {
     let journal = Arc::clone(&shared.journal);
-    let recovered = tokio::task::spawn_blocking(move || journal.recover()).await??;
+    let recovered = match tokio::task::spawn_blocking(move || journal.recover()).await? {
+        Ok(recovered) => recovered,
+        Err(error) => return Ok(Err(error)),
+    };
     let (from, to) = (shared.published.load().position(), recovered.position());
     shared.published.store(recovered.clone());
     shared.feed.everything_changed(recovered);
     shared.events.skipped(from, to);
-    Ok(())
+    Ok(Ok(()))
 }
 
 impl StoreState {
@@ -339,19 +360,16 @@ impl StoreState {
     }
 
     /// Tries the journal again after a failure, and sets the time of the next attempt if it fails again.
-    async fn retry(&mut self, myself: &ActorRef<StoreMessage>) -> Result<(), ActorProcessingErr> {
-        if self.trouble.is_none() {
-            return Ok(());
-        }
+    async fn put_in_order(&mut self, myself: &ActorRef<StoreMessage>) -> Result<(), ActorProcessingErr> {
         let before = self.shared.published.load().position();
         match self.recover().await? {
             Ok(position) => self.shared.events.skipped(before, position),
-            Err(_) => self.try_again_later(myself),
+            Err(_) => Self::try_again_later(myself),
         }
         Ok(())
     }
 
-    fn try_again_later(&self, myself: &ActorRef<StoreMessage>) {
+    fn try_again_later(myself: &ActorRef<StoreMessage>) {
         myself.send_after(limits::STORAGE_RETRY, || StoreMessage::Retry);
     }
 

@@ -6,7 +6,7 @@ mod common;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use common::{Client, address, define_items, eventually, memory};
+use common::{Client, address, define_items, eventually, http_get, memory};
 use dunlin_journal::{Batch, Description, Journal, JournalError, MemoryJournal};
 use dunlin_server::{Access, Authentication, Login, ServeError, Session};
 use dunlin_store::Snapshot;
@@ -284,6 +284,9 @@ async fn while_the_journal_is_out_of_order_reads_go_on_and_writes_come_back_with
     assert_eq!(client.data(count.clone()).await, 1);
 
     faults.unreadable.store(false, Ordering::SeqCst);
+    // It is tried again from time to time.
+    let ready = async || http_get(address(&server), "/ready").await.starts_with("HTTP/1.1 200 ");
+    eventually("the journal is in order", ready).await;
     client.data(insert(4)).await;
     assert_eq!(client.data(count).await, 2);
 }

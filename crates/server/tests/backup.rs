@@ -63,7 +63,7 @@ async fn a_client_gets_a_backup_that_can_be_restored() {
     while end["records"] != end["total"] {
         end = client.system().await;
     }
-    let expected = json!({"type": "system", "event": "backup_progress", "id": id, "records": 51, "total": 51,
+    let expected = json!({"type": "system", "event": "backup_progress", "requestId": id, "records": 51, "total": 51,
         "bytes": data["bytes"]});
     assert_eq!(end, expected);
 

@@ -12,7 +12,7 @@ use dunlin_sim::crash::{Lapse, Moment, Tally, run, run_to};
 const SEEDS: u64 = 10_000;
 
 /// Seeds of which a life is ended at each of its operations.
-const LIVES: u64 = 16;
+const LIVES: u64 = 4;
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap())
@@ -33,14 +33,12 @@ fn what_was_acknowledged_is_there() {
             if seed >= first + count {
                 return (tally, None);
             }
-            match catch_unwind(|| run(seed, false, None)) {
-                Ok(happened) => tally.add(&happened),
-                Err(_) => {
-                    // The others need not go on.
-                    next.store(first + count, Ordering::Relaxed);
-                    return (tally, Some(seed));
-                }
-            }
+            let Ok(happened) = catch_unwind(|| run(seed, false, None)) else {
+                // The others need not go on.
+                next.store(first + count, Ordering::Relaxed);
+                return (tally, Some(seed));
+            };
+            tally.add(&happened);
         }
     };
     let mut tally = Tally::default();

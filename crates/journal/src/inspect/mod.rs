@@ -412,9 +412,10 @@ fn states(
             continue;
         };
         let next = logs.get(index + 1).map(|(_, first)| *first);
+        let before = state.as_ref().map(Snapshot::position);
         let report = scan::log(&*file, name, *first, next, inspection, state)?;
         // Damage in what an image has in it, too, keeps nobody from anything.
-        let needed = next.is_none_or(|next| state.as_ref().is_none_or(|state| next > state.position()));
+        let needed = next.is_none_or(|next| before.is_none_or(|before| next > before.saturating_add(1)));
         if needed {
             inspection.judge(&report);
         }

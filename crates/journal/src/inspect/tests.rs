@@ -263,6 +263,21 @@ fn a_damaged_image_is_told_unless_an_older_one_does_as_well() {
 }
 
 #[test]
+fn damage_in_a_log_file_that_an_image_has_whole_is_no_problem() {
+    let mut world = World::new();
+    world.batch(vec![define("a")]);
+    world.batch(vec![insert("a", "x", 1)]);
+    world.image();
+    world.damage(|bytes| bytes.iter_mut().rev().take(8).for_each(|byte| *byte ^= 0xff));
+    world.begin();
+    world.batch(vec![insert("a", "y", 1)]);
+    let inspection = world.inspect();
+    assert_eq!(read(world.path()).unwrap().position(), 3, "a start reads none of it");
+    assert_eq!((inspection.position, inspection.problem), (Some(3), None));
+    assert!(inspection.files.iter().any(|file| !file.damage.is_empty()), "it is told all the same");
+}
+
+#[test]
 fn what_is_not_ours_is_refused_and_what_is_newer_is_told() {
     let world = world();
     fs::write(world.path().join("FORMAT"), "dunlin data, format 3\n").unwrap();

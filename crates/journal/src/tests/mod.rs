@@ -1,6 +1,7 @@
 //! The durable journal on real directories.
 
 mod failures;
+mod gaps;
 mod histories;
 
 use tempfile::TempDir;

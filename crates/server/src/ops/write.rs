@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use dunlin_journal::JournalError;
 use dunlin_protocol::{Code, Error, Grouping, Id, Step, Write, frame};
 use dunlin_store::{Intent, Outcome};
 use serde_json::json;
@@ -165,6 +166,30 @@ pub(crate) fn refusal(shape: &Shape, error: WriteError) -> Error {
         }
         WriteError::Refused(refusal) => refusal.into(),
         WriteError::PartOfProgram { .. } => Error::new(Code::ValidationError, error.to_string()),
+        WriteError::NotDurable(error) => {
+            let text = "it was not done; reads go on, repeat it when writes work again";
+            not_durable(&error, text)
+        }
+        WriteError::InDoubt(error) => {
+            let text = "it may or may not have happened, which is known when writes work again: read before you repeat it, or \
+                repeat it with the same idempotencyKey";
+            not_durable(&error, text)
+        }
         other => Error::new(Code::InternalError, other.to_string()),
     }
+}
+
+/// The error of a write that the journal could not take. Its own text names directories of this machine; it is in the log.
+fn not_durable(error: &JournalError, what_to_do: &str) -> Error {
+    let (code, reason) = (
+        error.code(),
+        match error {
+            JournalError::DiskFull { .. } => "the server's disk is full",
+            JournalError::Permission { .. } => "the server may not write to its disk",
+            JournalError::Io { .. } => "the server's disk has failed",
+            _ => "the server's journal is out of service",
+        },
+    );
+    let message = format!("The write could not be made durable, {reason} ({code}): {what_to_do}");
+    Error::new(Code::InternalError, message).with_details(json!({"storage": code}))
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dunlin_journal::{Batch, DiskJournal, Durability, Journal, JournalError, Options};
-use dunlin_store::{Commit, Snapshot};
+use dunlin_store::{Change, Commit, Snapshot};
 
 use super::Tally;
 use super::line::{Came, Line};
@@ -41,6 +41,12 @@ struct World {
     /// The power was cut since the last opening.
     cut: bool,
     damage: Option<Damage>,
+    /// Bytes that were mended, perhaps not yet on the disk.
+    scars: Vec<Damage>,
+    /// Errors until it was last begun.
+    errors: u64,
+    /// Bytes of the largest batch.
+    largest: usize,
     /// Strikes until the journal was last in order.
     healthy: u64,
     /// Strikes until it was last opened.
@@ -92,6 +98,9 @@ impl World {
             end: End::None,
             cut: false,
             damage: None,
+            scars: Vec::new(),
+            errors: 0,
+            largest: 0,
             healthy: 0,
             opened: 0,
             epochs: 0,
@@ -168,7 +177,7 @@ impl World {
             if attempt == ATTEMPTS {
                 self.disk.calm();
             }
-            let strikes = self.disk.strikes();
+            let (strikes, errors) = (self.disk.strikes(), self.disk.errors());
             let opened = DiskJournal::open(Arc::new(self.disk.clone()), &self.options)
                 .and_then(|journal| journal.recover().map(|state| (journal, state)));
             if self.disk.is_dead() {
@@ -177,6 +186,7 @@ impl World {
             }
             let error = match opened {
                 Ok((journal, state)) => {
+                    self.errors = errors;
                     self.came_back(&state);
                     return Some(journal);
                 }
@@ -211,6 +221,7 @@ impl World {
             let mended = damage.is_small() && self.disk.is_undone(&damage);
             let end = if mended { "mended" } else { "harmless" };
             self.tally.count(format!("damage {:?}, {end}", damage.how));
+            self.scars.extend(Some(damage).filter(Damage::is_small));
         }
         if was_open {
             self.tally.count(match came {
@@ -274,6 +285,10 @@ impl World {
         if commits.is_empty() {
             return;
         }
+        let changes = commits.iter().flat_map(|commit| &commit.changes);
+        let puts = changes
+            .map(|change| if let Change::Put { record, .. } = change { record.json().len() } else { 0 });
+        self.largest = self.largest.max(puts.sum());
         note(|| format!("append {}..={}", commits[0].position, self.writer.state.position()));
         let next = self.writer.state.clone();
         self.line.open(next.clone());
@@ -449,7 +464,8 @@ impl World {
         let image = self.disk.last("image-").map_or(0, |name| self.disk.size(&name));
         let sizes = &self.options.sizes;
         let constant = SLACK + usize::try_from(4 * (sizes.log_bytes + sizes.reserve_bytes)).unwrap();
-        let (files, most) = (self.disk.bytes(), 3 * live.max(image) + constant);
+        // The log is too long only when a batch has made it so, and such a batch may stand in the file that is written to.
+        let (files, most) = (self.disk.bytes(), 3 * live.max(image) + constant + 2 * self.largest);
         assert!(files <= most, "{files} bytes of files for {live}, {most} at most: {}", self.disk.listing());
         self.tally.count("space bounded");
     }
@@ -496,11 +512,17 @@ impl World {
         if self.damage.is_some() || self.line.newest().is_none() {
             return;
         }
-        // After a power cut `synced` may be old. Then the newest batches, if more than a byte of them is damaged, look like
-        // a write that never finished; nobody can tell.
+        // After a power cut, or if it could not be written, `synced` is old. Then the newest batches, if more than a byte of
+        // them is damaged, look like a write that never finished; nobody can tell.
         let newest = self.disk.last("log-").unwrap_or_default();
-        let blurred = self.cut && matches!(how, How::Sector | How::Cut | How::Removed);
-        let spared = |name: &str| blurred && (name == newest || name == "synced");
+        let old = self.cut || self.disk.errors() > self.errors;
+        let blurred = old && matches!(how, How::Sector | How::Cut | How::Removed);
+        // A second wrong byte in a block is more than can be mended.
+        self.scars.retain(|scar| !self.disk.is_healed(scar));
+        let scars = &self.scars;
+        let spared = |name: &str| {
+            (blurred && (name == newest || name == "synced")) || scars.iter().any(|scar| scar.name == name)
+        };
         self.damage = self.disk.damage(how, spared, &mut self.chance);
         if let Some(damage) = &self.damage {
             note(|| format!("damage: {damage}"));

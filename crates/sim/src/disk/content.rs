@@ -88,11 +88,11 @@ impl Content {
     }
 
     /// A part of a change.
-    pub(super) fn change_part(&mut self, number: u64, change: &Change, chance: &mut Chance) {
+    pub(super) fn change_part(&mut self, number: u64, part_of: &Change, chance: &mut Chance) {
         let mut whole = self.seen.clone();
-        change.apply_part(&mut whole, chance);
+        part_of.apply_part(&mut whole, chance);
         // What is done of it is a change as well, which may survive or not.
-        match change {
+        match part_of {
             Change::Write { at, data } if whole.len() > *at => {
                 let data = whole[*at..whole.len().min(at + data.len())].to_vec();
                 self.change(number, Change::Write { at: *at, data });
@@ -115,7 +115,7 @@ impl Content {
     /// A sync has failed. What it did not write is forgotten: later syncs succeed without it. What is read may be what was
     /// to be written, or (`evict`) what is on the disk.
     pub(super) fn betray(&mut self, survival: Survival, evict: bool, chance: &mut Chance) {
-        self.fall(survival, chance);
+        self.fall(survival, true, chance);
         self.betrayed |= self.durable != self.seen;
         if evict {
             self.seen.clone_from(&self.durable);
@@ -124,14 +124,16 @@ impl Content {
 
     /// The power is cut.
     pub(super) fn cut_power(&mut self, survival: Survival, chance: &mut Chance) {
-        self.fall(survival, chance);
+        self.fall(survival, false, chance);
         self.seen.clone_from(&self.durable);
         self.betrayed = false;
     }
 
-    fn fall(&mut self, survival: Survival, chance: &mut Chance) {
+    /// `cuts`: they take place in any case. Systems keep lengths in a log of their own; if that fails, nothing works any more.
+    fn fall(&mut self, survival: Survival, cuts: bool, chance: &mut Chance) {
         for (number, change) in self.pending.drain(..) {
             match survival.of(number, chance) {
+                _ if cuts && matches!(change, Change::Cut(_)) => change.apply(&mut self.durable),
                 Some(true) => change.apply(&mut self.durable),
                 Some(false) => change.apply_part(&mut self.durable, chance),
                 None => {}

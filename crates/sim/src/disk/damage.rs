@@ -93,6 +93,13 @@ impl SimDisk {
         content.is_some_and(|content| content.seen.get(damage.at) == damage.before.get(damage.at))
     }
 
+    /// The same, on the disk for sure. So it is too if there is no such file any more.
+    pub(crate) fn is_healed(&self, damage: &Damage) -> bool {
+        let state = self.state();
+        let content = state.names.seen.get(&damage.name).and_then(|file| state.files.get(file));
+        content.is_none_or(|content| content.durable.get(damage.at) == damage.before.get(damage.at))
+    }
+
     /// Somebody puts the file back as it was.
     pub(crate) fn undo(&self, damage: &Damage) {
         let mut state = self.state();

@@ -77,8 +77,9 @@ struct State {
     /// Which process it is; files that an earlier one has opened are closed.
     life: u64,
     dead: bool,
-    /// Strikes so far.
+    /// Strikes so far, and how many of them were errors.
     strikes: u64,
+    errors: u64,
     struck: BTreeMap<String, u64>,
     lapse: Option<Lapse>,
     /// After a failed sync, a file may read as what is on the disk.
@@ -123,6 +124,7 @@ impl SimDisk {
             life: 0,
             dead: false,
             strikes: 0,
+            errors: 0,
             struck: BTreeMap::new(),
             lapse,
             evicts,
@@ -146,6 +148,11 @@ impl SimDisk {
     /// How often something went wrong.
     pub(crate) fn strikes(&self) -> u64 {
         self.state().strikes
+    }
+
+    /// How often an operation failed that was not the last one of a process.
+    pub(crate) fn errors(&self) -> u64 {
+        self.state().errors
     }
 
     /// What went wrong, and how often.
@@ -244,6 +251,7 @@ impl SimDisk {
         let moment = moment.unwrap_or_else(|| *state.chance.pick(&Moment::ALL));
         note(|| format!("  {:>5} {kind} {}: {strike} {moment}", state.number, of(state)));
         state.strikes += 1;
+        state.errors += u64::from(strike != Strike::Crash);
         *state.struck.entry(format!("{strike} {moment} {kind}")).or_default() += 1;
         let way = if strike == Strike::Crash { Way::Ends(moment) } else { Way::Fails(moment) };
         // Whatever it comes to, nobody gets to know.
@@ -433,18 +441,17 @@ impl SimFile {
         )
     }
 
-    fn change(&self, kind: Kind, size: Option<usize>, change: content::Change) -> io::Result<()> {
+    fn change(&self, kind: Kind, size: Option<usize>, change: &content::Change) -> io::Result<()> {
         let length = |state: &State| state.files.get(&self.file).map_or(0, |content| content.seen.len());
         let grows = |state: &State| size.is_some_and(|size| size > length(state));
         let of = |state: &State| {
-            let what = match &change {
+            let what = match change {
                 content::Change::Write { at, data } => format!("{at}..{}", at + data.len()),
                 content::Change::Cut(size) | content::Change::Reserve(size) => size.to_string(),
             };
             format!("{} {what} (of {})", self.name, length(state))
         };
-        let again = change.clone();
-        self.disk.act(self.life, kind, grows, of, |state, way| state.change(self.file, again, way))
+        self.disk.act(self.life, kind, grows, of, |state, way| state.change(self.file, change.clone(), way))
     }
 }
 
@@ -471,19 +478,19 @@ impl DiskFile for SimFile {
     fn write_at(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         let at = usize::try_from(offset).unwrap();
         let change = content::Change::Write { at, data: data.to_vec() };
-        self.change(Kind::Write, Some(at + data.len()), change)
+        self.change(Kind::Write, Some(at + data.len()), &change)
     }
 
     fn reserve(&self, size: u64) -> io::Result<()> {
         let size = usize::try_from(size).unwrap();
-        self.change(Kind::Reserve, Some(size), content::Change::Reserve(size))
+        self.change(Kind::Reserve, Some(size), &content::Change::Reserve(size))
     }
 
     fn cut(&self, size: u64) -> io::Result<()> {
         if self.disk.state().lapse == Some(Lapse::Cut) {
             return Ok(());
         }
-        self.change(Kind::Cut, None, content::Change::Cut(usize::try_from(size).unwrap()))
+        self.change(Kind::Cut, None, &content::Change::Cut(usize::try_from(size).unwrap()))
     }
 
     fn sync(&self) -> io::Result<()> {

@@ -30,6 +30,12 @@ impl Change {
         }
     }
 
+    fn file(&self) -> u64 {
+        match self {
+            Self::Made { file, .. } | Self::Renamed { file, .. } | Self::Removed { file, .. } => *file,
+        }
+    }
+
     fn is_of(&self, prefix: &str) -> bool {
         match self {
             Self::Made { name, .. } | Self::Removed { name, .. } => name.starts_with(prefix),
@@ -61,10 +67,11 @@ impl Names {
         }
     }
 
-    /// A sync has come to some of them, and no further. The others wait.
+    /// A sync has come to some of them, and no further. The others wait; of one file they are done in order.
     pub(super) fn sync_part(&mut self, chance: &mut Chance) {
         for (number, change) in std::mem::take(&mut self.pending) {
-            if chance.once_in(2) {
+            let waits = self.pending.iter().any(|(_, waiting)| waiting.file() == change.file());
+            if !waits && chance.once_in(2) {
                 change.apply(&mut self.durable);
             } else {
                 self.pending.push((number, change));

@@ -56,6 +56,11 @@ pub(crate) struct Running {
 }
 
 impl Running {
+    /// Where it keeps its data, if it is durable.
+    pub(crate) fn data_dir(&self) -> Option<PathBuf> {
+        self.data.as_ref().map(|data| data.path().to_owned())
+    }
+
     pub(crate) async fn stop(self) -> Outcome {
         self.server.stop().await?;
         drop(self.data);

@@ -27,6 +27,7 @@ mod sliced;
 mod slices;
 mod start;
 mod tasks;
+mod updates;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -165,6 +166,7 @@ async fn measure(
             };
             reconnect::run(contest, clients, storms).await?.put(report);
         }
+        Kind::Updates => updates::run(contest, options.quick).await?.put(report),
         Kind::IdleMemory => {
             let pairs = idle::run(contest, rounds).await?;
             report.size(&format!("{}, each", scenario.title), &pairs, "KiB", reference);

@@ -27,6 +27,7 @@ pub(crate) enum Kind {
     Slices,
     PatchBytes,
     Reconnect,
+    Updates,
     IdleMemory,
     Start,
 }
@@ -93,6 +94,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     live("slices", "updates with 100 and 4,000 slices watched", Kind::Slices),
     live("patch-bytes", "bytes of a push", Kind::PatchBytes),
     live("reconnect", "all clients come back at once", Kind::Reconnect),
+    live("updates", "the same records updated again and again", Kind::Updates),
     Scenario {
         name: "idle-memory",
         title: "4,000 idle connections",
