@@ -1,6 +1,6 @@
 //! Backups: one file that holds everything up to one position, complete with definitions, counters and checksums.
 //!
-//! A backup is an image, as `docs/durability.md` describes it. [`write`] makes one of a state, [`restore`] makes a data
+//! A backup is an image, as `docs/durability.md` describes it. [`write()`] makes one of a state, [`restore`] makes a data
 //! directory of one, [`verify`] reads one to its end.
 //!
 //! ```

@@ -1,4 +1,4 @@
-//! Worlds in which everything ends at any moment: a journal on a [simulated disk](crate::disk), a writer, and after each end a new
+//! Worlds in which everything ends at any moment: a journal on a simulated disk, a writer, and after each end a new
 //! beginning, whose state must be one that `docs/durability.md` allows.
 //!
 //! One thread, no clock: the same seed gives the same world, to the byte.
