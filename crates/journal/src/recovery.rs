@@ -75,8 +75,7 @@ pub(crate) fn read(disk: &dyn Disk, recent: usize) -> Result<Option<Recovered>, 
     // Before the log: while a server writes, the log may only get longer.
     let synced = synced::read(disk).map_err(reading.failed())?;
     let files = Files::list(disk).map_err(reading.failed())?;
-    // A log file gets its name when all that comes before it is on disk.
-    let synced = files.logs.last().map_or(synced, |first| synced.max(first.saturating_sub(1)));
+    let synced = known_on_disk(synced, files.logs.iter().copied());
     if is_new {
         let strangers = !files.logs.is_empty() || !files.images.is_empty();
         let missing = || reading.damaged(FORMAT_FILE, "it is missing");
@@ -90,6 +89,12 @@ pub(crate) fn read(disk: &dyn Disk, recent: usize) -> Result<Option<Recovered>, 
         }
         found
     }))
+}
+
+/// The newest position that must be on disk, by the file `synced` and by the log files: each gets its name when all that comes before
+/// it is on disk.
+pub(crate) fn known_on_disk(synced: u64, logs: impl Iterator<Item = u64>) -> u64 {
+    logs.max().map_or(synced, |first| synced.max(first.saturating_sub(1)))
 }
 
 /// What the file `FORMAT` is like, if it is of a format that can be read.

@@ -308,9 +308,11 @@ fn look(path: &Path) -> Result<Inspection, JournalError> {
     let disk = LocalDisk::read_only(path);
     let mut inspection = Inspection::new(path, Inspected::Directory);
     // Before the log, which may only get longer while a server writes.
-    inspection.synced = Some(synced::read(&disk).map_err(failed)?).filter(|position| *position > 0);
+    let synced = synced::read(&disk).map_err(failed)?;
     let mut files = disk.names().map_err(failed)?;
     files.sort();
+    inspection.synced =
+        Some(recovery::known_on_disk(synced, log_firsts(&files))).filter(|position| *position > 0);
     let is_ours = files.iter().any(|name| name == FORMAT_FILE || names::read(name).is_some());
     if !is_ours {
         let found = directory::content(path).map_err(failed)?.unwrap_or_else(|| "nothing".to_owned());
@@ -335,6 +337,14 @@ fn look(path: &Path) -> Result<Inspection, JournalError> {
     inspection.files.sort_by(|a, b| a.name.cmp(&b.name));
     inspection.bytes = inspection.files.iter().map(|report| report.bytes).sum();
     Ok(inspection)
+}
+
+/// The first commits of the log files among these.
+fn log_firsts(files: &[String]) -> impl Iterator<Item = u64> {
+    files.iter().filter_map(|name| match names::read(name) {
+        Some(Named::Log(first)) => Some(first),
+        _ => None,
+    })
 }
 
 /// What the file `FORMAT` says.
