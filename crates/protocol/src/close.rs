@@ -24,6 +24,8 @@ pub enum Close {
     SessionRevoked,
     /// The address has too many connections.
     TooManyConnections,
+    /// Nobody has logged in, in time.
+    LoginTimeout,
     /// The client does not read what it asked for.
     SlowConsumer,
 }
@@ -42,6 +44,7 @@ impl Close {
             Self::HeartbeatTimeout => 4001,
             Self::SessionRevoked => 4002,
             Self::TooManyConnections => 4003,
+            Self::LoginTimeout => 4005,
             Self::SlowConsumer => 4006,
         }
     }
@@ -57,6 +60,7 @@ impl Close {
             Self::HeartbeatTimeout => "heartbeat_timeout",
             Self::SessionRevoked => "session_revoked",
             Self::TooManyConnections => "too_many_connections",
+            Self::LoginTimeout => "login_timeout",
             Self::SlowConsumer => "slow_consumer",
         }
     }

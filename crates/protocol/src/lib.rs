@@ -1,8 +1,8 @@
 //! The wire of dunlin: requests, operations, answers, pushes and codes of protocol 1.0.0.
 //!
 //! - [`request`](Message): a text frame becomes a [`Message`], its fields still raw JSON;
-//! - [`Operation`]: a request becomes a typed operation, every field checked; it knows which [`Resource`]s it touches and
-//!   which [`Tier`] it needs;
+//! - [`Operation`]: a request becomes a typed operation, every field checked; it knows which [`Resource`]s it touches, and
+//!   its [`Kind`] which [`Tier`] it needs;
 //! - [`TopicPattern`]: which topics somebody wants to hear of;
 //! - [`frame`]: answers, pushes and system messages become text frames;
 //! - [`Error`], [`Code`], [`Close`]: everything that can go wrong, with its stable code.
@@ -15,6 +15,7 @@ mod fingerprint;
 mod flat;
 pub mod frame;
 mod id;
+mod kind;
 pub mod limits;
 mod operation;
 mod request;
@@ -25,6 +26,7 @@ pub use close::Close;
 pub use error::{Code, Error};
 pub use fingerprint::Fingerprint;
 pub use id::Id;
+pub use kind::Kind;
 pub use operation::{
     Aggregate, Explained, Grouping, Hello, KeyField, Mode, Object, Operation, PageFields, Queried, Read,
     Resource, Resume, Step, Subscribe, Write,

@@ -192,6 +192,10 @@ fields! {
         params = "params",
         /// The last state of a live query that the client has.
         resume = "resume",
+        /// Whose sessions.
+        user_id = "userId",
+        /// With which role.
+        role = "role",
         /// Extensions of the protocol.
         extensions = "extensions";
 }

@@ -21,35 +21,6 @@ impl Tier {
         }
     }
 
-    /// The tier of the operation called `kind`; `None` for `auth.*` and for unknown names.
-    ///
-    /// ```
-    /// use dunlin_protocol::Tier;
-    /// assert_eq!(Tier::of("store.insert"), Some(Tier::Write));
-    /// assert_eq!(Tier::of("auth.login"), None);
-    /// ```
-    pub fn of(kind: &str) -> Option<Self> {
-        Some(match kind {
-            "store.get" | "store.all" | "store.where" | "store.findOne" | "store.count" | "store.first"
-            | "store.last" | "store.paginate" | "store.sum" | "store.avg" | "store.min" | "store.max"
-            | "store.groupBy" | "store.explain" | "store.subscribe" | "store.unsubscribe"
-            | "store.buckets" | "store.stats" => Self::Read,
-            "store.insert" | "store.insertMany" | "store.update" | "store.updateMany" | "store.upsert"
-            | "store.delete" | "store.deleteMany" | "store.clear" | "store.transaction" => Self::Write,
-            "store.defineBucket"
-            | "store.dropBucket"
-            | "store.updateBucket"
-            | "store.getBucketSchema"
-            | "store.defineQuery"
-            | "store.undefineQuery"
-            | "store.listQueries"
-            | "server.stats"
-            | "server.connections"
-            | "server.backup" => Self::Admin,
-            _ => return None,
-        })
-    }
-
     /// The highest tier that any of `roles` reaches. Roles that are none of `reader`, `writer` and `admin` reach nothing.
     ///
     /// ```

@@ -13,7 +13,7 @@ use ractor::{Actor, ActorRef};
 use serde_json::Value;
 use tokio::sync::watch;
 
-use crate::auth::{Authentication, Authenticator, Login, Permissions, RoleTiers, Session};
+use crate::auth::{Authentication, Authenticator, Login, Permissions, RoleTiers, Session, TokenTable};
 use crate::config::{Config, Durability, Role, SeedRequest, Storage, StorageKind};
 use crate::crew::Crew;
 use crate::events::EventBus;
@@ -33,7 +33,6 @@ use crate::store_actor::{StoreArguments, WriteError};
 use crate::store_handle::StoreHandle;
 use crate::supervisor::{Supervisor, SupervisorArguments};
 use crate::time::unix_ms;
-use crate::token_table::TokenTable;
 use crate::workbench::TimeSource;
 use crate::{Access, limits};
 

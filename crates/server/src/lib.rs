@@ -39,7 +39,6 @@ mod store_actor;
 mod store_handle;
 mod supervisor;
 mod time;
-mod token_table;
 mod typed;
 mod workbench;
 

@@ -29,6 +29,20 @@ pub(super) fn string<'a>(field: &str, raw: Option<&'a RawValue>) -> Result<Cow<'
     text(field, raw.and_then(|raw| serde_json::from_str(raw.get()).ok()).as_ref())
 }
 
+/// The same of a field that may be left out.
+pub(super) fn optional_string<'a>(
+    field: &str,
+    raw: Option<&'a RawValue>,
+) -> Result<Option<Cow<'a, str>>, Error> {
+    match raw {
+        Some(raw) if raw.get() != "null" => match serde_json::from_str(raw.get()) {
+            Ok(Scalar::Text(text)) if !text.is_empty() => Ok(Some(text)),
+            _ => Err(validation(format!("Invalid \"{field}\": expected non-empty string"))),
+        },
+        _ => Ok(None),
+    }
+}
+
 /// What a backup is to be called; absent and `null` both mean "as usual". It becomes the name of a file, so that nothing may be
 /// in it that could lead elsewhere, and no end by which unfinished files are known.
 pub(super) fn backup_name<'a>(value: Option<&Scalar<'a>>) -> Result<Option<Cow<'a, str>>, Error> {

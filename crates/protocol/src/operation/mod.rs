@@ -11,11 +11,11 @@ use std::borrow::Cow;
 use serde_json::{Map, Value};
 
 use crate::request::{Fields, Request};
-use crate::{Code, Error};
+use crate::{Code, Error, Kind};
 
 use fields::{
-    any, backup_name, explained, grouping, key, key_field, object, objects, optional_object, page, positive,
-    string, text, whole,
+    any, backup_name, explained, grouping, key, key_field, object, objects, optional_object, optional_string,
+    page, positive, string, text, whole,
 };
 pub use live::{Hello, Mode, Queried, Resume, Subscribe};
 pub use resource::Resource;
@@ -50,6 +50,11 @@ pub enum Operation<'a> {
     ServerConnections,
     Backup {
         name: Option<Cow<'a, str>>,
+    },
+    /// Of everybody to whom all that is given applies; of everybody, if nothing is.
+    RevokeSessions {
+        user_id: Option<Cow<'a, str>>,
+        role: Option<Cow<'a, str>>,
     },
     Login {
         token: Cow<'a, str>,
@@ -289,12 +294,22 @@ impl<'a> Operation<'a> {
     /// assert_eq!(error.message, "Missing or invalid \"n\": expected positive integer");
     /// ```
     pub fn parse(request: &Request<'a>) -> Result<Self, Error> {
-        conditions::checked(Self::unconditional(request)?, request)
+        match Kind::named(&request.kind) {
+            Some(kind) => Self::of(kind, request),
+            None => Err(unknown_operation(&request.kind)),
+        }
+    }
+
+    /// Parses the operation of a request whose kind is known.
+    ///
+    /// # Errors
+    /// `VALIDATION_ERROR` for the first field that is not what it must be.
+    pub fn of(kind: Kind, request: &Request<'a>) -> Result<Self, Error> {
+        conditions::checked(Self::unconditional(kind, &request.fields)?, request)
     }
 
     /// The operation without what only some may have: an `idempotencyKey`.
-    fn unconditional(request: &Request<'a>) -> Result<Self, Error> {
-        let f = &request.fields;
+    fn unconditional(kind: Kind, f: &Fields<'a>) -> Result<Self, Error> {
         let bucket = || text("bucket", f.bucket.as_ref());
         let name = || text("name", f.name.as_ref());
         let write = |write| Self::Write { write, idempotency_key: None };
@@ -307,49 +322,45 @@ impl<'a> Operation<'a> {
                 filter: optional_object("filter", f.filter)?,
             }))
         };
-        Ok(match &*request.kind {
-            "store.get" => Self::Read(Read::Get { bucket: bucket()?, key: key_field(f)? }),
-            "store.insert" => {
+        Ok(match kind {
+            Kind::Get => Self::Read(Read::Get { bucket: bucket()?, key: key_field(f)? }),
+            Kind::Insert => {
                 write(Write::Insert { bucket: bucket()?, data: object("data", f.data)?, if_version: None })
             }
-            "store.insertMany" => {
+            Kind::InsertMany => {
                 write(Write::InsertMany { bucket: bucket()?, data: objects("data", f.data)? })
             }
-            "store.update" => write(Write::Update {
+            Kind::Update => write(Write::Update {
                 bucket: bucket()?,
                 key: key(f)?,
                 data: object("data", f.data)?,
                 if_version: if_version()?,
             }),
-            "store.updateMany" => write(Write::UpdateMany {
+            Kind::UpdateMany => write(Write::UpdateMany {
                 bucket: bucket()?,
                 filter: object("filter", f.filter)?,
                 data: object("data", f.data)?,
             }),
-            "store.upsert" => write(Write::Upsert { bucket: bucket()?, data: object("data", f.data)? }),
-            "store.delete" => {
+            Kind::Upsert => write(Write::Upsert { bucket: bucket()?, data: object("data", f.data)? }),
+            Kind::Delete => {
                 write(Write::Delete { bucket: bucket()?, key: key(f)?, if_version: if_version()? })
             }
-            "store.deleteMany" => {
+            Kind::DeleteMany => {
                 write(Write::DeleteMany { bucket: bucket()?, filter: object("filter", f.filter)? })
             }
-            "store.transaction" => {
-                write(Write::Transaction { operations: transaction::steps(f.operations)? })
-            }
-            "store.clear" => write(Write::Clear { bucket: bucket()? }),
-            "store.all" => Self::Read(Read::All { bucket: bucket()? }),
-            "store.where" => {
-                Self::Read(Read::Where { bucket: bucket()?, filter: object("filter", f.filter)? })
-            }
-            "store.findOne" => {
+            Kind::Transaction => write(Write::Transaction { operations: transaction::steps(f.operations)? }),
+            Kind::Clear => write(Write::Clear { bucket: bucket()? }),
+            Kind::All => Self::Read(Read::All { bucket: bucket()? }),
+            Kind::Where => Self::Read(Read::Where { bucket: bucket()?, filter: object("filter", f.filter)? }),
+            Kind::FindOne => {
                 Self::Read(Read::FindOne { bucket: bucket()?, filter: object("filter", f.filter)? })
             }
-            "store.count" => {
+            Kind::Count => {
                 Self::Read(Read::Count { bucket: bucket()?, filter: optional_object("filter", f.filter)? })
             }
-            "store.first" => Self::Read(Read::First { bucket: bucket()?, n: positive("n", f.n.as_ref())? }),
-            "store.last" => Self::Read(Read::Last { bucket: bucket()?, n: positive("n", f.n.as_ref())? }),
-            "store.paginate" => {
+            Kind::First => Self::Read(Read::First { bucket: bucket()?, n: positive("n", f.n.as_ref())? }),
+            Kind::Last => Self::Read(Read::Last { bucket: bucket()?, n: positive("n", f.n.as_ref())? }),
+            Kind::Paginate => {
                 let (bucket, limit) = (bucket()?, positive("limit", f.limit.as_ref())?);
                 let after = f.after.as_ref().map(any).filter(|after| !after.is_null());
                 Self::Read(match page(f, after.is_some())? {
@@ -357,50 +368,46 @@ impl<'a> Operation<'a> {
                     Some(page) => Read::Page { bucket, limit, page },
                 })
             }
-            "store.explain" => Self::Explain(explained(f)?),
-            "store.sum" => aggregate(Aggregate::Sum)?,
-            "store.avg" => aggregate(Aggregate::Avg)?,
-            "store.min" => aggregate(Aggregate::Min)?,
-            "store.max" => aggregate(Aggregate::Max)?,
-            "store.groupBy" => Self::Read(Read::GroupBy {
+            Kind::Explain => Self::Explain(explained(f)?),
+            Kind::Sum => aggregate(Aggregate::Sum)?,
+            Kind::Avg => aggregate(Aggregate::Avg)?,
+            Kind::Min => aggregate(Aggregate::Min)?,
+            Kind::Max => aggregate(Aggregate::Max)?,
+            Kind::GroupBy => Self::Read(Read::GroupBy {
                 bucket: bucket()?,
                 grouping: grouping(f)?,
                 filter: optional_object("filter", f.filter)?,
             }),
-            "store.buckets" => Self::Read(Read::Buckets),
-            "store.stats" => Self::StoreStats,
-            "store.defineBucket" => {
+            Kind::Buckets => Self::Read(Read::Buckets),
+            Kind::StoreStats => Self::StoreStats,
+            Kind::DefineBucket => {
                 write(Write::DefineBucket { name: name()?, config: object("config", f.config)? })
             }
-            "store.dropBucket" => write(Write::DropBucket { name: name()? }),
-            "store.updateBucket" => {
+            Kind::DropBucket => write(Write::DropBucket { name: name()? }),
+            Kind::UpdateBucket => {
                 write(Write::UpdateBucket { name: name()?, updates: object("updates", f.updates)? })
             }
-            "store.getBucketSchema" => Self::Read(Read::GetBucketSchema { name: name()? }),
-            "store.defineQuery" => {
+            Kind::GetBucketSchema => Self::Read(Read::GetBucketSchema { name: name()? }),
+            Kind::DefineQuery => {
                 write(Write::DefineQuery { name: name()?, config: object("config", f.config)? })
             }
-            "store.undefineQuery" => write(Write::UndefineQuery { name: name()? }),
-            "store.listQueries" => Self::ListQueries,
-            "store.subscribe" => Self::Subscribe(live::subscribe(f)?),
-            "store.unsubscribe" => {
+            Kind::UndefineQuery => write(Write::UndefineQuery { name: name()? }),
+            Kind::ListQueries => Self::ListQueries,
+            Kind::Subscribe => Self::Subscribe(live::subscribe(f)?),
+            Kind::Unsubscribe => {
                 Self::Unsubscribe { subscription_id: text("subscriptionId", f.subscription_id.as_ref())? }
             }
-            other => Self::beside_the_store(other, f)?,
-        })
-    }
-
-    /// Operations on the connection and on the server as a whole.
-    fn beside_the_store(kind: &str, f: &Fields<'a>) -> Result<Self, Error> {
-        Ok(match kind {
-            "hello" => Self::Hello(live::hello(f)?),
-            "server.stats" => Self::ServerStats,
-            "server.connections" => Self::ServerConnections,
-            "server.backup" => Self::Backup { name: backup_name(f.name.as_ref())? },
-            "auth.login" => Self::Login { token: text("token", f.token.as_ref())? },
-            "auth.logout" => Self::Logout,
-            "auth.whoami" => Self::WhoAmI,
-            unknown => return Err(unknown_operation(unknown)),
+            Kind::Hello => Self::Hello(live::hello(f)?),
+            Kind::ServerStats => Self::ServerStats,
+            Kind::ServerConnections => Self::ServerConnections,
+            Kind::Backup => Self::Backup { name: backup_name(f.name.as_ref())? },
+            Kind::RevokeSessions => Self::RevokeSessions {
+                user_id: optional_string("userId", f.user_id)?,
+                role: optional_string("role", f.role)?,
+            },
+            Kind::Login => Self::Login { token: text("token", f.token.as_ref())? },
+            Kind::Logout => Self::Logout,
+            Kind::WhoAmI => Self::WhoAmI,
         })
     }
 }

@@ -37,7 +37,8 @@ impl Operation<'_> {
             | Self::StoreStats
             | Self::ServerStats
             | Self::ServerConnections
-            | Self::Backup { .. } => vec![Resource::Server],
+            | Self::Backup { .. }
+            | Self::RevokeSessions { .. } => vec![Resource::Server],
             Self::Hello(_)
             | Self::Unsubscribe { .. }
             | Self::Explain(Explained::Subscription { .. })

@@ -25,7 +25,10 @@ pub(crate) async fn run(state: &mut ConnectionState, operation: Operation<'_>) -
         Operation::Login { token } => login::login(state, token.into_owned()).await,
         Operation::Logout => Ok(login::logout(state)),
         Operation::WhoAmI => Ok(login::who_am_i(state)),
-        Operation::Read(_) | Operation::Write { .. } | Operation::Backup { .. } => {
+        Operation::Read(_)
+        | Operation::Write { .. }
+        | Operation::Backup { .. }
+        | Operation::RevokeSessions { .. } => {
             Err(Error::new(Code::InternalError, "A request took the wrong way through the server"))
         }
     }

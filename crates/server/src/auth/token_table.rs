@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::pin::Pin;
 
-use crate::auth::{Authentication, Authenticator, Login, Session};
+use super::{Authentication, Authenticator, Login, Session};
 use crate::config::TokenSession;
 use crate::time::unix_ms;
 
