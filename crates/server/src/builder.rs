@@ -7,14 +7,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use dunlin_journal::{FileJournal, Journal, JournalError, MemoryJournal, Options, Past};
 use dunlin_store::{ClosureQuery, ReadContext, Snapshot, StoreError, Validators, ViewLimits, Views};
 use ractor::{Actor, ActorRef};
 use serde_json::Value;
 use tokio::sync::watch;
 
-use crate::auth::{Authentication, Authenticator, Login, Permissions, RoleTiers, Session, TokenTable};
-use crate::config::{Config, Durability, Role, SeedRequest, Storage, StorageKind};
+use crate::auth::{
+    AsyncPermissions, Auth, Authentication, Authenticator, Login, OwnedAccess, PermissionFault, Permissions,
+    Policy, Session, TokenTable, Verdict,
+};
+use crate::config::{Config, Durability, SeedRequest, Storage, StorageKind};
 use crate::crew::Crew;
 use crate::events::EventBus;
 use crate::http::{self, Http};
@@ -26,7 +30,7 @@ use crate::programmatic::Programmatic;
 use crate::published::Published;
 use crate::registry::Registry;
 use crate::server::{Inner, Server};
-use crate::shared::{Auth, Shared};
+use crate::shared::Shared;
 use crate::start_error::StartError;
 use crate::storage_health::StorageHealth;
 use crate::store_actor::{StoreArguments, WriteError};
@@ -44,6 +48,7 @@ pub struct ServerBuilder {
     journal: Option<Arc<dyn Journal>>,
     authenticator: Option<Box<dyn Authenticator>>,
     permissions: Option<Box<dyn Permissions>>,
+    policy: Option<Policy>,
     validators: Validators,
     queries: Vec<ClosureQuery>,
     clock: Option<TimeSource>,
@@ -93,8 +98,8 @@ impl ServerBuilder {
         self
     }
 
-    /// Requires a login and validates its tokens with this `async` closure. Without [`permissions`](Self::permissions) the
-    /// built-in tiers hold: see [`RoleTiers`].
+    /// Requires a login and validates its tokens with this `async` closure. What the roles of its sessions mean is for
+    /// [`policy`](Self::policy) and [`permissions`](Self::permissions) to say.
     pub fn authenticator<F, A>(mut self, authenticator: F) -> Self
     where
         F: Fn(Login) -> A + Send + Sync + 'static,
@@ -110,13 +115,55 @@ impl ServerBuilder {
         self
     }
 
-    /// Decides with this closure what a logged-in user may do. Has no effect without an authenticator.
-    pub fn permissions(mut self, permissions: impl Fn(&Access<'_>) -> bool + Send + Sync + 'static) -> Self {
+    /// Decides with this closure what a session may do: it says `true`, `false`, or as an `Option` also `None`, which leaves it to
+    /// the [policy](Self::policy). Has no effect without an authenticator.
+    pub fn permissions<V: Into<Verdict>>(
+        mut self,
+        permissions: impl Fn(&Access<'_>) -> V + Send + Sync + 'static,
+    ) -> Self {
         self.permissions = Some(Box::new(permissions));
         self
     }
 
-    /// The same with a type of your own.
+    /// The same with an `async` closure. An error or an answer that comes late denies.
+    ///
+    /// ```
+    /// use dunlin_server::{OwnedAccess, PermissionFault, Server};
+    ///
+    /// let server = Server::builder().permissions_async(|access: OwnedAccess| async move {
+    ///     // Ask whoever knows.
+    ///     Ok::<_, PermissionFault>(access.as_access().touches_bucket("notes"))
+    /// });
+    /// # let _ = server;
+    /// ```
+    pub fn permissions_async<F, A, V>(mut self, permissions: F) -> Self
+    where
+        F: Fn(OwnedAccess) -> A + Send + Sync + 'static,
+        A: Future<Output = Result<V, PermissionFault>> + Send + 'static,
+        V: Into<Verdict> + 'static,
+    {
+        self.permissions = Some(Box::new(AsyncPermissions(permissions)));
+        self
+    }
+
+    /// What roles mean, in the place of `auth.permissions` and `auth.roles`. Without either, the built-in roles mean what they
+    /// always do: `reader` may read, `writer` also write, `admin` also administer; every other role grants nothing.
+    ///
+    /// ```
+    /// use dunlin_server::{Policy, Server};
+    /// use serde_json::json;
+    ///
+    /// let policy = Policy::parse(&json!({"rules": [{"role": "guest", "allow": "store.get", "buckets": ["news"]}]}))?;
+    /// let server = Server::builder().policy(policy);
+    /// # let _ = server;
+    /// # Ok::<(), dunlin_server::PolicyError>(())
+    /// ```
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.policy = Some(policy);
+        self
+    }
+
+    /// Decides with a type of your own what a session may do; see [`permissions`](Self::permissions).
     pub fn permissions_with(mut self, permissions: impl Permissions) -> Self {
         self.permissions = Some(Box::new(permissions));
         self
@@ -201,8 +248,8 @@ impl ServerBuilder {
     }
 
     async fn start(self, local: Option<SocketAddr>) -> Result<Server, StartError> {
-        let Self { config, journal, authenticator, permissions, validators, queries, clock } = self;
-        let auth = auth(&config, authenticator, permissions)?.map(Arc::new);
+        let Self { config, journal, authenticator, permissions, policy, validators, queries, clock } = self;
+        let auth = auth(&config, authenticator, permissions, policy)?.map(Arc::new);
         let Opened { journal, recovered, past } = open(&config, journal).await?;
         let programmatic = Arc::new(Programmatic::new(queries, &recovered, &config.seed)?);
         let metrics = Arc::new(Metrics::new());
@@ -232,7 +279,6 @@ impl ServerBuilder {
                 feed: Arc::clone(&feed),
                 metrics: Arc::clone(&metrics),
                 limits: config.live.limits(),
-                auth: auth.clone(),
             },
             registry: Arc::clone(&registry),
             store_actor,
@@ -341,25 +387,33 @@ fn auth(
     config: &Config,
     authenticator: Option<Box<dyn Authenticator>>,
     permissions: Option<Box<dyn Permissions>>,
+    policy: Option<Policy>,
 ) -> Result<Option<Auth>, StartError> {
     let configured = &config.auth;
+    let policy = match policy {
+        Some(_) if configured.has_policy() => return Err(StartError::TwoPolicies),
+        Some(policy) => policy,
+        None => configured.policy()?,
+    };
     let authenticator = match (&configured.tokens, authenticator) {
         (Some(_), Some(_)) => return Err(StartError::TwoAuthenticators),
         (Some(tokens), None) => Box::new(TokenTable::new(tokens.clone())),
         (None, Some(authenticator)) => authenticator,
-        (None, None) if configured.required.is_some() || configured.anonymous.is_some() => {
-            return Err(StartError::NoAuthenticator);
-        }
+        (None, None) if configured.is_given() => return Err(StartError::NoAuthenticator),
         (None, None) => return Ok(None),
     };
-    let role = configured.anonymous.unwrap_or(Role::Writer);
-    let anonymous = Session::new("anonymous").with_role(role.as_str());
+    let role = configured.anonymous.as_deref().unwrap_or(ANONYMOUS_ROLE);
+    let anonymous = Arc::new(Session::new("anonymous").with_role(role));
     Ok(Some(Auth {
         authenticator,
-        permissions: permissions.unwrap_or_else(|| Box::new(RoleTiers)),
+        permissions,
+        policy: ArcSwap::from_pointee(policy),
         anonymous: (configured.required == Some(false)).then_some(anonymous),
     }))
 }
+
+/// What whoever is not logged in may do where nothing is said: read and write data, administer nothing.
+const ANONYMOUS_ROLE: &str = "writer";
 
 /// A name for a new history.
 fn new_epoch() -> String {

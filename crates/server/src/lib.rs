@@ -51,7 +51,8 @@ mod integration;
 extern crate self as dunlin_server;
 
 pub use auth::{
-    Access, Authentication, Authenticator, AuthenticatorFault, Login, Permissions, RoleTiers, Session,
+    Access, Authentication, Authenticator, AuthenticatorFault, Decision, Login, OwnedAccess, PermissionFault,
+    Permissions, Policy, PolicyError, Session, Verdict,
 };
 pub use backup::{Backup, BackupError};
 pub use builder::{ServerBuilder, open_journal};

@@ -116,6 +116,18 @@ pub const SHARED_BODY_BYTES: usize = 2 * 1024;
 /// How long a callback of the embedder may take to validate a token. A later answer denies.
 pub const AUTHENTICATE_WAIT: Duration = Duration::from_secs(10);
 
+/// How long a permission callback may take. A later answer denies. The connection's other requests wait meanwhile.
+pub const PERMISSION_WAIT: Duration = Duration::from_secs(5);
+
+/// Rules, exceptions, row rules or roles of a policy, each. All of them are looked at when grants are worked out.
+pub const MAX_PERMISSION_RULES: usize = 10_000;
+
+/// Names in a list of a permission rule, and bytes of a role's name.
+pub const MAX_RULE_NAMES: usize = 1000;
+
+/// Sets of roles whose grants are kept. Tokens say who has which, so there could be any number.
+pub const KNOWN_ROLE_SETS: usize = 1024;
+
 /// Rows that a read may visit on the spot. A read that may visit more moves to a blocking thread, so that a large scan
 /// does not hold up the connections that share its worker thread.
 pub const INLINE_ROWS: usize = 4096;

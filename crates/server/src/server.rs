@@ -16,10 +16,12 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
+use crate::auth::Policy;
 use crate::backup::{self, Backup, BackupError};
 use crate::builder::ServerBuilder;
 use crate::connection::{ConnectionMessage, Upgrade, serve};
 use crate::events::Events;
+use crate::ops::stats::Horizon;
 use crate::registry::ConnectionInfo;
 use crate::shared::Shared;
 use crate::store_actor::StoreMessage;
@@ -179,6 +181,39 @@ impl Server {
         });
     }
 
+    /// Replaces what roles mean. Every request from now on is judged by the new policy, also one that was sent before, and so
+    /// is every live query: what is no longer allowed ends, and a query of which somebody sees other records now goes on with
+    /// these. Without an authenticator it has no effect.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use dunlin_server::{Authentication, Login, Policy, Server};
+    /// use serde_json::json;
+    ///
+    /// let nobody = |_: Login| async { Authentication::Ok(None) };
+    /// let server = Server::builder().memory().authenticator(nobody).build().await?;
+    /// server.set_policy(Policy::parse(&json!({"default": "deny"}))?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn set_policy(&self, policy: Policy) {
+        if let Some(auth) = &self.inner.shared.auth {
+            auth.policy.store(Arc::new(policy));
+            self.rights_changed();
+        }
+    }
+
+    /// Judges every live query anew, because the permission callback may decide otherwise now than it did.
+    pub fn rights_changed(&self) {
+        for entry in self.inner.shared.registry.entries() {
+            if let Some(actor) = entry.actor() {
+                // A connection that is gone watches nothing.
+                let _ = actor.cast(ConnectionMessage::RightsChanged);
+            }
+        }
+    }
+
     /// `GET /health`, `GET /ready` and `GET /metrics` as an axum router.
     pub fn monitoring_router(&self) -> Router {
         http::monitoring(self.http())
@@ -220,7 +255,7 @@ impl Server {
     /// What `server.stats` shows, with `host`, `port` and `uptimeMs`.
     pub async fn stats(&self) -> Result<Value, dunlin_protocol::Error> {
         let shared = &self.inner.shared;
-        let mut stats = ops::control::server_stats(shared).await?;
+        let mut stats = ops::stats::server_stats(shared, &Horizon::whole()).await?;
         stats["host"] = shared.config.host.clone().into();
         stats["port"] = self.inner.local.map(|address| address.port()).into();
         let uptime = shared.started.elapsed().as_millis();

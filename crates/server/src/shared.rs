@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Instant;
 
-use crate::auth::{Authenticator, Permissions, Session};
+use crate::auth::Auth;
 use crate::config::Config;
 use crate::crew::Crew;
 use crate::events::EventBus;
@@ -43,12 +43,4 @@ pub(crate) struct Shared {
     pub(crate) stopping: AtomicBool,
     /// Whether writes can be made durable; `/ready` says so.
     pub(crate) storage: Arc<StorageHealth>,
-}
-
-/// Who is let in, and to what.
-pub(crate) struct Auth {
-    pub(crate) authenticator: Box<dyn Authenticator>,
-    pub(crate) permissions: Box<dyn Permissions>,
-    /// What somebody who has not logged in is treated as; `None` if a login is required.
-    pub(crate) anonymous: Option<Session>,
 }

@@ -2,6 +2,7 @@
 
 use dunlin_journal::JournalError;
 
+use crate::auth::PolicyError;
 use crate::config::ConfigError;
 use crate::store_actor::WriteError;
 
@@ -46,10 +47,18 @@ pub enum StartError {
     TwoAuthenticators,
     /// The configuration says who must log in, and nobody can.
     #[error(
-        "auth.required and auth.anonymous mean nothing where nobody can log in; add auth.tokens, give an authenticator, or \
-         remove them"
+        "auth.required, auth.anonymous, auth.roles and auth.permissions mean nothing where nobody can log in; add auth.tokens, \
+         give an authenticator, or remove them"
     )]
     NoAuthenticator,
+    /// What roles mean is said in two places.
+    #[error(
+        "both the configuration (auth.roles, auth.permissions) and the program (a policy) say what roles mean; keep one of them"
+    )]
+    TwoPolicies,
+    /// What roles mean cannot be read.
+    #[error("auth.permissions: {0}")]
+    Policy(#[from] PolicyError),
     /// An actor or a thread could not be started.
     #[error("the server's actors could not be started: {0}")]
     Actors(String),
@@ -65,6 +74,7 @@ impl StartError {
             Self::Seed { .. } => "SEED",
             Self::Query { .. } => "QUERY",
             Self::TwoAuthenticators | Self::NoAuthenticator => "AUTHENTICATOR",
+            Self::TwoPolicies | Self::Policy(_) => "POLICY",
             Self::Actors(_) => "ACTORS",
         }
     }

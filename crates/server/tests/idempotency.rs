@@ -172,7 +172,7 @@ async fn table(login: Login) -> Authentication {
 async fn keys_belong_to_the_user_and_rights_come_first() {
     let server = memory_with(|config| {
         config.auth.required = Some(false);
-        config.auth.anonymous = Some(dunlin_server::config::Role::Writer);
+        config.auth.anonymous = Some("writer".to_owned());
     })
     .authenticator(table)
     .bind()

@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use serde_json::Value;
 
 use super::{Explained, Object, Operation, Queried, Read, Step, Subscribe, Write};
+use crate::Kind;
 
 /// What an operation touches: what rights are checked on. Derived from the parsed operation alone, so a stray field in the
 /// request can never stand in for it.
@@ -82,9 +83,12 @@ impl Write<'_> {
             | Self::Delete { bucket, .. }
             | Self::DeleteMany { bucket, .. }
             | Self::Clear { bucket }
-            | Self::DefineBucket { name: bucket, .. }
-            | Self::DropBucket { name: bucket }
-            | Self::UpdateBucket { name: bucket, .. } => vec![Resource::bucket(bucket)],
+            | Self::DropBucket { name: bucket } => vec![Resource::bucket(bucket)],
+            Self::DefineBucket { name, config: fields } | Self::UpdateBucket { name, updates: fields } => {
+                let mut resources = vec![Resource::bucket(name)];
+                referred(fields.get("schema").unwrap_or(&Value::Null), &mut resources);
+                resources
+            }
             Self::DefineQuery { name, config } => {
                 std::iter::once(Resource::query(name)).chain(read_by(config)).collect()
             }
@@ -99,7 +103,60 @@ impl Write<'_> {
     }
 }
 
+impl Write<'_> {
+    /// The operations of a transaction by their kind, with all that those of a kind touch; of no other write any.
+    pub fn steps_by_kind(&self) -> Vec<(Kind, Vec<Resource<'_>>)> {
+        let Self::Transaction { operations } = self else { return Vec::new() };
+        let mut seen = HashSet::new();
+        let mut kinds: Vec<(Kind, Vec<Resource<'_>>)> = Vec::new();
+        for step in operations {
+            let kind = step.kind();
+            for resource in step.resources() {
+                if !seen.insert((kind, resource.clone())) {
+                    continue;
+                }
+                match kinds.iter_mut().find(|(known, _)| *known == kind) {
+                    Some((_, resources)) => resources.push(resource),
+                    None => kinds.push((kind, vec![resource])),
+                }
+            }
+        }
+        kinds
+    }
+
+    /// What kind of operation this write is.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Insert { .. } => Kind::Insert,
+            Self::InsertMany { .. } => Kind::InsertMany,
+            Self::Update { .. } => Kind::Update,
+            Self::UpdateMany { .. } => Kind::UpdateMany,
+            Self::Upsert { .. } => Kind::Upsert,
+            Self::Delete { .. } => Kind::Delete,
+            Self::DeleteMany { .. } => Kind::DeleteMany,
+            Self::Clear { .. } => Kind::Clear,
+            Self::Transaction { .. } => Kind::Transaction,
+            Self::DefineBucket { .. } => Kind::DefineBucket,
+            Self::DropBucket { .. } => Kind::DropBucket,
+            Self::UpdateBucket { .. } => Kind::UpdateBucket,
+            Self::DefineQuery { .. } => Kind::DefineQuery,
+            Self::UndefineQuery { .. } => Kind::UndefineQuery,
+        }
+    }
+}
+
 impl Step<'_> {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Get { .. } => Kind::Get,
+            Self::Where { .. } => Kind::Where,
+            Self::FindOne { .. } => Kind::FindOne,
+            Self::Count { .. } => Kind::Count,
+            Self::GroupBy { .. } => Kind::GroupBy,
+            Self::Write(write) => write.kind(),
+        }
+    }
+
     fn resources(&self) -> Vec<Resource<'_>> {
         match self {
             Self::Get { bucket, .. }
@@ -117,7 +174,38 @@ fn read_by(config: &Object) -> impl Iterator<Item = Resource<'_>> {
     config.get("bucket").and_then(Value::as_str).map(Resource::bucket).into_iter()
 }
 
+/// The buckets that the fields of a schema refer to, at any depth: whoever writes such a field learns which keys there are.
+fn referred<'v>(schema: &'v Value, found: &mut Vec<Resource<'v>>) {
+    match schema {
+        Value::Object(members) => {
+            for (name, member) in members {
+                match member {
+                    Value::String(bucket) if name == "ref" => {
+                        let bucket = Resource::bucket(bucket);
+                        if !found.contains(&bucket) {
+                            found.push(bucket);
+                        }
+                    }
+                    member => referred(member, found),
+                }
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| referred(item, found)),
+        _ => {}
+    }
+}
+
 impl<'a> Resource<'a> {
+    /// The same resource, borrowing nothing.
+    pub fn into_owned(self) -> Resource<'static> {
+        match self {
+            Self::Bucket(name) => Resource::Bucket(Cow::Owned(name.into_owned())),
+            Self::Query(name) => Resource::Query(Cow::Owned(name.into_owned())),
+            Self::Server => Resource::Server,
+            Self::Own => Resource::Own,
+        }
+    }
+
     fn bucket(name: &'a str) -> Self {
         Self::Bucket(Cow::Borrowed(name))
     }

@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::fault::FaultKind;
-use super::kind::{Found, as_whole, mismatch};
+use super::kind::{Found, as_whole, mismatch, shown};
 use super::limits::{MAX_TOKEN_BYTES, MAX_TOKENS};
 use super::nearest::nearest;
+use crate::auth::policy::{PermissionRules, PolicyFault};
+use crate::auth::{Policy, PolicyError};
 
 /// `auth`: logins.
 #[derive(Clone, PartialEq, Default, Serialize)]
@@ -20,8 +22,31 @@ pub struct Auth {
     pub tokens: Option<BTreeMap<String, TokenSession>>,
     /// Whether a client must log in before anything else; `None` is `true`.
     pub required: Option<bool>,
-    /// The role of whoever has not logged in, where that is not required; `None` is [`Role::Writer`].
-    pub anonymous: Option<Role>,
+    /// The role of whoever has not logged in, where that is not required; `None` is `writer`.
+    pub anonymous: Option<String>,
+    /// Which roles each role includes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub roles: Option<BTreeMap<String, Vec<String>>>,
+    /// What roles mean, beyond the built-in ones.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub permissions: Option<PermissionRules>,
+}
+
+impl Auth {
+    /// Whether it says anything that is for logins only.
+    pub(crate) fn is_given(&self) -> bool {
+        self.required.is_some() || self.anonymous.is_some() || self.has_policy()
+    }
+
+    /// Whether it says what roles mean.
+    pub(crate) fn has_policy(&self) -> bool {
+        self.roles.is_some() || self.permissions.is_some()
+    }
+
+    /// What roles mean.
+    pub(crate) fn policy(&self) -> Result<Policy, PolicyError> {
+        Policy::new(self.roles.clone().unwrap_or_default(), self.permissions.clone().unwrap_or_default())
+    }
 }
 
 impl fmt::Debug for Auth {
@@ -30,6 +55,8 @@ impl fmt::Debug for Auth {
             .field("tokens", &self.tokens.as_ref().map(BTreeMap::len))
             .field("required", &self.required)
             .field("anonymous", &self.anonymous)
+            .field("roles", &self.roles)
+            .field("permissions", &self.permissions)
             .finish()
     }
 }
@@ -63,30 +90,6 @@ impl TokenSession {
             metadata: Value::Null,
             expires_at: None,
             expires_in_ms: None,
-        }
-    }
-}
-
-/// `auth.anonymous`: a built-in role.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[non_exhaustive]
-pub enum Role {
-    /// May read.
-    Reader,
-    /// May also write.
-    Writer,
-    /// May also administer.
-    Admin,
-}
-
-impl Role {
-    /// The word used in files and sessions.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Reader => "reader",
-            Self::Writer => "writer",
-            Self::Admin => "admin",
         }
     }
 }
@@ -174,4 +177,14 @@ fn read_session(session: &Value) -> Option<TokenSession> {
 
 fn roles(value: &Value) -> Option<Vec<String>> {
     value.as_array()?.iter().map(|role| role.as_str().map(str::to_owned)).collect()
+}
+
+/// What is wrong with rules, as faults of a configuration.
+pub(super) fn faults(faults: Vec<PolicyFault>, value: &Value) -> Found {
+    let fault = |PolicyFault { at, expected }: PolicyFault| {
+        let pointer = at.replace('.', "/").replace('[', "/").replace(']', "");
+        let found = value.pointer(&pointer).map_or_else(|| "nothing".to_owned(), shown);
+        (at, FaultKind::Value { expected, found })
+    };
+    faults.into_iter().map(fault).collect()
 }

@@ -101,8 +101,12 @@ pub(super) const KEYS: &[Key] = &[
         "The session that each token stands for.", |c, v| c.auth.tokens => optional(v, auth::read)),
     key!("auth.required", Kind::Switch, Some("`true`"),
         "Whether a client must log in before anything else.", |c, v| c.auth.required => optional(v, Value::as_bool)),
-    key!("auth.anonymous", Kind::Word { words: &["reader", "writer", "admin"], later: &[] }, Some("`\"writer\"`"),
-        "The role of whoever has not logged in, where `auth.required` is false.", |c, v| c.auth.anonymous => optional(v, word)),
+    key!("auth.anonymous", Kind::Text { expected: "the name of a role", accepts: is_name }, Some("`\"writer\"`"),
+        "The role of whoever has not logged in, where `auth.required` is false.", |c, v| c.auth.anonymous => optional(v, text)),
+    key!("auth.roles", Kind::Roles, Some("no role includes others"),
+        "Which roles each role includes.", |c, v| c.auth.roles => optional(v, read)),
+    key!("auth.permissions", Kind::Permissions, Some("the built-in roles alone"),
+        "What roles mean: operations, buckets, records, members.", |c, v| c.auth.permissions => optional(v, read)),
     key!("storage.kind", Kind::Word { words: &["disk", "memory"], later: &[] },
         "Where the data lives: on disk (a log and images of the state), or in memory only.", |c, v| c.storage.kind => word(v)),
     key!("storage.dir", Kind::Text { expected: "the path of a directory", accepts: is_directory },
@@ -223,6 +227,10 @@ fn whole<T: TryFrom<u64>>(value: &Value) -> Option<T> {
 }
 
 fn word<T: DeserializeOwned>(value: &Value) -> Option<T> {
+    read(value)
+}
+
+fn read<T: DeserializeOwned>(value: &Value) -> Option<T> {
     T::deserialize(value).ok()
 }
 

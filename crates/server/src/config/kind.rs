@@ -8,6 +8,7 @@ use serde_json::{Number, Value};
 use super::fault::FaultKind;
 use super::limits::{MAX_ALLOWED_ORIGINS, MAX_SHOWN_CHARS};
 use super::{auth, seed};
+use crate::auth::policy;
 
 /// What a key holds.
 pub(super) enum Kind {
@@ -27,6 +28,10 @@ pub(super) enum Kind {
     Seed,
     /// A table of tokens. It is never shown.
     Tokens,
+    /// Which roles include which.
+    Roles,
+    /// What roles mean.
+    Permissions,
 }
 
 /// Faults found in one value: the path below the key (`[2].name`, or empty) and what is wrong there.
@@ -35,7 +40,7 @@ pub(super) type Found = Vec<(String, FaultKind)>;
 impl Kind {
     /// Whether a value is only found in a file.
     pub(super) fn is_for_files(&self) -> bool {
-        matches!(self, Self::Seed | Self::Tokens)
+        matches!(self, Self::Seed | Self::Tokens | Self::Roles | Self::Permissions)
     }
 
     /// What a person should write, as the middle of a sentence.
@@ -61,6 +66,8 @@ impl Kind {
             Self::Origins => "a list of origins such as \"https://app.example.com\"".to_owned(),
             Self::Seed => "a list of requests".to_owned(),
             Self::Tokens => auth::EXPECTED.to_owned(),
+            Self::Roles => "an object from role to the roles that it includes".to_owned(),
+            Self::Permissions => "an object with default, check, rules and rows".to_owned(),
         }
     }
 
@@ -83,6 +90,8 @@ impl Kind {
             Self::Origins => return check_origins(value, &self.expected()),
             Self::Seed => return seed::check(value),
             Self::Tokens => return auth::check(value),
+            Self::Roles => return auth::faults(policy::of_roles(value), value),
+            Self::Permissions => return auth::faults(policy::of_rules(value), value),
         };
         if fits { Vec::new() } else { vec![mismatch("", self.expected(), value)] }
     }
@@ -106,7 +115,7 @@ impl Kind {
             }
             Self::Text { .. } | Self::Word { .. } => Value::from(text),
             Self::Origins => text.split(',').map(str::trim).filter(|part| !part.is_empty()).collect(),
-            Self::Seed | Self::Tokens => return None,
+            Self::Seed | Self::Tokens | Self::Roles | Self::Permissions => return None,
         })
     }
 }

@@ -22,7 +22,6 @@ pub(super) const LATER: &[Later] = &[
     Later { key: "auth.adminSecret", feature: "built-in identity yet",  instead: None, off: false },
     Later { key: "auth.sessionTtl", feature: "built-in identity yet",   instead: None, off: false },
     Later { key: "auth.loginRateLimit", feature: "built-in identity yet", instead: None, off: false },
-    Later { key: "auth.permissions", feature: "permission rules yet",   instead: None, off: false },
     Later { key: "adminSecret",    feature: "built-in identity yet",    instead: None, off: false },
     Later { key: "rateLimit",      feature: "rate limit yet",           instead: None, off: false },
     Later { key: "audit",          feature: "audit log yet",            instead: None, off: true },

@@ -40,7 +40,8 @@ use std::path::PathBuf;
 use dunlin_store::{AnswerLimits, HistoryLimits, ViewLimits};
 use serde::{Deserialize, Serialize};
 
-pub use auth::{Auth, Role, TokenSession};
+pub use crate::auth::{DefaultRule, Exception, OneOrMany, PermissionRules, RowRule, Rule};
+pub use auth::{Auth, TokenSession};
 pub use fault::{ConfigError, Fault, FaultKind, Origin};
 pub use reference::FlagSpec;
 pub use seed::SeedRequest;

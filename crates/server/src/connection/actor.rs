@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dunlin_protocol::{Close, Code, Error, frame};
+use dunlin_store::Guard;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -13,8 +14,9 @@ use tracing::Instrument;
 
 use super::SubscriptionId;
 use super::turn::Turn;
-use crate::auth::Session;
+use crate::auth::{Auth, Rights, Session};
 use crate::live::{LiveMessage, Watch};
+use crate::ops;
 use crate::ops::write::Scope;
 use crate::registry::{Entry, Seat};
 use crate::shared::Shared;
@@ -31,6 +33,10 @@ pub(crate) enum ConnectionMessage {
     Close(Close),
     /// The session was to end about now.
     SessionDue,
+    /// What sessions may do may have changed.
+    RightsChanged,
+    /// The view of this subscription reads other buckets than its watcher was judged for; it is not watched meanwhile.
+    ReadsMore { id: SubscriptionId, buckets: Vec<Arc<str>> },
 }
 
 pub(crate) struct ConnectionActor;
@@ -48,6 +54,8 @@ pub(crate) struct ConnectionState {
     /// The client wants to know positions.
     pub(crate) positions: bool,
     scope: Scope,
+    /// What the session may do, as it was worked out last.
+    rights: Option<Rights>,
     seat: Seat,
     /// Wakes the actor when the session ends.
     expiry: Option<JoinHandle<()>>,
@@ -93,6 +101,7 @@ impl Actor for ConnectionActor {
             subscriptions: BTreeMap::new(),
             positions: false,
             scope: Scope::default(),
+            rights: None,
             seat,
             expiry: None,
             span,
@@ -115,13 +124,16 @@ impl Actor for ConnectionActor {
             ConnectionMessage::Ended { id, error } => state.ended(id, &error),
             ConnectionMessage::WatchAgain => {
                 for watch in state.subscriptions.values() {
-                    // What it had when it came is long past.
-                    let watch = Box::new(Watch { resume: None, ..watch.clone() });
+                    let watch = Box::new(watch.again());
                     state.shared.feed.tell(LiveMessage::Watch { watch, reply: None });
                 }
             }
             ConnectionMessage::Close(reason) => state.entry().outbox.close(reason),
             ConnectionMessage::SessionDue => state.session_due(),
+            ConnectionMessage::RightsChanged => Box::pin(ops::judge_again(state)).await,
+            ConnectionMessage::ReadsMore { id, buckets } => {
+                Box::pin(ops::judge_view(state, id, buckets)).await;
+            }
         }
         Ok(())
     }
@@ -149,6 +161,43 @@ impl ConnectionState {
 
     pub(crate) fn seat(&self) -> &Seat {
         &self.seat
+    }
+
+    /// What whoever is logged in here may do now; or whoever is not, where that is allowed.
+    pub(crate) fn rights(&mut self, auth: &Auth) -> Result<&Rights, Error> {
+        let session = self.seat.entry().session.load();
+        let Some(session) = session.as_ref().or(auth.anonymous.as_ref()) else {
+            return Err(ops::gate::login_required());
+        };
+        let policy = auth.policy.load();
+        if !self.rights.as_ref().is_some_and(|rights| rights.are_of(session, &policy)) {
+            self.rights = None;
+        }
+        let fresh = || Rights::new(Arc::clone(session), Arc::clone(&policy));
+        Ok(self.rights.get_or_insert_with(fresh))
+    }
+
+    /// The records and members that there are for whoever is logged in here now.
+    pub(crate) fn guard(&mut self) -> Result<Guard, Error> {
+        match self.shared.auth.clone() {
+            Some(auth) => self.rights(&auth).map(|rights| rights.guard.clone()),
+            None => Ok(Guard::default()),
+        }
+    }
+
+    /// Ends one subscription, because it is not allowed any more.
+    pub(crate) fn end_one(&mut self, id: SubscriptionId, error: &Error) {
+        self.ended(id, error);
+        self.shared.feed.tell(LiveMessage::Unwatch(vec![id]));
+    }
+
+    /// Lets a subscription whose source is another one now go on with that.
+    pub(crate) fn watch_anew(&mut self, id: SubscriptionId) {
+        let Some(watch) = self.subscriptions.get_mut(&id) else { return };
+        // What waits shows what was allowed before; what follows may be as old as what was told.
+        watch.opening = self.seat.entry().outbox.open(id, watch.mode);
+        self.shared.feed.tell(LiveMessage::Unwatch(vec![id]));
+        self.shared.feed.tell(LiveMessage::Watch { watch: Box::new(watch.again()), reply: None });
     }
 
     /// Begins a session in the place of the one before, if there was one.

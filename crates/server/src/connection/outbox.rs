@@ -39,6 +39,8 @@ struct Waiting {
     open: HashMap<SubscriptionId, Open>,
     /// Those with a push that waits, the one that waits longest first. Among them may be some that have ended.
     queue: VecDeque<SubscriptionId>,
+    /// How often a subscription was opened.
+    openings: u64,
     /// The client wants to know positions.
     positions: bool,
     /// While true, pushes stay: an answer that must precede them is being worked out.
@@ -54,6 +56,8 @@ struct Waiting {
 
 /// An open subscription.
 struct Open {
+    /// Which opening it was: a subscription that is opened anew has nothing to do with what was asked for before.
+    opening: u64,
     mode: Mode,
     pending: Option<Pending>,
     /// Position of the newest state that the client was told or is about to be.
@@ -132,14 +136,20 @@ impl Outbox {
         self.waiting().positions = tell;
     }
 
-    /// Lets pushes of a new subscription in.
-    pub(crate) fn open(&self, subscription: SubscriptionId, mode: Mode) {
-        self.waiting().open.insert(subscription, Open { mode, pending: None, told: 0 });
+    /// Lets pushes of a subscription in that is new, or shows something else from now on. The number of this opening.
+    pub(crate) fn open(&self, subscription: SubscriptionId, mode: Mode) -> u64 {
+        let mut waiting = self.waiting();
+        waiting.openings += 1;
+        let opening = waiting.openings;
+        waiting.open.insert(subscription, Open { opening, mode, pending: None, told: 0 });
+        opening
     }
 
-    /// Whether a subscription may be pushed to: it has not ended, and neither has its connection.
-    pub(crate) fn is_open(&self, subscription: SubscriptionId) -> bool {
-        !self.is_closing() && self.waiting().open.contains_key(&subscription)
+    /// Whether a subscription may be pushed to what was asked for at this opening: it has not ended since, was not opened anew,
+    /// and its connection has not ended either.
+    pub(crate) fn is_open(&self, subscription: SubscriptionId, opening: u64) -> bool {
+        !self.is_closing()
+            && self.waiting().open.get(&subscription).is_some_and(|open| open.opening == opening)
     }
 
     /// Tells an open subscription of a newer state. A whole result replaces what still waits; a patch joins it, for as long as

@@ -3,12 +3,13 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use dunlin_protocol::{Code, Error, Id, Message, Operation, Write, frame};
+use dunlin_protocol::{Code, Error, Id, Message, Operation, Read, Write, frame};
 use dunlin_store::Intent;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::actor::ConnectionState;
 use crate::ops;
+use crate::ops::gate::Judged;
 use crate::published::View;
 use crate::store_actor::{WriteError, Written};
 
@@ -68,30 +69,46 @@ impl<'a> Turn<'a> {
                 }
             };
             let id = request.id;
-            let operation = match ops::understand(self.state, request) {
-                Ok(Operation::Write { write, idempotency_key }) => {
-                    match ops::authorise_write(self.state, &request.kind, &write) {
-                        Ok(()) => self.stage(id, write, idempotency_key.as_deref()),
-                        Err(error) => self.refuse(id, &error),
-                    }
-                    continue;
-                }
-                Ok(operation) => operation,
+            let (kind, operation) = match ops::understand(self.state, request) {
+                Ok(understood) => understood,
                 Err(error) => {
                     self.refuse(id, &error);
                     continue;
                 }
             };
-            // Whatever is not a write sees what the writes before it did, and is judged by the definitions they left.
-            if !self.queued.is_empty() {
+            // Whatever is not a write sees what the writes before it did. Whoever defines a query is judged by what it would read.
+            let looks = match &operation {
+                Operation::Write {
+                    write: Write::DefineQuery { .. } | Write::UndefineQuery { .. }, ..
+                } => self.state.shared.auth.is_some(),
+                Operation::Write { .. } => false,
+                _ => true,
+            };
+            if looks && !self.queued.is_empty() {
                 self.settle().await;
             }
-            if let Err(error) = ops::authorise(self.state, &request.kind, &operation) {
+            let judged = match ops::gate::judge(self.state, kind, &operation) {
+                Judged::Now(judged) => judged,
+                Judged::Later(judged) => {
+                    // Nothing that was allowed before is carried out after a long time.
+                    self.settle().await;
+                    let judged = judged.await;
+                    if self.state.entry().outbox.is_closing() {
+                        break;
+                    }
+                    judged
+                }
+            };
+            if let Err(error) = judged {
                 self.refuse(id, &error);
                 continue;
             }
             let answer = match operation {
-                Operation::Read(read) => {
+                Operation::Write { write, idempotency_key } => {
+                    self.stage(id, write, idempotency_key.as_deref());
+                    continue;
+                }
+                Operation::Read(read) if read != Read::Buckets => {
                     let view = self.view.get_or_insert_with(|| self.state.shared.published.view());
                     if ops::read::is_small(view, &read) {
                         ops::read::run(view, id, &read)

@@ -18,7 +18,6 @@ use crate::connection::{ConnectionMessage, SubscriptionId};
 use crate::metrics::{Metrics, count};
 use crate::published::Published;
 use crate::registry::Entry;
-use crate::shared::Auth;
 
 pub(crate) enum LiveMessage {
     /// Watch a query. With a `reply`, what it begins with goes there; without (after a restart), it is pushed.
@@ -65,7 +64,6 @@ pub(crate) struct LiveArguments {
     pub(crate) feed: Arc<ChangeFeed>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) limits: ViewLimits,
-    pub(crate) auth: Option<Arc<Auth>>,
 }
 
 pub(crate) struct LiveState {
@@ -281,6 +279,14 @@ pub(super) fn end(id: SubscriptionId, watcher: &Entry, error: Error) {
     if let Some(actor) = watcher.actor() {
         // A connection that is gone has freed everything already.
         let _ = actor.cast(ConnectionMessage::Ended { id, error });
+    }
+}
+
+/// Lets the connection judge whether it may go on watching; until then it does not.
+pub(super) fn ask_again(id: SubscriptionId, watcher: &Entry, buckets: Vec<Arc<str>>) {
+    if let Some(actor) = watcher.actor() {
+        // A connection that is gone watches nothing.
+        let _ = actor.cast(ConnectionMessage::ReadsMore { id, buckets });
     }
 }
 

@@ -7,13 +7,12 @@ use dunlin_store::{LiveQuery, Prepared, Renewed, Replay, Resume, ViewId};
 use tokio::sync::oneshot;
 
 use super::LiveMessage;
-use super::actor::{LiveState, end, undefined};
+use super::actor::{LiveState, ask_again, end, undefined};
 use super::delivery::body;
-use super::watch::{Joined, Start, Told, Waiting, Watch};
+use super::watch::{Joined, Judged, Start, Told, Waiting, Watch};
 use super::workshop::{Made, Missed};
 use crate::connection::{Body, Payload, SubscriptionId};
 use crate::limits;
-use crate::ops::authorise_watcher;
 
 /// From one position of a view's history to a later one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -121,7 +120,6 @@ impl LiveState {
     /// A view was worked out anew: everybody who watches it is told of the difference.
     pub(super) fn renewed(&mut self, view: ViewId, made: Made) {
         self.shared.metrics.views_evaluated.increment(1);
-        let known = self.views.buckets(view);
         let renewed = match made {
             Ok(prepared) => self.put_in_place(view, prepared),
             Err(query) => {
@@ -129,7 +127,7 @@ impl LiveState {
                 Err(failed())
             }
         };
-        self.authorise_again(view, &known);
+        self.ask_again(view);
         match renewed {
             Ok(Renewed::Changed) => self.deliver(view),
             Ok(_) => {}
@@ -154,17 +152,11 @@ impl LiveState {
     }
 
     /// A view that reads other buckets than before goes on only for those who may read these, too.
-    fn authorise_again(&mut self, view: ViewId, known: &[Arc<str>]) {
-        let Some(auth) = self.shared.auth.clone() else { return };
+    fn ask_again(&mut self, view: ViewId) {
         let buckets = self.views.buckets(view);
-        if buckets.iter().all(|name| known.contains(name)) {
-            return;
-        }
-        for (id, query, watcher) in self.watchers.of_view(view) {
-            if let Err(error) = authorise_watcher(&watcher, &auth, &query, &buckets) {
-                self.unwatch(id);
-                end(id, &watcher, error);
-            }
+        for (id, watcher) in self.watchers.not_judged_for(view, &buckets) {
+            self.unwatch(id);
+            ask_again(id, &watcher, buckets.clone());
         }
     }
 
@@ -187,26 +179,27 @@ impl LiveState {
     }
 
     /// Lets somebody join a view, or wait for its newer result.
-    fn admit(&mut self, view: ViewId, waiting: Waiting) {
+    fn admit(&mut self, view: ViewId, mut waiting: Waiting) {
         if self.views.shows(view).is_none_or(|position| position < waiting.asked_at) {
             self.renewing.entry(view).or_default().push(waiting);
             return;
         }
         // Who was unwatched while it waited was not known here yet. One with a reply is asked when it gets that.
-        if waiting.reply.is_none() && !waiting.watch.watcher.outbox.is_open(waiting.watch.id) {
+        if waiting.reply.is_none() && !waiting.watch.is_wanted() {
             return;
         }
         if let Err(error) = self.still_defined(&waiting.watch) {
             refuse(waiting, error, Vec::new());
             return;
         }
-        // Of a new subscription its connection asks.
-        if let (None, Some(auth)) = (&waiting.reply, &self.shared.auth) {
-            let Watch { query, watcher, .. } = &waiting.watch;
-            if let Err(error) = authorise_watcher(watcher, auth, query, &self.views.buckets(view)) {
-                refuse(waiting, error, Vec::new());
+        let buckets = self.views.buckets(view);
+        if !waiting.watch.judged.covers(&buckets) {
+            if waiting.reply.is_none() {
+                ask_again(waiting.watch.id, &waiting.watch.watcher, buckets);
                 return;
             }
+            // The connection of a new subscription judges when it has the answer, and leaves if it may not.
+            waiting.watch.judged = Judged::Only(buckets.into());
         }
         let position = self.views.shows(view).unwrap_or_default();
         let begun = match self.begin(view, &waiting.watch) {

@@ -15,4 +15,4 @@ mod workshop;
 
 pub(crate) use actor::{LiveActor, LiveArguments, LiveMessage};
 pub(crate) use feed::ChangeFeed;
-pub(crate) use watch::{Start, Told, Watch};
+pub(crate) use watch::{Judged, Start, Told, Watch};

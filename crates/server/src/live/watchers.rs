@@ -6,7 +6,7 @@ use std::sync::Arc;
 use dunlin_protocol::Mode;
 use dunlin_store::ViewId;
 
-use super::Watch;
+use super::{Judged, Watch};
 use crate::connection::SubscriptionId;
 use crate::registry::Entry;
 
@@ -32,6 +32,7 @@ pub(super) struct Watcher {
     pub(super) mode: Mode,
     /// What cannot be undefined has none.
     defined: Option<Defined>,
+    judged: Judged,
     pub(super) entry: Arc<Entry>,
 }
 
@@ -48,7 +49,8 @@ impl Watchers {
         audience.full += usize::from(watch.mode == Mode::Full);
         let defined =
             watch.definition.as_ref().map(|config| Defined { since: position, config: Arc::clone(config) });
-        let watcher = Watcher { mode: watch.mode, defined, entry: Arc::clone(&watch.watcher) };
+        let (judged, entry) = (watch.judged.clone(), Arc::clone(&watch.watcher));
+        let watcher = Watcher { mode: watch.mode, defined, judged, entry };
         audience.watchers.insert(watch.id, watcher);
         self.by_subscription.insert(watch.id, (view, Arc::clone(&watch.query)));
         self.by_name.entry(Arc::clone(&watch.query)).or_default().insert(watch.id);
@@ -88,13 +90,15 @@ impl Watchers {
         self.views.get_mut(&view)
     }
 
-    /// Everybody who watches a view, with the name of the query.
-    pub(super) fn of_view(&self, view: ViewId) -> Vec<(SubscriptionId, Arc<str>, Arc<Entry>)> {
+    /// Everybody who watches a view and was not judged for all of these buckets.
+    pub(super) fn not_judged_for(
+        &self,
+        view: ViewId,
+        buckets: &[Arc<str>],
+    ) -> Vec<(SubscriptionId, Arc<Entry>)> {
         let watchers = self.views.get(&view).into_iter().flat_map(|audience| &audience.watchers);
-        let named = watchers.filter_map(|(id, watcher)| {
-            Some((*id, Arc::clone(&self.by_subscription.get(id)?.1), Arc::clone(&watcher.entry)))
-        });
-        named.collect()
+        let others = watchers.filter(|(_, watcher)| !watcher.judged.covers(buckets));
+        others.map(|(id, watcher)| (*id, Arc::clone(&watcher.entry))).collect()
     }
 
     pub(super) fn is_watched(&self, view: ViewId) -> bool {

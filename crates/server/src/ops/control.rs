@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use dunlin_protocol::{Code, Error, Operation, frame};
-use serde_json::{Value, json};
+use dunlin_protocol::{Code, Error, Operation, Read, frame};
+use serde_json::json;
 
-use super::{explain, hello, login, subscribe};
+use super::{explain, hello, login, stats, subscribe};
 use crate::connection::{ConnectionState, ask_live};
-use crate::limits;
 use crate::live::LiveMessage;
 use crate::shared::Shared;
 
@@ -19,10 +18,15 @@ pub(crate) async fn run(state: &mut ConnectionState, operation: Operation<'_>) -
         Operation::Unsubscribe { subscription_id } => subscribe::unsubscribe(state, &subscription_id),
         Operation::Explain(what) => explain::run(state, what).await,
         Operation::ListQueries => list_queries(&state.shared).await,
-        Operation::StoreStats => store_stats(&state.shared).await.map(|stats| frame::json(&stats)),
-        Operation::ServerStats => server_stats(&state.shared).await.map(|stats| frame::json(&stats)),
+        Operation::Read(Read::Buckets) => stats::buckets(state).await,
+        Operation::StoreStats => stats::store(state).await,
+        Operation::ServerStats => stats::server(state).await,
         Operation::ServerConnections => Ok(frame::json(&state.shared.registry.connections())),
-        Operation::Login { token } => login::login(state, token.into_owned()).await,
+        Operation::Login { token } => {
+            let data = login::login(state, token.into_owned()).await?;
+            super::judge_again(state).await;
+            Ok(data)
+        }
         Operation::Logout => Ok(login::logout(state)),
         Operation::WhoAmI => Ok(login::who_am_i(state)),
         Operation::Read(_)
@@ -51,30 +55,4 @@ async fn list_queries(shared: &Shared) -> Result<String, Error> {
     });
     let queries: Vec<String> = declarative.chain(programmatic).collect();
     Ok(format!("{{\"queries\":[{}]}}", queries.join(",")))
-}
-
-async fn store_stats(shared: &Shared) -> Result<Value, Error> {
-    let counts = ask_live(shared, LiveMessage::Count).await?;
-    let mut stats = json!(shared.published.load().stats());
-    stats["name"] = json!(shared.config.name);
-    let declarative = stats["queries"]["defined"].as_u64().unwrap_or(0);
-    stats["queries"]["defined"] = json!(declarative + shared.programmatic.names().len() as u64);
-    stats["queries"]["activeSubscriptions"] = json!(counts.values().sum::<usize>());
-    stats["persistence"] = json!({"enabled": shared.durable});
-    stats["ttl"] = json!({"enabled": true, "checkIntervalMs": limits::EXPIRY_CHECK_MS});
-    Ok(stats)
-}
-
-/// `server.stats`, and what [`Server::stats`](crate::Server::stats) builds on.
-pub(crate) async fn server_stats(shared: &Shared) -> Result<Value, Error> {
-    Ok(json!({
-        "name": shared.config.name,
-        "connectionCount": shared.registry.len(),
-        "authEnabled": shared.auth.is_some(),
-        "rateLimitEnabled": false,
-        "rulesEnabled": false,
-        "connections": shared.registry.totals(),
-        "store": store_stats(shared).await?,
-        "rules": null,
-    }))
 }

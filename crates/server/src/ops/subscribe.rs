@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use dunlin_protocol::{Code, Error, Object, Queried, Subscribe, frame};
-use dunlin_store::{LiveQuery, Query};
+use dunlin_store::{Guard, LiveQuery, Query};
 
-use super::authorise_programmatic;
+use super::gate;
 use crate::connection::{ConnectionState, Outbox, SubscriptionId, ask_live};
-use crate::live::{LiveMessage, Start, Told, Watch};
+use crate::live::{Judged, LiveMessage, Start, Told, Watch};
 use crate::shared::Shared;
 
 /// What a query that a client gives is called where a message names it, and where subscriptions are counted by name.
@@ -39,44 +39,56 @@ pub(super) async fn subscribe(state: &mut ConnectionState, wish: &Subscribe<'_>)
 }
 
 async fn watch(state: &mut ConnectionState, wish: &Subscribe<'_>) -> Result<String, Error> {
-    let Found { name, definition, source } = find(state, wish)?;
+    let Found { name, definition, asked, buckets } = find(state, wish)?;
+    let guard = state.guard()?;
+    let source = asked.guarded(&guard, &state.shared.published.snapshot())?;
     let id = state.shared.last_subscription.fetch_add(1, Ordering::Relaxed) + 1;
     let mode = wish.mode.unwrap_or_default();
     let resume = wish.resume.clone();
     let watcher = Arc::clone(state.entry());
-    let watch = Watch { query: name, definition, source, id, mode, resume, watcher };
+    let judged = match &state.shared.auth {
+        None => Judged::All,
+        Some(_) => Judged::Only(buckets.into()),
+    };
     let outbox = &state.entry().outbox;
     // The first push must not overtake the result.
     outbox.hold();
-    outbox.open(id, mode);
-    let mut asked = Asked { shared: &state.shared, outbox, id, kept: false };
+    let opening = outbox.open(id, mode);
+    let mut watch =
+        Watch { query: name, definition, asked, source, judged, id, opening, mode, resume, watcher };
+    let mut place = Asked { shared: Arc::clone(&state.shared), outbox: Arc::clone(outbox), id, kept: false };
     let joined = ask_live(&state.shared, |reply| LiveMessage::Watch {
         watch: Box::new(watch.clone()),
         reply: Some(reply),
     })
     .await;
-    let told = joined.and_then(|joined| {
-        authorise_programmatic(state, &watch.query, &joined.buckets)?;
-        joined.told
-    });
-    // Whoever may not watch it was watching for a moment; nothing of it leaves the outbox.
-    let told = told?;
-    asked.kept = true;
-    drop(asked);
+    let joined = joined?;
+    // What it reads may be more than was known: by a reference that was changed meanwhile, and of code nothing was known. Whoever
+    // may not watch it was watching for a moment; nothing of it leaves the outbox.
+    let is_code = matches!(watch.asked, LiveQuery::Programmatic { .. });
+    if is_code || !watch.judged.covers(&joined.buckets) {
+        gate::judge_watching(state, &watch.query, &joined.buckets).settled().await?;
+        if let Judged::Only(judged) = &mut watch.judged {
+            *judged = joined.buckets.into();
+        }
+    }
+    let told = joined.told?;
+    place.kept = true;
+    drop(place);
     state.entry().outbox.begun(id, told.position);
     state.subscriptions.insert(id, watch);
     Ok(answer(id, told, wish.is_extended().then_some(state.shared.published.load().epoch())))
 }
 
 /// A subscription that its connection does not know yet. Dropped, also by a panic of the permissions, it is given back.
-struct Asked<'s> {
-    shared: &'s Shared,
-    outbox: &'s Outbox,
+struct Asked {
+    shared: Arc<Shared>,
+    outbox: Arc<Outbox>,
     id: SubscriptionId,
     kept: bool,
 }
 
-impl Drop for Asked<'_> {
+impl Drop for Asked {
     fn drop(&mut self) {
         if !self.kept {
             self.outbox.forget(self.id);
@@ -113,7 +125,9 @@ struct Found {
     name: Arc<str>,
     /// Its definition, where it can be undefined.
     definition: Option<Arc<str>>,
-    source: LiveQuery,
+    asked: LiveQuery,
+    /// What it reads, as far as that is known: nothing, if it is code.
+    buckets: Vec<Arc<str>>,
 }
 
 fn find(state: &ConnectionState, wish: &Subscribe<'_>) -> Result<Found, Error> {
@@ -123,17 +137,24 @@ fn find(state: &ConnectionState, wish: &Subscribe<'_>) -> Result<Found, Error> {
         Queried::Inline(config) => {
             let query = inline(config)?;
             query.check_against(&view)?;
-            let source = LiveQuery::Declarative(query.bind(params)?);
-            Ok(Found { name: INLINE.into(), definition: None, source })
+            let asked = LiveQuery::Declarative(query.bind(params)?);
+            Ok(Found { name: INLINE.into(), definition: None, asked, buckets: query.buckets(&view) })
         }
         Queried::Named(name) => {
-            let (definition, source) = if let Some(query) = state.shared.programmatic.get(name) {
-                (None, LiveQuery::Programmatic { query: query.clone(), params: Arc::new(params.clone()) })
-            } else {
-                let query = view.query(name)?;
-                (Some(Arc::clone(query.config())), LiveQuery::Declarative(query.bind(params)?))
-            };
-            Ok(Found { name: name.as_ref().into(), definition, source })
+            if let Some(query) = state.shared.programmatic.get(name) {
+                let asked =
+                    LiveQuery::Programmatic { query: query.clone(), params: Arc::new(params.clone()) };
+                return Ok(Found {
+                    name: name.as_ref().into(),
+                    definition: None,
+                    asked,
+                    buckets: Vec::new(),
+                });
+            }
+            let query = view.query(name)?;
+            let asked = LiveQuery::Declarative(query.bind(params)?);
+            let definition = Some(Arc::clone(query.config()));
+            Ok(Found { name: name.as_ref().into(), definition, asked, buckets: query.buckets(&view) })
         }
     }
 }

@@ -34,7 +34,8 @@ fn tree() -> impl Strategy<Value = Value> {
 
 /// Mostly right configurations: a random value under each of some real keys.
 fn plausible() -> impl Strategy<Value = Value> {
-    let value = |path: &'static str| match path {
+    let value = |path: &'static str| {
+        match path {
         "port" => (0u64..65_536).prop_map(Value::from).boxed(),
         "exposeErrorDetails" | "auth.required" => any::<bool>().prop_map(Value::from).boxed(),
         "backpressure.highWaterMark" => (0.0001f64..1.0).prop_map(Value::from).boxed(),
@@ -56,10 +57,19 @@ fn plausible() -> impl Strategy<Value = Value> {
         )
         .prop_map(|table| table.into_iter().collect())
         .boxed(),
+        "auth.roles" => Just(json!({"lead": ["editor"], "editor": []})).boxed(),
+        "auth.permissions" => ("[a-z]{1,9}", prop::option::of("[a-z]{1,9}"))
+            .prop_map(|(role, bucket)| {
+                let rule = json!({"role": role, "allow": ["store.get", "store.*"], "buckets": bucket.as_ref().map_or(json!([]), |b| json!([b]))});
+                let rows = json!([{"role": role, "bucket": "b", "read": {"a": "{{ session.userId }}"}, "hide": ["c"]}]);
+                json!({"default": "deny", "rules": [rule], "rows": rows, "check": [{"userId": role, "result": null}]})
+            })
+            .boxed(),
         "auth.anonymous" => Just(json!("reader")).boxed(),
         "name" | "host" | "storage.dir" | "storage.backupDir" => "[a-z]{1,9}".prop_map(Value::from).boxed(),
         "path" => "/[a-z]{0,9}".prop_map(Value::from).boxed(),
         _ => (1u64..1_000_000).prop_map(Value::from).boxed(),
+    }
     };
     let all: Vec<_> = keys::KEYS.iter().map(|key| prop::option::of(value(key.path))).collect();
     all.prop_map(|values| {

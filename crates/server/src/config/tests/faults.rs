@@ -95,16 +95,22 @@ const IN_A_FILE: &[(&str, &str)] = &[
         "s.json: auth.builtIn: this version of dunlin has no built-in identity yet; remove it or set it to false",
     ),
     (
-        r#"{"auth": {"permissions": {"default": "deny"}}}"#,
-        "s.json: auth.permissions: this version of dunlin has no permission rules yet; remove it",
+        r#"{"auth": {"permissions": {"default": "none", "rules": [{"role": "a", "allow": "store.fly"}]}}}"#,
+        "the configuration has 2 faults:\n  \
+         s.json: auth.permissions.default: expected \"allow\" or \"deny\", found \"none\"\n  \
+         s.json: auth.permissions.rules[0].allow: expected operations that there are, not \"store.fly\", found \"store.fly\"",
+    ),
+    (
+        r#"{"auth": {"roles": {"a": ["a"]}}}"#,
+        "s.json: auth.roles.a: expected roles that do not include themselves, through others neither, found a list",
     ),
     (r#"{"auth": {"token": {}}}"#, "s.json: unknown key auth.token; did you mean auth.tokens?"),
-    (r#"{"auth": 5}"#, "s.json: auth: expected an object with tokens, required, anonymous, found 5"),
-    (r#"{"auth": {"tokens": {}}}"#, "s.json: auth.tokens: expected 1 to 10000 tokens, found 0 of them"),
     (
-        r#"{"auth": {"anonymous": "nobody"}}"#,
-        r#"s.json: auth.anonymous: expected "reader", "writer" or "admin", found "nobody""#,
+        r#"{"auth": 5}"#,
+        "s.json: auth: expected an object with tokens, required, anonymous, roles, permissions, found 5",
     ),
+    (r#"{"auth": {"tokens": {}}}"#, "s.json: auth.tokens: expected 1 to 10000 tokens, found 0 of them"),
+    (r#"{"auth": {"anonymous": 7}}"#, "s.json: auth.anonymous: expected the name of a role, found 7"),
     (
         r#"{"rateLimit": {"maxRequests": 5, "windowMs": 9}}"#,
         "s.json: rateLimit: this version of dunlin has no rate limit yet; remove it",

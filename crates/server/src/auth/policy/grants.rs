@@ -1,0 +1,212 @@
+//! What a policy gives to one set of roles: worked out once, looked up for every request.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use dunlin_protocol::{Code, Error, Kind, Resource, Tier};
+
+use super::Policy;
+use super::rules::{DefaultRule, Exception, Rule};
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Grants {
+    by_kind: Box<[Grant]>,
+    /// Exceptions that concern these roles, in order.
+    exceptions: Vec<Exception>,
+}
+
+/// What is granted for one kind of operation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Grant {
+    /// Everything.
+    All,
+    /// What touches nothing but these buckets.
+    Buckets(Arc<HashSet<String>>),
+    /// Nothing.
+    Nothing,
+    /// Nothing, because the roles do not reach its tier.
+    BelowTier(Tier),
+}
+
+/// The buckets that a session may do anything with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Visible {
+    /// All of them.
+    All,
+    /// These.
+    Only(HashSet<String>),
+}
+
+impl Visible {
+    pub(crate) fn contains(&self, bucket: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(buckets) => buckets.contains(bucket),
+        }
+    }
+}
+
+impl Grants {
+    pub(super) fn new(policy: &Policy, roles: &[String]) -> Self {
+        let all = policy.roles.closure(roles.iter().map(String::as_str));
+        let reached = policy.roles.reached(&all);
+        let rules: Vec<&Rule> =
+            policy.rules.rules.iter().filter(|rule| all.contains(rule.role.as_str())).collect();
+        let grant = |kind: &Kind| match kind.tier() {
+            None => Grant::All,
+            // Roles that are none of the built-in ones are held to no tier, and get nothing without a rule.
+            Some(tier) if reached.is_some() && reached < Some(tier) => Grant::BelowTier(tier),
+            Some(_) => by_rules(&rules, *kind).unwrap_or(match policy.rules.default {
+                DefaultRule::Allow if reached.is_some() => Grant::All,
+                _ => Grant::Nothing,
+            }),
+        };
+        let by_default = policy.rules.default == DefaultRule::Allow && reached.is_some();
+        let by_kind = Kind::ALL.iter().map(grant).map(|grant| match grant {
+            // What the default allows everywhere no rule can narrow.
+            Grant::Buckets(_) if by_default => Grant::All,
+            grant => grant,
+        });
+        let concerns =
+            |exception: &&Exception| exception.role.as_deref().is_none_or(|role| all.contains(role));
+        Self {
+            by_kind: by_kind.collect(),
+            exceptions: policy.rules.check.iter().filter(concerns).cloned().collect(),
+        }
+    }
+
+    /// Whether an operation may touch anything it likes.
+    pub(crate) fn allows_all(&self, kind: Kind) -> bool {
+        self.exceptions.is_empty() && self.by_kind.get(kind.index()) == Some(&Grant::All)
+    }
+
+    /// Whether an operation may touch these resources.
+    pub(crate) fn decide(&self, user: &str, kind: Kind, resources: &[Resource<'_>]) -> Result<(), Error> {
+        let Some(grant) = self.by_kind.get(kind.index()) else { return Err(refusal(kind, resources)) };
+        if let Grant::BelowTier(tier) = grant {
+            let message =
+                format!("Role level insufficient for {} (requires {})", kind.as_str(), tier.as_str());
+            return Err(Error::new(Code::Forbidden, message));
+        }
+        if kind.tier().is_none() || resources == [Resource::Own] {
+            return Ok(());
+        }
+        let allowed =
+            match self.exceptions.iter().find_map(|exception| applies(exception, user, kind, resources)) {
+                Some(result) => result,
+                None => match grant {
+                    Grant::All => true,
+                    Grant::Buckets(buckets) => within(buckets, kind, resources),
+                    Grant::Nothing | Grant::BelowTier(_) => false,
+                },
+            };
+        if allowed { Ok(()) } else { Err(refusal(kind, resources)) }
+    }
+
+    /// The buckets on which anything is granted. What exceptions allow or deny by bucket counts too.
+    pub(crate) fn visible<'b>(&self, user: &str, buckets: impl Iterator<Item = &'b str>) -> Visible {
+        let of_buckets = || Kind::ALL.iter().filter(|kind| is_of_buckets(**kind));
+        if self.exceptions.is_empty() {
+            if of_buckets().any(|kind| self.by_kind.get(kind.index()) == Some(&Grant::All)) {
+                return Visible::All;
+            }
+            let granted = of_buckets().filter_map(|kind| match self.by_kind.get(kind.index())? {
+                Grant::Buckets(buckets) => Some(buckets.iter().cloned()),
+                _ => None,
+            });
+            return Visible::Only(granted.flatten().collect());
+        }
+        let any = |bucket: &&str| {
+            let resource = [Resource::Bucket((*bucket).into())];
+            of_buckets().any(|kind| self.decide(user, *kind, &resource).is_ok())
+        };
+        Visible::Only(buckets.filter(any).map(str::to_owned).collect())
+    }
+}
+
+/// Whether an operation is one on the records or the definition of a bucket.
+fn is_of_buckets(kind: Kind) -> bool {
+    let elsewhere = [
+        Kind::Unsubscribe,
+        Kind::Buckets,
+        Kind::StoreStats,
+        Kind::ListQueries,
+        Kind::UndefineQuery,
+        Kind::ServerStats,
+        Kind::ServerConnections,
+        Kind::Backup,
+        Kind::RevokeSessions,
+    ];
+    kind.tier().is_some() && !elsewhere.contains(&kind)
+}
+
+/// What rules grant for a kind; `None` if none of them is about it.
+fn by_rules(rules: &[&Rule], kind: Kind) -> Option<Grant> {
+    let mut granted =
+        rules.iter().filter(|rule| rule.allow.as_slice().iter().any(|allow| names(allow, kind))).peekable();
+    granted.peek()?;
+    let mut buckets = HashSet::new();
+    for rule in granted {
+        match &rule.buckets {
+            None => return Some(Grant::All),
+            Some(some) => buckets.extend(some.iter().cloned()),
+        }
+    }
+    Some(Grant::Buckets(Arc::new(buckets)))
+}
+
+/// Whether a pattern of `allow` names a kind.
+fn names(pattern: &str, kind: Kind) -> bool {
+    match pattern.strip_suffix('*') {
+        Some("") => true,
+        Some(prefix) if prefix.ends_with('.') => kind.as_str().starts_with(prefix),
+        _ => pattern == kind.as_str(),
+    }
+}
+
+/// Whether a grant for some buckets is enough.
+fn within(buckets: &HashSet<String>, kind: Kind, resources: &[Resource<'_>]) -> bool {
+    let mut some_bucket = false;
+    for resource in resources {
+        match resource {
+            Resource::Bucket(name) if buckets.contains(&**name) => some_bucket = true,
+            // A name alone says nothing: the right to a query is the right to what it reads.
+            Resource::Query(_) => {}
+            // Only what may be seen is shown by these.
+            Resource::Server if matches!(kind, Kind::Buckets | Kind::StoreStats) => return true,
+            Resource::Own => return true,
+            _ => return false,
+        }
+    }
+    some_bucket
+}
+
+/// What an exception decides, if it applies.
+fn applies(exception: &Exception, user: &str, kind: Kind, resources: &[Resource<'_>]) -> Option<bool> {
+    let Exception { user_id, operation, resource, result, .. } = exception;
+    if user_id.as_deref().is_some_and(|id| id != user)
+        || operation.as_deref().is_some_and(|name| name != kind.as_str())
+    {
+        return None;
+    }
+    let result = (*result)?;
+    let Some(wanted) = resource else { return Some(result) };
+    let mut named = resources.iter().map(|resource| name(resource) == wanted);
+    let matches = if result { named.all(|is| is) } else { named.any(|is| is) };
+    matches.then_some(result)
+}
+
+/// A resource as exceptions and messages name it.
+fn name<'a>(resource: &'a Resource<'_>) -> &'a str {
+    match resource {
+        Resource::Bucket(name) | Resource::Query(name) => name,
+        _ => "*",
+    }
+}
+
+/// The refusal that a client sees.
+pub(crate) fn refusal(kind: Kind, resources: &[Resource<'_>]) -> Error {
+    let resources: Vec<&str> = resources.iter().map(name).collect();
+    Error::new(Code::Forbidden, format!("No permission for {} on {}", kind.as_str(), resources.join(", ")))
+}
