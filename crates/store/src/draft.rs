@@ -11,11 +11,15 @@ use std::sync::Arc;
 
 use crate::answers::Place;
 use crate::bucket::Marks;
-use crate::{Answer, Bucket, BucketId, Cause, Change, Commit, Counters, Record, RowId, Snapshot, StoreError};
+use crate::{
+    Answer, Bucket, BucketId, Cause, Change, Commit, Counters, Guard, Record, RowId, RowRule, Snapshot, StoreError,
+};
 
 /// See the module.
 pub(crate) struct Draft<'s> {
     state: &'s mut Snapshot,
+    /// What whoever writes sees and may write.
+    guard: Guard,
     rows: Vec<Touched>,
     /// How often rows were changed, each time counted.
     changes: usize,
@@ -56,6 +60,7 @@ impl<'s> Draft<'s> {
     pub(crate) fn new(state: &'s mut Snapshot) -> Self {
         Self {
             state,
+            guard: Guard::default(),
             rows: Vec::new(),
             changes: 0,
             places: HashMap::new(),
@@ -65,6 +70,28 @@ impl<'s> Draft<'s> {
             answer: None,
             operation: None,
         }
+    }
+
+    /// The same for somebody under a guard.
+    pub(crate) fn guarded(self, guard: Guard) -> Self {
+        Self { guard, ..self }
+    }
+
+    /// The rule that the writer is under in a bucket.
+    pub(crate) fn rule(&self, bucket: &Bucket) -> Option<&RowRule> {
+        self.guard.rule(bucket.name())
+    }
+
+    /// Whether a record of a bucket, and these members of it, are for the writer to know.
+    pub(crate) fn shows<'n>(
+        &self,
+        bucket: &Bucket,
+        record: &Record,
+        members: impl IntoIterator<Item = &'n str>,
+    ) -> bool {
+        self.rule(bucket).is_none_or(|rule| {
+            rule.sees(bucket, record) && rule.hidden().touched_by(members).is_none()
+        })
     }
 
     /// The state with everything that the write has done so far.

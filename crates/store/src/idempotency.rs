@@ -101,7 +101,31 @@ impl Intent {
     /// ```
     #[must_use]
     pub fn if_version(self, version: u64) -> Self {
-        Self::IfVersion { version, write: Box::new(self) }
+        match self {
+            // The guard is around all that is asked for.
+            Self::Guarded { guard, write } => {
+                Self::Guarded { guard, write: Box::new(write.if_version(version)) }
+            }
+            write => Self::IfVersion { version, write: Box::new(write) },
+        }
+    }
+
+    /// Whether it is a write of records, or a transaction.
+    pub(crate) fn is_of_records(&self) -> bool {
+        match self {
+            Self::Insert { .. }
+            | Self::InsertMany { .. }
+            | Self::Update { .. }
+            | Self::UpdateMany { .. }
+            | Self::Upsert { .. }
+            | Self::Delete { .. }
+            | Self::DeleteMany { .. }
+            | Self::Clear { .. }
+            | Self::Transaction { .. }
+            | Self::IfVersion { .. } => true,
+            Self::Guarded { write, .. } => write.is_of_records(),
+            _ => false,
+        }
     }
 
     /// A number for what this write asks for: two that ask for the same have the same one, in every process and version.
@@ -132,6 +156,8 @@ impl Intent {
                 let write = write.fingerprint()?;
                 Fingerprint::of("").list("write", [write]).value("ifVersion", &(*version).into())
             }
+            // Who may write it is not what is asked for.
+            Self::Guarded { write, .. } => return write.fingerprint(),
             _ => return None,
         };
         Some(fingerprint.get())
@@ -170,20 +196,7 @@ pub(crate) enum Known {
 impl Idempotency {
     /// Whether there was one of these writes before.
     pub(crate) fn look_up(&self, state: &Snapshot, write: &Intent, now: u64) -> Result<Known, StoreError> {
-        let records = matches!(
-            write,
-            Intent::Insert { .. }
-                | Intent::InsertMany { .. }
-                | Intent::Update { .. }
-                | Intent::UpdateMany { .. }
-                | Intent::Upsert { .. }
-                | Intent::Delete { .. }
-                | Intent::DeleteMany { .. }
-                | Intent::Clear { .. }
-                | Intent::Transaction { .. }
-                | Intent::IfVersion { .. }
-        );
-        if !records {
+        if !write.is_of_records() {
             return Err(StoreError::InvalidIdempotency {
                 reason: "only writes of records and transactions can have a key".into(),
             });

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::{Aggregate, AnswerLimits, BucketId, Commit, Idempotency, Migration, Outcome, RowId, Validators};
+use crate::{Aggregate, AnswerLimits, BucketId, Commit, Guard, Idempotency, Migration, Outcome, RowId, Validators};
 
 /// A JSON object: a record, changes to one, a filter, a definition.
 pub type Object = Map<String, Value>;
@@ -89,6 +89,13 @@ pub enum Intent {
         /// A write of records, or a transaction.
         write: Box<Self>,
     },
+    /// Carry a write out as somebody who does not see, or may not write, all records. Made by [`Intent::guarded`].
+    Guarded {
+        /// What he sees and may write.
+        guard: Guard,
+        /// A write of records, or a transaction.
+        write: Box<Self>,
+    },
     /// Forget the answers whose time is over, about [`FORGOTTEN_AT_ONCE`](crate::limits::FORGOTTEN_AT_ONCE) of them.
     ForgetAnswers,
     /// Run the migrations that have not run yet, in one commit.
@@ -136,6 +143,39 @@ pub enum Intent {
         /// Its name.
         name: String,
     },
+}
+
+impl Intent {
+    /// The same write, done by somebody under this guard, on the newest state: records that he does not see are not there for
+    /// it, those that he may not write refuse it, before and after, and what comes of it leaves out what is hidden. Of
+    /// transactions all operations, reads too. All other intents stay as they are. The last guard counts.
+    ///
+    /// What is [remembered](Intent::idempotent) of a write does not depend on the guard: a repeat gets the first answer.
+    ///
+    /// ```
+    /// use dunlin_store::{Guard, Intent, RowRule};
+    /// use serde_json::json;
+    ///
+    /// let delete = Intent::Delete { bucket: "orders".into(), key: json!("o1") };
+    /// assert_eq!(delete.clone().guarded(&Guard::default()), delete);
+    /// let guard = Guard::new([("orders", RowRule::nothing())]);
+    /// let guarded = delete.clone().guarded(&guard);
+    /// assert!(matches!(guarded, Intent::Guarded { .. }));
+    /// assert_eq!(guarded.fingerprint(), delete.fingerprint());
+    /// ```
+    #[must_use]
+    pub fn guarded(self, guard: &Guard) -> Self {
+        match self {
+            Self::Idempotent { idempotency, write } => {
+                Self::Idempotent { idempotency, write: Box::new(write.guarded(guard)) }
+            }
+            Self::Guarded { write, .. } => write.guarded(guard),
+            records if !guard.is_empty() && records.is_of_records() => {
+                Self::Guarded { guard: guard.clone(), write: Box::new(records) }
+            }
+            other => other,
+        }
+    }
 }
 
 /// One operation of a transaction.

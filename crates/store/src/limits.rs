@@ -96,6 +96,15 @@ pub const MAX_ANSWER_BYTES_PER_SCOPE: usize = 64 * 1024 * 1024;
 pub const MAX_ANSWER_BYTES: usize = 1024 * 1024 * 1024;
 /// Answers that one commit forgets, about: those of the same millisecond go together. A millisecond of work.
 pub const FORGOTTEN_AT_ONCE: usize = 1_000;
+/// Bytes of a row rule as JSON text. Its filter is held by every view under it, and is tried on every record that such a
+/// view or read looks at.
+pub const MAX_RULE_BYTES: usize = 16 * 1024;
+/// Different row rules that are joined for one session and bucket: each is one branch more to be tried on a record.
+pub const MAX_ROW_RULES: usize = 100;
+/// Members that one row rule hides. Each is compared with every member of a record that is written out.
+pub const MAX_HIDDEN_MEMBERS: usize = 100;
+/// Bytes (UTF-8) of the name of a hidden member, its dots included.
+pub const MAX_HIDDEN_NAME_BYTES: usize = 1024;
 /// Combinations of members by which the live views of one bucket are found. A changed record is looked up in each, some
 /// 50 ns; applications have a few dozen kinds of queries.
 pub const MAX_VIEW_TEMPLATES: usize = 64;

@@ -17,7 +17,7 @@ use serde_json::Value;
 use crate::encode::Layout;
 use crate::members::{each_member, member};
 use crate::packed::{WORD, pack, unpack};
-use crate::schema::{CREATED_AT, Definition, EXPIRES_AT, Member, UPDATED_AT, VERSION};
+use crate::schema::{CREATED_AT, Definition, EXPIRES_AT, Member, UPDATED_AT, VERSION, is_metadata};
 use crate::{FieldValue, MemberPath, Number};
 
 /// A stored record. Immutable and cheap to clone (one reference count).
@@ -198,6 +198,19 @@ impl Record {
     pub(crate) fn laid_out(&self, definition: &Definition) -> Self {
         // A record's text was made or checked by this crate, so it always reads.
         Self::parse(self.json(), definition).unwrap_or_else(|_| self.clone())
+    }
+
+    /// The same record with another JSON text, that of an object with some of its members; its metadata stays.
+    pub(crate) fn showing(&self, json: &str, definition: &Definition) -> Self {
+        let mut layout = Layout::new(definition.fields().len(), json.len());
+        // The text was made by this crate, so it always walks to its end.
+        let _ = each_member(json, |name, raw| {
+            if !is_metadata(&name) {
+                layout.place(definition.slot(&name), raw, offset_in(json, raw));
+            }
+        });
+        let (version, created, updated) = (self.version(), self.created_at(), self.updated_at());
+        layout.finish(json, Metadata { version, created, updated, expires: self.expires() })
     }
 
     /// All members as a JSON value.

@@ -8,9 +8,9 @@ use crate::{Direction, FieldValue, Filter, Key, Member, Record, RowId, StoreErro
 
 /// One page of a bucket, by [`Bucket::paginate`].
 #[derive(Debug, Clone)]
-pub struct Page<'a> {
+pub struct Page<R> {
     /// The records, in table order; in an `ordered_set` by key.
-    pub records: Vec<&'a Record>,
+    pub records: Vec<R>,
     /// Whether there are more behind them.
     pub has_more: bool,
     /// The key of the last record of the page, to be given as `after` for the next; `None` on an empty page.
@@ -57,18 +57,36 @@ impl Bucket {
     /// The first `n` records; in an `ordered_set` those of the smallest keys.
     pub fn first(&self, n: usize) -> Vec<&Record> {
         if self.definition.is_ordered() {
-            return self.by_key(Direction::Ascending, None, n);
+            return self.by_key(&Filter::default(), Direction::Ascending, None, n);
         }
         self.iter().take(n).collect()
+    }
+
+    /// The first `n` of those that match.
+    pub(crate) fn first_of(&self, filter: &Filter, n: usize) -> Vec<&Record> {
+        if self.definition.is_ordered() {
+            return self.by_key(filter, Direction::Ascending, None, n);
+        }
+        self.matching_most(filter, n)
     }
 
     /// The last `n` records, in ascending table order; in an `ordered_set` by key.
     pub fn last(&self, n: usize) -> Vec<&Record> {
         let mut records = if self.definition.is_ordered() {
-            self.by_key(Direction::Descending, None, n)
+            self.by_key(&Filter::default(), Direction::Descending, None, n)
         } else {
             self.iter().rev().take(n).collect()
         };
+        records.reverse();
+        records
+    }
+
+    /// The last `n` of those that match.
+    pub(crate) fn last_of(&self, filter: &Filter, n: usize) -> Vec<&Record> {
+        if !self.definition.is_ordered() {
+            return self.matching_last(filter, n);
+        }
+        let mut records = self.by_key(filter, Direction::Descending, None, n);
         records.reverse();
         records
     }
@@ -79,15 +97,34 @@ impl Bucket {
     ///
     /// # Errors
     /// [`StoreError::UnknownCursor`] if it cannot be told (any more) where that key was.
-    pub fn paginate(&self, after: Option<&Value>, limit: usize) -> Result<Page<'_>, StoreError> {
+    pub fn paginate(&self, after: Option<&Value>, limit: usize) -> Result<Page<&Record>, StoreError> {
+        self.paginate_of(None, after, limit)
+    }
+
+    /// The same of those that match, if there is a filter; then only they have a place.
+    pub(crate) fn paginate_of(
+        &self,
+        filter: Option<&Filter>,
+        after: Option<&Value>,
+        limit: usize,
+    ) -> Result<Page<&Record>, StoreError> {
         let unknown = || StoreError::UnknownCursor { bucket: (&**self.name()).into() };
         let after = match after {
             None | Some(Value::Null) => None,
             Some(value) => Some(Key::of(value).ok_or_else(unknown)?),
         };
-        let more = limit.saturating_add(1);
+        let (everything, more) = (Filter::default(), limit.saturating_add(1));
         let mut records: Vec<&Record> = if self.definition.is_ordered() {
-            self.by_key(Direction::Ascending, after, more)
+            self.by_key(filter.unwrap_or(&everything), Direction::Ascending, after, more)
+        } else if let Some(filter) = filter {
+            let matcher = filter.matcher(&self.definition);
+            let place = |key| {
+                let found = self.find(key).filter(|(_, record)| matcher.matches(record));
+                found.map(|(row, _)| Position { values: Vec::new(), row }).ok_or_else(unknown)
+            };
+            let after = after.map(place).transpose()?;
+            let rows = window(self, &matcher, &Order(Vec::new()), after.as_ref(), more);
+            rows.into_iter().map(|(_, record)| record).collect()
         } else {
             let from = match after {
                 None => Some(0),
@@ -122,9 +159,15 @@ impl Bucket {
         Ok(Paged { records: rows.into_iter().map(|(_, record)| record).collect(), has_more, cursor })
     }
 
-    /// Records by key: numbers by value, then strings by UTF-16 code units.
-    fn by_key(&self, direction: Direction, after: Option<Key<'_>>, count: usize) -> Vec<&Record> {
-        let (key, filter) = (self.definition.key().name(), Filter::default());
+    /// Records that match by key: numbers by value, then strings by UTF-16 code units.
+    fn by_key(
+        &self,
+        filter: &Filter,
+        direction: Direction,
+        after: Option<Key<'_>>,
+        count: usize,
+    ) -> Vec<&Record> {
+        let key = self.definition.key().name();
         let order = Order(vec![(Member::Field(self.definition.key_slot(), key.into()), direction)]);
         // Behind all rows of this key, which is at most one.
         let after = after.map(|key| {

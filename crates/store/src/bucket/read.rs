@@ -17,10 +17,29 @@ impl Bucket {
 
     /// The records that match, in table order, apart from the filter's lifetime.
     pub(crate) fn matching(&self, filter: &Filter) -> Vec<&Record> {
+        self.matching_most(filter, usize::MAX)
+    }
+
+    /// The first `most` of them.
+    pub(crate) fn matching_most(&self, filter: &Filter, most: usize) -> Vec<&Record> {
         let matcher = filter.matcher(self.definition());
         let mut candidates = choose(self, &matcher).candidates(self);
         let records = std::iter::from_fn(|| candidates.next(self)).map(|(_, record)| record);
-        records.filter(|record| matcher.matches(record)).collect()
+        records.filter(|record| matcher.matches(record)).take(most).collect()
+    }
+
+    /// The last `n` records that match, in table order.
+    pub(crate) fn matching_last(&self, filter: &Filter, n: usize) -> Vec<&Record> {
+        let matcher = filter.matcher(self.definition());
+        if matches!(choose(self, &matcher), Access::Scan) {
+            let backwards = self.iter().rev().filter(|record| matcher.matches(record));
+            let mut records: Vec<&Record> = backwards.take(n).collect();
+            records.reverse();
+            return records;
+        }
+        let mut records = self.matching(filter);
+        records.drain(..records.len().saturating_sub(n));
+        records
     }
 
     /// The first record that matches, in table order.

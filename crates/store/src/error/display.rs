@@ -26,6 +26,33 @@ impl fmt::Display for StoreError {
             Self::InvalidQuery { query, issues } => {
                 write!(f, "Invalid definition of query \"{query}\": {}", Listed(issues))
             }
+            Self::InvalidRule { issues } => write!(f, "Invalid row rule: {}", Listed(issues)),
+            Self::HiddenMember { bucket, member } => write!(
+                f,
+                "Member \"{member}\" of bucket \"{bucket}\" is hidden from you, so it cannot be written, nor filtered, sorted, \
+                 grouped or aggregated by; leave it out"
+            ),
+            Self::NotWritable { bucket, key } => {
+                write!(f, "You may read the record with key \"{}\" in bucket \"{bucket}\", but not write it", Text(key))
+            }
+            Self::ResultNotWritable { bucket } => write!(
+                f,
+                "What this would leave in bucket \"{bucket}\" is a record that you may not write; give its members values \
+                 that you may"
+            ),
+            Self::NotWhole { bucket } => write!(
+                f,
+                "This takes all records of bucket \"{bucket}\", of which you may not see or write all; delete by a filter \
+                 what you may"
+            ),
+            Self::NotUniqueUnseen { bucket } => write!(
+                f,
+                "Unique constraint violation in bucket \"{bucket}\": another record has the same value in a member that is hidden \
+                 from you, or the same values in several of which one is"
+            ),
+            Self::ReferencedUnseen => f.write_str(
+                "Records that this would remove or change are referred to, or needed, by others that are hidden from you",
+            ),
             Self::InvalidParams { query, issues } => {
                 write!(f, "Invalid parameters for query \"{query}\": {}", Listed(issues))
             }

@@ -100,6 +100,42 @@ pub enum StoreError {
         /// Everything wrong with it.
         issues: Vec<Issue>,
     },
+    /// A row rule cannot be understood.
+    InvalidRule {
+        /// Everything wrong with it.
+        issues: Vec<Issue>,
+    },
+    /// Somebody asks for, or writes, a member that a rule hides from him.
+    HiddenMember {
+        /// The bucket.
+        bucket: Box<str>,
+        /// The member, as he names it.
+        member: Box<str>,
+    },
+    /// A record that somebody sees, and may not write.
+    NotWritable {
+        /// The bucket.
+        bucket: Box<str>,
+        /// The record's key.
+        key: Value,
+    },
+    /// A write would leave a record that its writer may not write.
+    ResultNotWritable {
+        /// The bucket.
+        bucket: Box<str>,
+    },
+    /// A bucket of which somebody does not see everything cannot be cleared, or explained.
+    NotWhole {
+        /// The bucket.
+        bucket: Box<str>,
+    },
+    /// A write would give a record a value that is taken, and that its writer may not know.
+    NotUniqueUnseen {
+        /// The bucket.
+        bucket: Box<str>,
+    },
+    /// What a write removes, by itself or by what it takes with it, is referred to, and its writer may not know by what.
+    ReferencedUnseen,
     /// The parameters given to a query do not fit it.
     InvalidParams {
         /// The query.
@@ -307,17 +343,23 @@ impl StoreError {
             | Self::QueryExists { .. }
             | Self::KeyExists { .. }
             | Self::NotUnique { .. }
-            | Self::NotUniqueTogether { .. } => Code::AlreadyExists,
+            | Self::NotUniqueTogether { .. }
+            | Self::NotUniqueUnseen { .. } => Code::AlreadyExists,
             Self::Conflict { .. }
             | Self::VersionConflict { .. }
             | Self::IdempotencyKeyReused { .. }
             | Self::Referenced(_)
+            | Self::ReferencedUnseen
             | Self::BucketReferenced { .. } => Code::Conflict,
             Self::Contradiction { .. } | Self::MigrationPanicked => Code::InternalError,
             Self::Operation { error, .. } | Self::Migration { error, .. } | Self::Import { error, .. } => {
                 error.code()
             }
             Self::RecordNotFound { .. } => Code::NotFound,
+            Self::HiddenMember { .. }
+            | Self::NotWritable { .. }
+            | Self::ResultNotWritable { .. }
+            | Self::NotWhole { .. } => Code::Forbidden,
             Self::UnindexedViews { .. } | Self::ViewsTooLarge { .. } | Self::TooMuchRemembered { .. } => {
                 Code::RateLimited
             }
@@ -325,6 +367,7 @@ impl StoreError {
             | Self::InvalidDefinition { .. }
             | Self::InvalidFilter { .. }
             | Self::InvalidQuery { .. }
+            | Self::InvalidRule { .. }
             | Self::InvalidParams { .. }
             | Self::UnknownCursor { .. }
             | Self::InvalidCursor { .. }
@@ -340,14 +383,15 @@ impl StoreError {
     }
 
     /// Machine-readable particulars: `[{field, message, code}]` of everything that is invalid, `{bucket, key}` of
-    /// a taken key, `{bucket, key, version}` of a record in another version, `{key}` of a reused idempotency key, `{bucket,
-    /// field, value}` of a unique value; nothing otherwise.
+    /// a taken key and of a record that may not be written, `{bucket, key, version}` of a record in another version, `{key}` of a reused idempotency key, `{bucket,
+    /// field, value}` of a unique value, `{bucket, field}` of a hidden member; nothing otherwise.
     pub fn details(&self) -> Option<Value> {
         match self {
             Self::Validation { issues, .. }
             | Self::InvalidDefinition { issues, .. }
             | Self::InvalidFilter { issues }
             | Self::InvalidQuery { issues, .. }
+            | Self::InvalidRule { issues }
             | Self::InvalidParams { issues, .. } => Some(
                 issues
                     .iter()
@@ -355,12 +399,18 @@ impl StoreError {
                     .map(|i| json!({"field": i.field, "message": i.message, "code": i.code}))
                     .collect(),
             ),
-            Self::KeyExists { bucket, key } | Self::Conflict { bucket, key } => {
+            Self::KeyExists { bucket, key }
+            | Self::Conflict { bucket, key }
+            | Self::NotWritable { bucket, key } => {
                 Some(json!({"bucket": bucket, "key": key}))
             }
             Self::VersionConflict { bucket, key, version, .. } => {
                 Some(json!({"bucket": bucket, "key": key, "version": version}))
             }
+            Self::HiddenMember { bucket, member } => Some(json!({"bucket": bucket, "field": member})),
+            Self::ResultNotWritable { bucket }
+            | Self::NotWhole { bucket }
+            | Self::NotUniqueUnseen { bucket } => Some(json!({"bucket": bucket})),
             Self::IdempotencyKeyReused { key } => Some(json!({"key": key})),
             Self::NotUnique { bucket, field, value } => {
                 Some(json!({"bucket": bucket, "field": field, "value": value}))

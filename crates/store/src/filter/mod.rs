@@ -109,6 +109,28 @@ impl Filter {
         Self { names, root: Node::All(vec![self.root.clone(), other.root.renumbered(self.names.len())]) }
     }
 
+    /// What one of the filters matches; nothing if there are none.
+    pub(crate) fn any<'f>(filters: impl IntoIterator<Item = &'f Self>) -> Self {
+        let filters: Vec<&Self> = filters.into_iter().collect();
+        if let [filter] = filters.as_slice() {
+            return Self::clone(filter);
+        }
+        if filters.iter().any(|filter| filter.is_empty()) {
+            return Self::default();
+        }
+        let (mut names, mut nodes) = (Vec::new(), Vec::with_capacity(filters.len()));
+        for filter in filters {
+            nodes.push(filter.root.renumbered(names.len()));
+            names.extend(filter.names.iter().cloned());
+        }
+        Self { names, root: Node::Any(nodes) }
+    }
+
+    /// The names of the members that it looks at.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.names.iter().map(|name| &**name)
+    }
+
     /// How many tests it makes of a record at most.
     pub(crate) fn tests(&self) -> usize {
         fn tests(node: &Node) -> usize {

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value};
 
-use super::parameters::{Parameters, Used, canonical, parameter};
+use super::parameters::{Parameters, Placeholder, Used, canonical, parameter};
 use super::{Filter, Node, Relation, Test};
 use crate::limits::{MAX_FAULTS, MAX_FILTER_DEPTH, MAX_FILTER_TESTS};
 use crate::value::Constant;
@@ -307,6 +307,9 @@ impl<'a> Reader<'a> {
     where
         'a: 'v,
     {
+        if let Parameters::Session(session) = self.parameters {
+            return self.placeholder(session, operand, path, list);
+        }
         let name = match (&self.parameters, operand) {
             (Parameters::Open | Parameters::Given(_), Value::String(text)) => parameter(text),
             _ => None,
@@ -314,7 +317,7 @@ impl<'a> Reader<'a> {
         let Some(name) = name else { return Operand::Written(operand) };
         let given = match self.parameters {
             Parameters::Given(given) => given,
-            Parameters::Open | Parameters::Literal => {
+            Parameters::Open | Parameters::Literal | Parameters::Session(_) => {
                 self.used.insert(name.to_owned(), String::new());
                 return Operand::Open;
             }
@@ -336,6 +339,52 @@ impl<'a> Reader<'a> {
             return Operand::Open;
         }
         self.used.insert(name.to_owned(), canonical(value));
+        Operand::Bound(value)
+    }
+
+    /// The same for a value of a session. What equals nothing is a fault here: a rule is never meant so.
+    fn placeholder<'v>(
+        &mut self,
+        session: Option<&'a Value>,
+        operand: &'v Value,
+        path: &str,
+        list: bool,
+    ) -> Operand<'v>
+    where
+        'a: 'v,
+    {
+        let expected = if list { "an array of plain values" } else { "a string, number, boolean or null" };
+        let Value::String(text) = operand else {
+            if operand.is_object() || operand.is_array() && !list {
+                self.fault(path, "type", format!("Expected {expected}"));
+                return Operand::Open;
+            }
+            return Operand::Written(operand);
+        };
+        let found = match Placeholder::of(text) {
+            Ok(None) => return Operand::Written(operand),
+            Ok(Some(found)) if found.fits(list) => found,
+            Ok(Some(_)) => {
+                self.fault(path, "type", format!("Expected {expected}"));
+                return Operand::Open;
+            }
+            Err(expected) => {
+                self.fault(path, "placeholder", expected);
+                return Operand::Open;
+            }
+        };
+        let Some(session) = session else { return Operand::Open };
+        // `null` is as good as nothing: it would let through what has no owner.
+        let plain = |value: &Value| !value.is_object() && !value.is_array() && !value.is_null();
+        let fits = |value: &&Value| match value {
+            Value::Array(elements) => list && elements.iter().all(plain),
+            other => !list && plain(other),
+        };
+        let Some(value) = found.value(session).filter(fits) else {
+            self.fault(path, "required", format!("The session has not got {text}"));
+            return Operand::Open;
+        };
+        self.used.insert(text.split_whitespace().collect(), canonical(value));
         Operand::Bound(value)
     }
 }

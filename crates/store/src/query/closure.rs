@@ -138,7 +138,7 @@ impl<'a> Reader<'_, 'a> {
     ///
     /// # Errors
     /// Those of [`Bucket::paginate`].
-    pub fn paginate(&self, after: Option<&Value>, limit: usize) -> Result<Page<'a>, StoreError> {
+    pub fn paginate(&self, after: Option<&Value>, limit: usize) -> Result<Page<&'a Record>, StoreError> {
         self.whole().paginate(after, limit)
     }
 

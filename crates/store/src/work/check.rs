@@ -16,9 +16,7 @@ pub(super) fn whole(draft: &Draft<'_>) -> Result<(), StoreError> {
         let Some(bucket) = draft.state().bucket_by_id(touched.bucket) else { continue };
         let checked = match bucket.row(touched.row) {
             Some(record) => unique(draft, bucket, record, touched)
-                .and_then(|()| {
-                    references(draft, bucket, record, touched.before.as_ref().filter(|_| !emptied))
-                })
+                .and_then(|()| references(draft, bucket, record, touched.before.as_ref(), emptied))
                 .and_then(|()| not_referenced(draft, bucket, touched)),
             None => not_referenced(draft, bucket, touched),
         };
@@ -35,7 +33,14 @@ fn unique(draft: &Draft<'_>, bucket: &Bucket, record: &Record, touched: &Touched
         None => Ok(()),
         // Of two that the write has changed the later one is to blame, and meets this one in its turn.
         Some((_, holder)) if draft.operation_of(bucket.id(), holder) > touched.operation => Ok(()),
-        Some((spec, _)) => Err(not_unique(bucket, spec, record)),
+        Some((spec, _)) => {
+            let fields = spec.slots.iter().filter_map(|slot| bucket.definition().fields().get(*slot));
+            let hidden = draft.rule(bucket).and_then(|rule| rule.hidden().touched_by(fields.map(Field::name)));
+            Err(match hidden {
+                None => not_unique(bucket, spec, record),
+                Some(_) => StoreError::NotUniqueUnseen { bucket: (&**bucket.name()).into() },
+            })
+        }
     }
 }
 
@@ -55,22 +60,33 @@ pub(super) fn not_unique(bucket: &Bucket, spec: &IndexSpec, record: &Record) -> 
     }
 }
 
-/// What a record newly refers to must be there.
+/// What a record newly refers to must be there, and for whoever writes to see. `all` that it refers to must be there if that
+/// may have gone.
 fn references(
     draft: &Draft<'_>,
     bucket: &Bucket,
     record: &Record,
     before: Option<&Record>,
+    all: bool,
 ) -> Result<(), StoreError> {
     for (slot, field) in bucket.definition().fields().iter().enumerate() {
         let Some(reference) = field.reference() else { continue };
         let value = record.field(slot, field.name());
         let old = before.map(|record| record.field(slot, field.name()));
-        if value.is_nullish() || old.as_ref() == Some(&value) {
+        let same = old.as_ref() == Some(&value);
+        if value.is_nullish() || same && !all {
             continue;
         }
         let target = draft.state().bucket(&reference.bucket)?;
-        is_there(bucket, field, reference, target, &value)?;
+        let found = Key::of_field(&value).and_then(|key| target.find(key));
+        if found.is_some_and(|(_, referred)| same || draft.shows(target, referred, [])) {
+            continue;
+        }
+        return Err(if draft.shows(bucket, record, [field.name()]) {
+            missing(bucket, field, reference, &value)
+        } else {
+            StoreError::ReferencedUnseen
+        });
     }
     Ok(())
 }
@@ -86,23 +102,28 @@ pub(super) fn is_there(
     if Key::of_field(value).and_then(|key| target.find(key)).is_some() {
         return Ok(());
     }
-    Err(StoreError::ReferenceMissing {
+    Err(missing(bucket, field, reference, value))
+}
+
+fn missing(bucket: &Bucket, field: &Field, reference: &Reference, value: &FieldValue<'_>) -> StoreError {
+    StoreError::ReferenceMissing {
         bucket: (&**bucket.name()).into(),
         field: field.name().into(),
         target: (&*reference.bucket).into(),
         key: value.to_value(),
-    })
+    }
 }
 
 /// Everything that a record refers to must be there.
 pub(super) fn all_references(draft: &Draft<'_>, bucket: &Bucket, record: &Record) -> Result<(), StoreError> {
-    references(draft, bucket, record, None)
+    references(draft, bucket, record, None, true)
 }
 
 /// Nobody may refer to a key that its record no longer has, unless another one has it now. Where a record was removed, what
 /// cascades or clears its field has done so already.
 fn not_referenced(draft: &Draft<'_>, bucket: &Bucket, touched: &Touched) -> Result<(), StoreError> {
-    let Some(key) = touched.before.as_ref().and_then(|record| bucket.key_of(record)) else { return Ok(()) };
+    let Some(before) = &touched.before else { return Ok(()) };
+    let Some(key) = bucket.key_of(before) else { return Ok(()) };
     if bucket.find(key).is_some() {
         return Ok(());
     }
@@ -110,6 +131,11 @@ fn not_referenced(draft: &Draft<'_>, bucket: &Bucket, touched: &Touched) -> Resu
         let Some(source) = draft.state().bucket_by_id(referrer.bucket) else { continue };
         if let Some((_, record)) = source.referring(referrer.slot, key).next() {
             let field = source.definition().fields().get(referrer.slot).map_or("", |field| field.name());
+            let shown = draft.shows(bucket, before, [bucket.definition().key().name()])
+                && draft.shows(source, record, [field, source.definition().key().name()]);
+            if !shown {
+                return Err(StoreError::ReferencedUnseen);
+            }
             return Err(StoreError::Referenced(Box::new(Referenced {
                 bucket: (&**bucket.name()).into(),
                 key: key.to_value(),

@@ -16,7 +16,7 @@ pub use migrate::{Migrating, MigratingBucket};
 
 use crate::draft::Draft;
 use crate::idempotency::Known;
-use crate::{Context, Executed, Intent, Outcome, Snapshot, StoreError};
+use crate::{Context, Executed, Guard, Intent, Outcome, Snapshot, StoreError};
 
 impl Snapshot {
     /// Carries `intent` out on this state: generated values, defaults, times, keys, checks. Afterwards the state stands at
@@ -38,8 +38,12 @@ impl Snapshot {
             }
             other => (other, None),
         };
+        let (intent, guard) = match intent {
+            Intent::Guarded { guard, write } => (*write, guard),
+            other => (other, Guard::default()),
+        };
         let dry_run = matches!(&intent, Intent::Migrate { dry_run: true, .. });
-        let mut draft = Draft::new(self);
+        let mut draft = Draft::new(self).guarded(guard);
         let carried_out = carry_out(&mut draft, intent, ctx).and_then(|outcome| {
             check::whole(&draft)?;
             if let Some((idempotency, place)) = idempotency {

@@ -5,18 +5,26 @@ use serde_json::{Map, Value};
 use super::write;
 use crate::draft::Draft;
 use crate::limits::{MAX_EVICTION_SKIPS, MAX_RECORDS_WRITTEN};
-use crate::{BucketId, Cause, Change, Context, Key, OnDelete, Outcome, Record, RowId, StoreError};
+use crate::{BucketId, Cause, Change, Context, Key, Object, OnDelete, Outcome, Record, RowId, StoreError};
 
-/// Removes the record with this key; whether it was there.
+/// Removes the record with this key; whether it was there, as far as the writer sees.
 pub(super) fn delete(
     draft: &mut Draft<'_>,
     bucket: BucketId,
     key: &Value,
     ctx: &mut Context<'_>,
 ) -> Result<bool, StoreError> {
-    let found = Key::of(key).and_then(|key| draft.state().bucket_by_id(bucket)?.find(key));
-    let Some((row, _)) = found else { return Ok(false) };
-    remove(draft, bucket, row, Cause::Deleted, ctx)?;
+    let id = bucket;
+    let bucket = draft.bucket(id)?;
+    write::key_open_to(bucket, draft.rule(bucket))?;
+    let found = Key::of(key).and_then(|key| bucket.find(key));
+    let Some((row, record)) = found.filter(|(_, record)| draft.shows(bucket, record, [])) else {
+        return Ok(false);
+    };
+    if let Some(rule) = draft.rule(bucket) {
+        write::may_write(bucket, rule, record)?;
+    }
+    remove(draft, id, row, Cause::Deleted, ctx)?;
     Ok(true)
 }
 
@@ -52,7 +60,8 @@ pub(super) fn remove(
                     let name = field.map(|field| field.name().to_owned()).unwrap_or_default();
                     let changes = Map::from_iter([(name, Value::Null)]);
                     for row in rows {
-                        write::update_row(draft, referrer.bucket, row, &changes, ctx)?;
+                        write::update_row(draft, referrer.bucket, row, &changes, ctx)
+                            .map_err(|error| unless_shown(draft, referrer.bucket, row, &changes, error))?;
                         bounded(draft)?;
                     }
                 }
@@ -60,6 +69,20 @@ pub(super) fn remove(
         }
     }
     Ok(())
+}
+
+/// Why a row could not be changed, as far as the writer may know of that row.
+fn unless_shown(
+    draft: &Draft<'_>,
+    id: BucketId,
+    row: RowId,
+    changes: &Object,
+    error: StoreError,
+) -> StoreError {
+    let shown = draft.bucket(id).is_ok_and(|bucket| {
+        bucket.row(row).is_some_and(|record| draft.shows(bucket, record, changes.keys().map(String::as_str)))
+    });
+    if shown { error } else { StoreError::ReferencedUnseen }
 }
 
 /// Refuses a write that has changed too much.
@@ -84,7 +107,11 @@ fn referring(
 
 /// Removes all records; how many there were. One small change, unless other buckets refer to them.
 pub(super) fn clear(draft: &mut Draft<'_>, id: BucketId, ctx: &mut Context<'_>) -> Result<usize, StoreError> {
-    let removed = draft.bucket(id)?.len();
+    let bucket = draft.bucket(id)?;
+    if draft.rule(bucket).is_some() {
+        return Err(StoreError::NotWhole { bucket: (&**bucket.name()).into() });
+    }
+    let removed = bucket.len();
     if removed == 0 || clear_at_once(draft, id, &[id])? {
         return Ok(removed);
     }

@@ -15,7 +15,7 @@ use crate::schema::{CREATED_AT, EXPIRES_AT, UPDATED_AT, VERSION, is_metadata};
 use crate::validate::{Checked, check_depth, check_length, check_record};
 use crate::{
     Bucket, BucketId, Context, Counters, Definition, FieldValue, Generator, Issue, Key, Number, Object,
-    Record, RowId, StoreError,
+    Record, RowId, RowRule, StoreError,
 };
 
 /// Bytes that a record's text needs beyond its given members: generated ids, metadata, punctuation.
@@ -31,7 +31,11 @@ pub(super) fn insert(
     data: &Object,
     ctx: &mut Context<'_>,
 ) -> Result<Record, StoreError> {
-    let (record, counters) = new_record(draft.bucket(id)?, data, Kept::Nothing, ctx)?;
+    let bucket = draft.bucket(id)?;
+    let rule = draft.rule(bucket);
+    open_to(bucket, rule, data)?;
+    let (record, counters) = new_record(bucket, data, Kept::Nothing, ctx)?;
+    may_be(bucket, rule, &record)?;
     add(draft, id, record, counters, ctx)
 }
 
@@ -46,7 +50,7 @@ pub(super) fn import(
     add(draft, id, record, counters, ctx).map(drop)
 }
 
-/// Updates the record whose key `data` has; inserts it if there is none.
+/// Updates the record whose key `data` has; inserts it if there is none, as far as the writer sees.
 pub(super) fn upsert(
     draft: &mut Draft<'_>,
     id: BucketId,
@@ -54,10 +58,11 @@ pub(super) fn upsert(
     ctx: &mut Context<'_>,
 ) -> Result<Record, StoreError> {
     let bucket = draft.bucket(id)?;
+    open_to(bucket, draft.rule(bucket), data)?;
     let key = data.get(bucket.definition().key().name());
     let found = key.and_then(Key::of).and_then(|key| bucket.find(key));
-    match found {
-        Some((row, _)) => update_row(draft, id, row, data, ctx),
+    match found.filter(|(_, record)| draft.shows(bucket, record, [])) {
+        Some((row, _)) => change_row(draft, id, row, data, ctx),
         None => insert(draft, id, data, ctx),
     }
 }
@@ -71,14 +76,17 @@ pub(super) fn update(
     ctx: &mut Context<'_>,
 ) -> Result<Record, StoreError> {
     let bucket = draft.bucket(id)?;
-    let Some((row, _)) = Key::of(key).and_then(|key| bucket.find(key)) else {
+    open_to(bucket, draft.rule(bucket), changes)?;
+    key_open_to(bucket, draft.rule(bucket))?;
+    let found = Key::of(key).and_then(|key| bucket.find(key));
+    let Some((row, _)) = found.filter(|(_, record)| draft.shows(bucket, record, [])) else {
         return Err(StoreError::RecordNotFound { bucket: (&**bucket.name()).into(), key: key.clone() });
     };
-    update_row(draft, id, row, changes, ctx)
+    change_row(draft, id, row, changes, ctx)
 }
 
-/// Changes the record in this row.
-pub(super) fn update_row(
+/// Changes the record in this row, which the writer sees and whose changed members are not hidden from him.
+pub(super) fn change_row(
     draft: &mut Draft<'_>,
     id: BucketId,
     row: RowId,
@@ -86,13 +94,68 @@ pub(super) fn update_row(
     ctx: &Context<'_>,
 ) -> Result<Record, StoreError> {
     let bucket = draft.bucket(id)?;
+    let rule = draft.rule(bucket);
+    if let (Some(rule), Some(old)) = (rule, bucket.row(row)) {
+        may_write(bucket, rule, old)?;
+    }
+    let record = changed(bucket, row, changes, rule, ctx)?;
+    may_be(bucket, rule, &record)?;
+    draft.put(id, row, &record)?;
+    Ok(record)
+}
+
+/// Changes the record in this row, whoever has caused it.
+pub(super) fn update_row(
+    draft: &mut Draft<'_>,
+    id: BucketId,
+    row: RowId,
+    changes: &Object,
+    ctx: &Context<'_>,
+) -> Result<(), StoreError> {
+    let record = changed(draft.bucket(id)?, row, changes, None, ctx)?;
+    draft.put(id, row, &record)
+}
+
+fn changed(
+    bucket: &Bucket,
+    row: RowId,
+    changes: &Object,
+    rule: Option<&RowRule>,
+    ctx: &Context<'_>,
+) -> Result<Record, StoreError> {
     let Some(old) = bucket.row(row) else {
         return Err(StoreError::RecordNotFound { bucket: (&**bucket.name()).into(), key: Value::Null });
     };
     let record = changed_record(bucket, old, changes, ctx.now)?;
-    custom(bucket, &record, ctx)?;
-    draft.put(id, row, &record)?;
+    custom(bucket, &record, rule, ctx)?;
     Ok(record)
+}
+
+/// Refuses to write members that are hidden.
+pub(super) fn open_to(bucket: &Bucket, rule: Option<&RowRule>, data: &Object) -> Result<(), StoreError> {
+    rule.map_or(Ok(()), |rule| rule.open_to(bucket.name(), data.keys().map(String::as_str)))
+}
+
+/// Refuses to look a record up by a key that is hidden.
+pub(super) fn key_open_to(bucket: &Bucket, rule: Option<&RowRule>) -> Result<(), StoreError> {
+    rule.map_or(Ok(()), |rule| rule.open_to(bucket.name(), [bucket.definition().key().name()]))
+}
+
+/// Refuses to change or remove a record that is seen, but may not be written.
+pub(super) fn may_write(bucket: &Bucket, rule: &RowRule, old: &Record) -> Result<(), StoreError> {
+    if rule.writes(bucket, old) {
+        return Ok(());
+    }
+    let key = bucket.key_of(old).map_or(Value::Null, Key::to_value);
+    Err(StoreError::NotWritable { bucket: (&**bucket.name()).into(), key })
+}
+
+/// Refuses to leave a record that may not be written.
+fn may_be(bucket: &Bucket, rule: Option<&RowRule>, new: &Record) -> Result<(), StoreError> {
+    if rule.is_none_or(|rule| rule.writes(bucket, new)) {
+        return Ok(());
+    }
+    Err(StoreError::ResultNotWritable { bucket: (&**bucket.name()).into() })
 }
 
 /// Puts a new record into the next row, after making room for it.
@@ -104,7 +167,7 @@ fn add(
     ctx: &mut Context<'_>,
 ) -> Result<Record, StoreError> {
     let bucket = draft.bucket(id)?;
-    custom(bucket, &record, ctx)?;
+    custom(bucket, &record, draft.rule(bucket), ctx)?;
     if let Some(key) = bucket.key_of(&record).filter(|key| bucket.find(*key).is_some()) {
         return Err(StoreError::KeyExists { bucket: (&**bucket.name()).into(), key: key.to_value() });
     }
@@ -117,11 +180,21 @@ fn add(
     Ok(record)
 }
 
-/// Holds a record that keeps its schema to the embedder's rules.
-fn custom(bucket: &Bucket, record: &Record, ctx: &Context<'_>) -> Result<(), StoreError> {
+/// Holds a record that keeps its schema to the embedder's rules. What these say of a hidden member is not told.
+fn custom(
+    bucket: &Bucket,
+    record: &Record,
+    rule: Option<&RowRule>,
+    ctx: &Context<'_>,
+) -> Result<(), StoreError> {
     let mut issues: Vec<Issue> = ctx.validators.check(bucket.name(), record);
     if issues.is_empty() {
         return Ok(());
+    }
+    for issue in &mut issues {
+        if rule.is_some_and(|rule| rule.hidden().touches(&issue.field)) {
+            *issue = Issue::custom("_record", "Does not go with a member that is hidden from you");
+        }
     }
     issues.truncate(MAX_FAULTS);
     Err(StoreError::Validation { bucket: (&**bucket.name()).into(), issues })

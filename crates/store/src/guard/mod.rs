@@ -1,0 +1,94 @@
+//! Row and field rules: what of the records of a bucket there is for one session.
+//!
+//! A policy holds [`RuleTemplate`]s. With the values of a session filled in they are [`RowRule`]s; all of these that one
+//! session has for a bucket are joined to one, and those of all buckets are its [`Guard`]. Reads go through the rule of a
+//! bucket by [`Bucket::through`](crate::Bucket::through), writes by [`Intent::guarded`](crate::Intent::guarded), live
+//! queries by [`BoundQuery::guarded`](crate::BoundQuery::guarded). A record that cannot be seen does not exist for them, and
+//! a hidden member is not there and cannot be asked for.
+
+mod hidden;
+mod rule;
+mod seen;
+mod template;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+pub(crate) use hidden::Hidden;
+pub use rule::RowRule;
+pub use seen::Seen;
+pub use template::RuleTemplate;
+
+/// The row rules of one session by bucket. Cheap to clone; the empty one, [`Guard::default`], restricts nothing and costs
+/// nothing. Two are equal if their [keys](Self::key) are.
+///
+/// ```
+/// use dunlin_store::{Guard, RowRule};
+///
+/// let guard = Guard::new([("orders", RowRule::nothing())]);
+/// assert!(guard.rule("orders").is_some() && guard.rule("products").is_none());
+/// assert!(Guard::default().is_empty() && Guard::default() != guard);
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct Guard(Option<Arc<Rules>>);
+
+#[derive(Debug)]
+struct Rules {
+    by_bucket: BTreeMap<Arc<str>, RowRule>,
+    key: Box<str>,
+    view_key: Box<str>,
+}
+
+impl Guard {
+    /// The rules of some buckets, one for each; see [`RowRule::any`]. Those that restrict nothing are left out.
+    pub fn new<N: Into<Arc<str>>>(rules: impl IntoIterator<Item = (N, RowRule)>) -> Self {
+        let rules = rules.into_iter().filter(|(_, rule)| !rule.is_open());
+        let by_bucket: BTreeMap<Arc<str>, RowRule> =
+            rules.map(|(bucket, rule)| (bucket.into(), rule)).collect();
+        if by_bucket.is_empty() {
+            return Self(None);
+        }
+        let joined = |key: fn(&RowRule) -> &str| {
+            // JSON text has no line of its own that begins so.
+            let keys = by_bucket.iter().map(|(bucket, rule)| format!("bucket {}\n{}\n", quoted(bucket), key(rule)));
+            keys.collect::<String>().into()
+        };
+        let (key, view_key) = (joined(RowRule::key), joined(RowRule::view_key));
+        Self(Some(Arc::new(Rules { by_bucket, key, view_key })))
+    }
+
+    /// The rule for a bucket; `None` if it is open.
+    pub fn rule(&self, bucket: &str) -> Option<&RowRule> {
+        self.0.as_ref()?.by_bucket.get(bucket)
+    }
+
+    /// Whether it restricts nothing.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// What identifies it: equal for equal rules. Opaque; empty for the guard that restricts nothing.
+    pub fn key(&self) -> &str {
+        self.0.as_ref().map_or("", |rules| &rules.key)
+    }
+
+    /// What identifies the part of it that readers notice: guards that differ only in what may be written have the same.
+    pub fn view_key(&self) -> &str {
+        self.0.as_ref().map_or("", |rules| &rules.view_key)
+    }
+}
+
+/// A name as JSON text.
+pub(crate) fn quoted(name: &str) -> String {
+    Value::from(name).to_string()
+}
+
+impl PartialEq for Guard {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl Eq for Guard {}
