@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use dunlin_protocol::{Code, Error, Object, Queried, Subscribe, frame};
+use dunlin_protocol::{Code, Error, Fingerprint, Object, Queried, Resume, Subscribe, frame};
 use dunlin_store::{Guard, LiveQuery, Query};
 
 use super::gate;
@@ -44,7 +44,16 @@ async fn watch(state: &mut ConnectionState, wish: &Subscribe<'_>) -> Result<Stri
     let source = asked.guarded(&guard, &state.shared.published.snapshot())?;
     let id = state.shared.last_subscription.fetch_add(1, Ordering::Relaxed) + 1;
     let mode = wish.mode.unwrap_or_default();
-    let resume = wish.resume.clone();
+    let epoch = told_epoch(state.shared.published.load().epoch(), (source != asked).then_some(&guard));
+    let resume = wish.resume.as_ref().map(|resume| {
+        // What was told under other rights is another history: nobody knows what of it the client has seen.
+        let known = if resume.epoch == epoch {
+            state.shared.published.load().epoch().to_owned()
+        } else {
+            String::new()
+        };
+        Resume { epoch: known, position: resume.position }
+    });
     let watcher = Arc::clone(state.entry());
     let judged = match &state.shared.auth {
         None => Judged::All,
@@ -77,7 +86,19 @@ async fn watch(state: &mut ConnectionState, wish: &Subscribe<'_>) -> Result<Stri
     drop(place);
     state.entry().outbox.begun(id, told.position);
     state.subscriptions.insert(id, watch);
-    Ok(answer(id, told, wish.is_extended().then_some(state.shared.published.load().epoch())))
+    Ok(answer(id, told, wish.is_extended().then_some(&epoch)))
+}
+
+/// The epoch as the watcher of a query is told it. Where rules narrow the query it names these too: a position says nothing
+/// about what somebody has seen under others.
+fn told_epoch(epoch: &str, narrowed_by: Option<&Guard>) -> String {
+    match narrowed_by {
+        None => epoch.to_owned(),
+        Some(guard) => {
+            let rules = Fingerprint::of("rules").text("guard", guard.view_key()).get();
+            format!("{epoch}-{rules:016x}")
+        }
+    }
 }
 
 /// A subscription that its connection does not know yet. Dropped, also by a panic of the permissions, it is given back.
