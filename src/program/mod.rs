@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use clap::ArgMatches;
 use dunlin::config::{Config, ConfigError, Flags, Loaded, environment};
 
-/// How the program ends. Documented in `docs/operating.md`; clap itself uses 2 for a command line it cannot read.
+/// How the program ends. Documented in `docs/operations.md`; clap itself uses 2 for a command line it cannot read.
 #[derive(Debug, Clone, Copy)]
 enum Exit {
     /// Stopped as asked.

@@ -21,7 +21,7 @@ use crate::options::{Durability, Options, Sizes};
 use crate::recent::Past;
 use crate::recovery::{self, Recovered, Tail};
 use crate::synced::SyncedFile;
-use crate::{Batch, Description, Journal, JournalError};
+use crate::{Batch, Description, Figures, Journal, JournalError};
 
 /// The durable journal on any disk. See the module's documentation; [`FileJournal`](crate::FileJournal) is this one on a directory
 /// of the operating system, with a thread that tends it.
@@ -69,6 +69,9 @@ struct State {
     image_bytes: u64,
     /// Bytes of log behind the newest image.
     log_bytes: u64,
+    /// Images written, and not written, since it was opened.
+    images_made: u64,
+    image_failures: u64,
     past: Option<Past>,
     /// Where batches are encoded.
     buffer: Vec<u8>,
@@ -120,6 +123,14 @@ impl DiskJournal {
     /// # Errors
     /// The image could not be written; it is given up, and begun anew with the next call. Writing the log is not concerned.
     pub fn tend(&self) -> Result<bool, JournalError> {
+        let done = self.work_on_image();
+        if done.is_err() {
+            self.state().image_failures += 1;
+        }
+        done
+    }
+
+    fn work_on_image(&self) -> Result<bool, JournalError> {
         let mut making = self.making();
         if making.is_none() {
             *making = self.begin_image()?;
@@ -389,6 +400,8 @@ impl State {
             images: BTreeSet::new(),
             image_bytes: 0,
             log_bytes: 0,
+            images_made: 0,
+            image_failures: 0,
             past: None,
             buffer: Vec::new(),
         }
@@ -422,6 +435,7 @@ impl State {
     /// There is an image, with its name.
     fn image_made(&mut self, image: &Making, bytes: u64) {
         self.images.insert(image.position);
+        self.images_made += 1;
         self.image_bytes = bytes;
         self.log_bytes = self.log_bytes.saturating_sub(image.log_bytes);
     }
@@ -498,6 +512,16 @@ impl Journal for DiskJournal {
 
     fn when_failed(&self, tell: Tell) {
         *self.tell.lock().unwrap_or_else(PoisonError::into_inner) = Some(tell);
+    }
+
+    fn figures(&self) -> Figures {
+        let state = self.state();
+        Figures {
+            image_bytes: state.image_bytes,
+            log_bytes: state.log_bytes,
+            images: state.images_made,
+            image_failures: state.image_failures,
+        }
     }
 
     fn blocks(&self) -> bool {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use dunlin_store::Snapshot;
 
@@ -16,13 +16,14 @@ use crate::directory;
 use crate::disk::LocalDisk;
 use crate::limits::{IMAGE_PAUSE, IMAGE_RETRY};
 use crate::names::{self, FORMAT_FILE, LOCK_FILE, SYNCED_FILE, UNFINISHED};
-use crate::{Batch, Description, DiskJournal, Durability, Journal, JournalError, Options, Past};
+use crate::{Batch, Description, DiskJournal, Durability, Figures, Journal, JournalError, Options, Past};
 
 /// The durable journal in a directory. See the [crate documentation](crate) for an example.
 ///
 /// One process at a time has a directory open; dropping the journal frees it.
 pub struct FileJournal {
     journal: Arc<DiskJournal>,
+    disk: Arc<LocalDisk>,
     keeper: Keeper,
     /// Locked as long as it is open.
     _lock: File,
@@ -39,10 +40,11 @@ impl FileJournal {
         directory::make(dir).map_err(|error| JournalError::from_io("create", dir, error))?;
         check_ours(dir)?;
         let lock = lock(dir)?;
-        let journal = Arc::new(DiskJournal::open(Arc::new(LocalDisk::new(dir)), options)?);
+        let disk = Arc::new(LocalDisk::new(dir));
+        let journal = Arc::new(DiskJournal::open(Arc::<LocalDisk>::clone(&disk), options)?);
         let keeper = Keeper::start(&journal, options.durability)
             .map_err(|error| JournalError::from_io("start a thread for", dir, error))?;
-        Ok(Self { journal, keeper, _lock: lock })
+        Ok(Self { journal, disk, keeper, _lock: lock })
     }
 }
 
@@ -63,6 +65,14 @@ impl Journal for FileJournal {
 
     fn when_failed(&self, tell: Box<dyn Fn() + Send + Sync>) {
         self.journal.when_failed(tell);
+    }
+
+    fn when_synced(&self, tell: Box<dyn Fn(Duration) + Send + Sync>) {
+        self.disk.when_synced(tell);
+    }
+
+    fn figures(&self) -> Figures {
+        self.journal.figures()
     }
 
     fn blocks(&self) -> bool {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use dunlin_store::{Commit, Snapshot};
 
@@ -34,6 +35,15 @@ pub trait Journal: Send + Sync + 'static {
     /// has failed, say: [`recover`](Self::recover) is to be called then. It takes the place of what was given before, and must
     /// not wait for anything.
     fn when_failed(&self, _tell: Box<dyn Fn() + Send + Sync>) {}
+
+    /// Calls this with the time of every sync to disk, for whoever watches the disk. Only the first call counts; it must not
+    /// wait for anything.
+    fn when_synced(&self, _tell: Box<dyn Fn(Duration) + Send + Sync>) {}
+
+    /// How much there is, for whoever watches the disk. May wait for an [`append`](Self::append).
+    fn figures(&self) -> Figures {
+        Figures::default()
+    }
 
     /// Whether [`append`](Self::append) may wait for a disk; then it belongs on a thread that may block.
     fn blocks(&self) -> bool;
@@ -71,6 +81,20 @@ impl Batch<'_> {
         }
         Ok(())
     }
+}
+
+/// What [`Journal::figures`] tells. All zero of a journal that keeps nothing on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Figures {
+    /// Bytes of the newest image of the state.
+    pub image_bytes: u64,
+    /// Bytes of the log behind it.
+    pub log_bytes: u64,
+    /// Images that were written since it was opened.
+    pub images: u64,
+    /// Images that could not be written since then.
+    pub image_failures: u64,
 }
 
 /// What a journal is. Its `Display` is a line for a start banner.

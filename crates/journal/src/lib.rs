@@ -66,7 +66,7 @@ pub use error::JournalError;
 pub use file_journal::FileJournal;
 pub use image::Summary;
 pub use inspect::{BucketReport, Damage, FileKind, FileReport, Inspected, Inspection, inspect, read};
-pub use journal::{Batch, Description, Journal};
+pub use journal::{Batch, Description, Figures, Journal};
 pub use memory::MemoryJournal;
 pub use options::{Durability, Options, Sizes};
 pub use recent::Past;

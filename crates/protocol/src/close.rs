@@ -31,6 +31,27 @@ pub enum Close {
 }
 
 impl Close {
+    /// Every reason. Its place here is its [`index`](Self::index).
+    pub const ALL: &[Self] = &[
+        Self::ServerShutdown,
+        Self::ServerShuttingDown,
+        Self::ProtocolError,
+        Self::BinaryNotSupported,
+        Self::InvalidUtf8,
+        Self::TooLarge,
+        Self::InternalError,
+        Self::HeartbeatTimeout,
+        Self::SessionRevoked,
+        Self::TooManyConnections,
+        Self::LoginTimeout,
+        Self::SlowConsumer,
+    ];
+
+    /// Its place among [`ALL`](Self::ALL): for tables by reason.
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+
     /// The code on the wire.
     pub const fn code(self) -> u16 {
         match self {
@@ -62,6 +83,19 @@ impl Close {
             Self::TooManyConnections => "too_many_connections",
             Self::LoginTimeout => "login_timeout",
             Self::SlowConsumer => "slow_consumer",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_stand_in_their_places_with_codes_of_their_own() {
+        for (place, reason) in Close::ALL.iter().enumerate() {
+            assert_eq!(reason.index(), place);
+            assert!(Close::ALL[..place].iter().all(|other| other.code() != reason.code()), "{reason:?}");
         }
     }
 }

@@ -68,6 +68,16 @@ impl Code {
         Self::SessionRevoked,
     ];
 
+    /// Its place among [`ALL`](Self::ALL): for tables by code.
+    ///
+    /// ```
+    /// use dunlin_protocol::Code;
+    /// assert!(Code::ALL.iter().enumerate().all(|(place, code)| code.index() == place));
+    /// ```
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+
     /// The code as it stands on the wire.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -12,8 +12,10 @@ use dunlin_journal::{FileJournal, Journal, JournalError, MemoryJournal, Options,
 use dunlin_store::{ClosureQuery, ReadContext, Snapshot, StoreError, Validators, ViewLimits, Views};
 use ractor::{Actor, ActorRef};
 use serde_json::Value;
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use crate::Access;
 use crate::auth::{
     AsyncPermissions, Auth, Authentication, Authenticator, Login, OwnedAccess, PermissionFault, Permissions,
     Policy, Session, TokenTable, Verdict,
@@ -38,7 +40,6 @@ use crate::store_handle::StoreHandle;
 use crate::supervisor::{Supervisor, SupervisorArguments};
 use crate::time::unix_ms;
 use crate::workbench::TimeSource;
-use crate::{Access, limits};
 
 /// Builds a [`Server`]. Whatever is not said has the default of [`Config`].
 #[derive(Default)]
@@ -234,10 +235,17 @@ impl ServerBuilder {
         // Before anything else: a taken port is the commonest mistake and shall cost nothing.
         let listener = listener::listen(&self.config.host, self.config.port).await.map_err(failed)?;
         let local = listener.local_addr().map_err(failed)?;
-        let server = self.start(Some(local)).await?;
-        let router = http::whole(server.http());
-        let task = tokio::spawn(listener::accept(listener, router, server.inner.stop_listening.subscribe()));
-        server.listening(task);
+        let monitoring = monitoring(&self.config).await?;
+        let mut server = self.start(Some(local)).await?;
+        let metrics = || Arc::clone(&server.inner.shared.metrics);
+        let (stop, router) = (server.inner.stop_listening.subscribe(), http::whole(server.http()));
+        let main = tokio::spawn(listener::accept(listener, router, metrics(), stop));
+        let monitoring = monitoring.map(|(listener, address)| {
+            let (stop, router) =
+                (server.inner.stop_monitoring.subscribe(), http::monitoring_alone(server.http()));
+            (tokio::spawn(listener::accept(listener, router, metrics(), stop)), address)
+        });
+        server.listening(main, monitoring);
         Ok(server)
     }
 
@@ -253,6 +261,7 @@ impl ServerBuilder {
         let Opened { journal, recovered, past } = open(&config, journal).await?;
         let programmatic = Arc::new(Programmatic::new(queries, &recovered, &config.seed)?);
         let metrics = Arc::new(Metrics::new());
+        journal.when_synced(synced(&metrics));
         let feed = Arc::new(ChangeFeed::new(views(past, &recovered, config.live.limits())));
         let published = Arc::new(Published::new(recovered));
         let events = Arc::new(EventBus::default());
@@ -287,7 +296,6 @@ impl ServerBuilder {
         let (supervisor, _) = Supervisor::spawn(None, Supervisor, arguments)
             .await
             .map_err(|error| StartError::Actors(error.to_string()))?;
-        tokio::spawn(upkeep(Arc::downgrade(&metrics)));
         let store = StoreHandle::new(Arc::clone(&published), Arc::clone(&events), running_store.clone());
         let server = Server {
             inner: Inner::new(
@@ -295,6 +303,7 @@ impl ServerBuilder {
                     answer_mark: answer_mark(&config),
                     auth,
                     backup: crate::backup::Turn::default(),
+                    journal: Arc::downgrade(&journal),
                     durable: journal.blocks(),
                     config,
                     published,
@@ -321,6 +330,26 @@ impl ServerBuilder {
         seed(&server).await?;
         Ok(server)
     }
+}
+
+/// Notes how long the disk took.
+fn synced(metrics: &Arc<Metrics>) -> Box<dyn Fn(Duration) + Send + Sync> {
+    let metrics = Arc::downgrade(metrics);
+    Box::new(move |took| {
+        if let Some(metrics) = metrics.upgrade() {
+            metrics.sync_seconds.record(took);
+        }
+    })
+}
+
+/// The port for monitoring alone, if there is to be one.
+async fn monitoring(config: &Config) -> Result<Option<(TcpListener, SocketAddr)>, StartError> {
+    let Some(port) = config.metrics.port else { return Ok(None) };
+    let host = &config.metrics.host;
+    let failed = |source| StartError::Listen { address: format!("{host}:{port}"), source };
+    let listener = listener::listen(host, port).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok(Some((listener, address)))
 }
 
 /// An open journal, and what it holds.
@@ -450,17 +479,6 @@ async fn seed(server: &Server) -> Result<(), StartError> {
         }
     }
     Ok(())
-}
-
-/// Folds histograms for as long as the server lives.
-async fn upkeep(metrics: std::sync::Weak<Metrics>) {
-    loop {
-        tokio::time::sleep(limits::METRICS_UPKEEP).await;
-        match metrics.upgrade() {
-            Some(metrics) => metrics.handle().run_upkeep(),
-            None => return,
-        }
-    }
 }
 
 impl Server {

@@ -17,6 +17,7 @@ use tokio::net::TcpStream;
 
 use crate::connection::{Upgrade, serve};
 use crate::handshake;
+use crate::metrics::{Metrics, Refused};
 use crate::shared::Shared;
 
 /// What the handlers need.
@@ -46,13 +47,24 @@ pub(crate) fn monitoring(http: Http) -> Router {
         .with_state(http)
 }
 
-/// Everything the server's own port answers.
+/// Everything the server's own port answers; without monitoring if that has a port of its own.
 pub(crate) fn whole(http: Http) -> Router {
     let path = http.shared.config.path.clone();
     let not_found = move || async move {
         (StatusCode::NOT_FOUND, format!("Nothing here. The WebSocket endpoint is at {path}.\n"))
     };
-    websocket(http.clone()).merge(monitoring(http)).fallback(not_found)
+    let endpoint = websocket(http.clone());
+    let apart = http.shared.config.metrics.port.is_some();
+    if apart { endpoint } else { endpoint.merge(monitoring(http)) }.fallback(not_found)
+}
+
+/// Everything the port for monitoring answers.
+pub(crate) fn monitoring_alone(http: Http) -> Router {
+    let not_found = || async {
+        let paths = MONITORING_PATHS.join(", ");
+        (StatusCode::NOT_FOUND, format!("Nothing here. This port is for monitoring: {paths}.\n"))
+    };
+    monitoring(http).fallback(not_found)
 }
 
 /// The process runs and answers.
@@ -74,7 +86,9 @@ async fn ready(State(http): State<Http>) -> Response {
 }
 
 async fn metrics(State(http): State<Http>) -> Response {
-    let text = http.shared.metrics.handle().render();
+    let Some(text) = Metrics::read(http.shared).await else {
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    };
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }
 
@@ -82,7 +96,11 @@ async fn upgrade(State(http): State<Http>, mut request: Request<Body>) -> Respon
     let response = match handshake::accept(&request, http.shared.config.allowed_origins.as_deref()) {
         Ok(response) => response,
         Err(refusal) => {
-            http.shared.metrics.connections_refused.increment(1);
+            let refused = match refusal {
+                handshake::Refusal::Origin => Refused::Origin,
+                _ => Refused::Handshake,
+            };
+            http.shared.metrics.connections_refused.of(refused).increment(1);
             return refusal.into_response();
         }
     };

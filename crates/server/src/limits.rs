@@ -142,8 +142,31 @@ pub const INLINE_WRITES: usize = 256;
 /// How often a client is told, at most, how far the backup has come that it has asked for.
 pub const BACKUP_PROGRESS: Duration = Duration::from_secs(1);
 
-/// How often metrics are tidied up (histograms folded), so that they stay small when nobody scrapes.
-pub const METRICS_UPKEEP: Duration = Duration::from_secs(5);
+/// Upper ends of the buckets into which times are counted, nanoseconds: from a read in a pipeline to a disk that hangs. Three for
+/// each power of ten tell a percentile to within its half.
+pub const DURATION_BUCKETS_NS: &[u64] = &[
+    25_000,
+    50_000,
+    100_000,
+    250_000,
+    500_000,
+    1_000_000,
+    2_500_000,
+    5_000_000,
+    10_000_000,
+    25_000_000,
+    50_000_000,
+    100_000_000,
+    250_000_000,
+    500_000_000,
+    1_000_000_000,
+    2_500_000_000,
+    5_000_000_000,
+    10_000_000_000,
+];
+
+/// Upper ends of the buckets into which commits of a group are counted; [`GROUP_CHANGES`] is the most there are of usual ones.
+pub const COUNT_BUCKETS: &[u64] = &[1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024];
 
 /// How long the store may take to finish its queue when the server stops: a few group commits on a slow disk.
 pub const STORE_FINISH_WAIT: Duration = Duration::from_secs(10);

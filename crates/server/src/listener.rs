@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::limits;
+use crate::metrics::{Metrics, Refused};
 
 /// Listens on the first address of a host that can be had. As tokio does it, but with a longer queue for connections that
 /// nobody has accepted yet: 128 of them are too few when everybody comes back at once.
@@ -38,7 +39,12 @@ pub(crate) async fn listen(host: &str, port: u16) -> io::Result<TcpListener> {
 
 /// Accepts until `stop` changes or its sender is gone; then every connection that is still plain HTTP is dropped. Upgraded
 /// ones live on in tasks of their own.
-pub(crate) async fn accept(listener: TcpListener, router: Router, mut stop: watch::Receiver<bool>) {
+pub(crate) async fn accept(
+    listener: TcpListener,
+    router: Router,
+    metrics: Arc<Metrics>,
+    mut stop: watch::Receiver<bool>,
+) {
     let mut tasks = JoinSet::new();
     let handshakes = Arc::new(Handshakes::default());
     loop {
@@ -50,8 +56,9 @@ pub(crate) async fn accept(listener: TcpListener, router: Router, mut stop: watc
         match accepted {
             Ok((stream, peer)) => {
                 // Beyond the bounds the newcomer is dropped: whoever floods pays, and nobody waits in a queue.
-                if let Some(place) = handshakes.take(peer.ip()) {
-                    tasks.spawn(serve_http(stream, peer, router.clone(), place));
+                match handshakes.take(peer.ip()) {
+                    Some(place) => _ = tasks.spawn(serve_http(stream, peer, router.clone(), place)),
+                    None => metrics.connections_refused.of(Refused::Busy).increment(1),
                 }
             }
             Err(error) => {

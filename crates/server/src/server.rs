@@ -50,11 +50,15 @@ pub(crate) struct Inner {
     pub(crate) shared: Arc<Shared>,
     pub(crate) supervisor: ActorRef<()>,
     pub(crate) stop_listening: watch::Sender<bool>,
+    /// Later than the others: whoever watches a stop sees it to its end.
+    pub(crate) stop_monitoring: watch::Sender<bool>,
     storage: Description,
     local: Option<SocketAddr>,
+    monitoring: Option<SocketAddr>,
     store_actor: watch::Receiver<Option<ActorRef<StoreMessage>>>,
     broken: watch::Receiver<Option<String>>,
     listener: Mutex<Option<JoinHandle<()>>>,
+    monitor: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// Why a server ended, or did not end, as it should.
@@ -89,15 +93,19 @@ impl Inner {
         broken: watch::Receiver<Option<String>>,
     ) -> Self {
         let (stop_listening, _) = watch::channel(false);
+        let (stop_monitoring, _) = watch::channel(false);
         Self {
             shared,
             supervisor,
             stop_listening,
+            stop_monitoring,
             storage,
             local,
+            monitoring: None,
             store_actor,
             broken,
             listener: Mutex::new(None),
+            monitor: Mutex::new(None),
         }
     }
 }
@@ -123,6 +131,25 @@ impl Server {
     /// The address it listens on; `None` if it was [built](ServerBuilder::build) without a listener.
     pub fn local_addr(&self) -> Option<SocketAddr> {
         self.inner.local
+    }
+
+    /// The address of `/metrics`, `/health` and `/ready`: that of the server, or one of their own if `metrics.port` is set.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use dunlin_server::{Config, Server};
+    ///
+    /// let mut config = Config::default();
+    /// (config.port, config.metrics.port) = (0, Some(0));
+    /// let server = Server::builder().config(config).memory().bind().await?;
+    /// assert!(server.monitoring_addr().is_some());
+    /// assert_ne!(server.monitoring_addr(), server.local_addr());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn monitoring_addr(&self) -> Option<SocketAddr> {
+        self.inner.monitoring.or(self.inner.local)
     }
 
     /// Where the data is and how durable a write is.
@@ -295,11 +322,7 @@ impl Server {
             return Ok(());
         }
         self.inner.stop_listening.send_replace(true);
-        let listener = self.inner.listener.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(listener) = listener {
-            // It ends at once; if it panicked it has ended too.
-            let _ = listener.await;
-        }
+        ended(&self.inner.listener).await;
         if !grace.is_zero() {
             let notice = frame::shutdown(u64::try_from(grace.as_millis()).unwrap_or(u64::MAX));
             for entry in self.inner.shared.registry.entries() {
@@ -313,6 +336,8 @@ impl Server {
         self.inner.shared.events.close();
         // Its end ends the other actors, and with them their hold on the journal.
         let _ = self.inner.supervisor.stop_and_wait(None, Some(limits::CLOSE_WAIT)).await;
+        self.inner.stop_monitoring.send_replace(true);
+        ended(&self.inner.monitor).await;
         if finished { Ok(()) } else { Err(ServeError::Unfinished) }
     }
 
@@ -346,7 +371,24 @@ impl Server {
         finished
     }
 
-    pub(crate) fn listening(&self, task: JoinHandle<()>) {
-        *self.inner.listener.lock().unwrap_or_else(PoisonError::into_inner) = Some(task);
+    /// It listens; for monitoring on a port of its own, perhaps.
+    pub(crate) fn listening(
+        &mut self,
+        main: JoinHandle<()>,
+        monitoring: Option<(JoinHandle<()>, SocketAddr)>,
+    ) {
+        self.inner.listener = Mutex::new(Some(main));
+        let (monitor, address) = monitoring.unzip();
+        self.inner.monitor = Mutex::new(monitor);
+        self.inner.monitoring = address;
+    }
+}
+
+/// Waits for the end of a listener that was told to stop.
+async fn ended(listener: &Mutex<Option<JoinHandle<()>>>) {
+    let listener = listener.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(listener) = listener {
+        // It ends at once; if it panicked it has ended too.
+        let _ = listener.await;
     }
 }

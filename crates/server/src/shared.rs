@@ -1,8 +1,10 @@
 //! What all connections of one server look at.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, Weak};
 use std::time::Instant;
+
+use dunlin_journal::Journal;
 
 use crate::auth::Auth;
 use crate::config::Config;
@@ -33,6 +35,8 @@ pub(crate) struct Shared {
     pub(crate) auth: Option<Arc<Auth>>,
     /// Backups are written in turn.
     pub(crate) backup: crate::backup::Turn,
+    /// For those who want to know its figures; the `StoreActor` has it.
+    pub(crate) journal: Weak<dyn Journal>,
     /// Whether data survives the process.
     pub(crate) durable: bool,
     /// Bytes of waiting answers at which a connection pauses its work: `maxBufferedBytes × highWaterMark`.

@@ -413,7 +413,7 @@ impl StoreState {
             journal.append(Batch { commits, next })
         };
         self.shared.metrics.append_seconds.record(started.elapsed());
-        self.shared.metrics.append_commits.record(count(commits.len()));
+        self.shared.metrics.append_commits.record(commits.len());
         Ok(result)
     }
 }

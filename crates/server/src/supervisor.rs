@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use crate::connection::ConnectionMessage;
 use crate::limits;
 use crate::live::{LiveActor, LiveArguments};
+use crate::metrics::PermanentActor;
 use crate::registry::Registry;
 use crate::store_actor::{StoreActor, StoreArguments, StoreMessage};
 
@@ -88,7 +89,8 @@ impl SupervisorState {
             .into());
         }
         self.restarts.push_back(now);
-        self.arguments.store.metrics.restarts.increment(1);
+        let which = if who == self.store { PermanentActor::Store } else { PermanentActor::Live };
+        self.arguments.store.metrics.restarts.of(which).increment(1);
         if who == self.store {
             self.arguments.store.recover = true;
             self.store = start_store(myself, &self.arguments).await?;

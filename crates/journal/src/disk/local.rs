@@ -1,9 +1,12 @@
 //! A directory of the operating system.
 
+use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
@@ -15,6 +18,17 @@ use super::{Disk, DiskFile};
 pub struct LocalDisk {
     dir: PathBuf,
     writes: bool,
+    watch: Arc<Watch>,
+}
+
+/// Who wants to know how long syncs take.
+#[derive(Default)]
+struct Watch(OnceLock<Box<dyn Fn(Duration) + Send + Sync>>);
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Watch").field(&self.0.get().is_some()).finish()
+    }
 }
 
 impl LocalDisk {
@@ -32,12 +46,34 @@ impl LocalDisk {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn new(dir: impl Into<PathBuf>) -> Self {
-        Self { dir: dir.into(), writes: true }
+        Self { dir: dir.into(), writes: true, watch: Arc::default() }
     }
 
     /// The same, to look at only: its files are opened for reading.
     pub fn read_only(dir: impl Into<PathBuf>) -> Self {
-        Self { dir: dir.into(), writes: false }
+        Self { dir: dir.into(), writes: false, watch: Arc::default() }
+    }
+
+    /// Calls this with the time of every sync of a file. Only the first call counts.
+    ///
+    /// ```
+    /// use std::sync::atomic::{AtomicU32, Ordering};
+    /// use dunlin_journal::disk::{Disk, LocalDisk};
+    /// static SYNCS: AtomicU32 = AtomicU32::new(0);
+    /// # let dir = tempfile::tempdir()?;
+    /// let disk = LocalDisk::new(dir.path());
+    /// disk.when_synced(Box::new(|_took| _ = SYNCS.fetch_add(1, Ordering::Relaxed)));
+    /// disk.create("a")?.sync()?;
+    /// assert_eq!(SYNCS.load(Ordering::Relaxed), 1);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn when_synced(&self, tell: Box<dyn Fn(Duration) + Send + Sync>) {
+        // There is one already: it stays.
+        let _ = self.watch.0.set(tell);
+    }
+
+    fn file(&self, file: File) -> Box<dyn DiskFile> {
+        Box::new(LocalFile { file, watch: Arc::clone(&self.watch) })
     }
 }
 
@@ -60,12 +96,12 @@ impl Disk for LocalDisk {
     fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(true);
-        Ok(Box::new(LocalFile(options.open(self.dir.join(name))?)))
+        Ok(self.file(options.open(self.dir.join(name))?))
     }
 
     fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
         let file = OpenOptions::new().read(true).write(self.writes).open(self.dir.join(name))?;
-        Ok(Box::new(LocalFile(file)))
+        Ok(self.file(file))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -82,17 +118,20 @@ impl Disk for LocalDisk {
 }
 
 #[derive(Debug)]
-struct LocalFile(File);
+struct LocalFile {
+    file: File,
+    watch: Arc<Watch>,
+}
 
 impl DiskFile for LocalFile {
     fn size(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
+        Ok(self.file.metadata()?.len())
     }
 
     fn read_at(&self, offset: u64, mut buffer: &mut [u8]) -> io::Result<usize> {
         let (mut offset, mut done) = (offset, 0);
         while !buffer.is_empty() {
-            match self.0.read_at(buffer, offset) {
+            match self.file.read_at(buffer, offset) {
                 Ok(0) => break,
                 Ok(read) => {
                     buffer = buffer.get_mut(read..).unwrap_or_default();
@@ -107,22 +146,25 @@ impl DiskFile for LocalFile {
     }
 
     fn write_at(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.0.write_all_at(data, offset)
+        self.file.write_all_at(data, offset)
     }
 
     fn reserve(&self, size: u64) -> io::Result<()> {
-        match rustix::fs::fallocate(&self.0, FallocateFlags::empty(), 0, size) {
+        match rustix::fs::fallocate(&self.file, FallocateFlags::empty(), 0, size) {
             Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
             other => Ok(other?),
         }
     }
 
     fn cut(&self, size: u64) -> io::Result<()> {
-        self.0.set_len(size)
+        self.file.set_len(size)
     }
 
     fn sync(&self) -> io::Result<()> {
-        // Of what fdatasync leaves out (times) nothing is needed to read the file.
-        self.0.sync_data()
+        let Some(tell) = self.watch.0.get() else { return self.file.sync_data() };
+        let started = Instant::now();
+        let done = self.file.sync_data();
+        tell(started.elapsed());
+        done
     }
 }

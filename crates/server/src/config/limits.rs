@@ -69,6 +69,8 @@ pub const KEYS_PER_USER: usize = dunlin_store::limits::MAX_ANSWERS_PER_SCOPE;
 pub const KEYS: usize = dunlin_store::limits::MAX_ANSWERS;
 /// Default of `shutdownGraceMs`, milliseconds.
 pub const SHUTDOWN_GRACE_MS: u64 = 0;
+/// Default of `metrics.host`: this machine only, as for `host`.
+pub const METRICS_HOST: &str = HOST;
 /// Default of `storage.dir`, relative to the working directory.
 pub const STORAGE_DIR: &str = "./dunlin-data";
 

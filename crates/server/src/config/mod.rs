@@ -95,6 +95,8 @@ pub struct Config {
     pub auth: Auth,
     /// Where the data lives.
     pub storage: Storage,
+    /// Where monitoring is.
+    pub metrics: Metrics,
     /// What is logged, and how.
     pub log: Log,
     /// Definitions made before the server listens.
@@ -249,6 +251,17 @@ pub enum Durability {
     None,
 }
 
+/// `metrics`: where `/metrics`, `/health` and `/ready` are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct Metrics {
+    /// Address or host name to listen on for them alone.
+    pub host: String,
+    /// TCP port for them alone; 0 takes any free one. `None`: they are on the port of the WebSocket endpoint.
+    pub port: Option<u16>,
+}
+
 /// `log`: what the program logs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -379,6 +392,7 @@ impl Default for Config {
                 sync_interval_ms: limits::DEFAULT_SYNC_INTERVAL_MS,
                 backup_dir: None,
             },
+            metrics: Metrics { host: limits::METRICS_HOST.to_owned(), port: None },
             log: Log { format: LogFormat::Text, level: LogLevel::Info },
             seed: Vec::new(),
         }

@@ -9,6 +9,7 @@ use dunlin_store::Guard;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 use tracing::Instrument;
 
@@ -23,8 +24,8 @@ use crate::shared::Shared;
 use crate::time::unix_ms;
 
 pub(crate) enum ConnectionMessage {
-    /// Frames the driver has read. It reads no further until they are answered.
-    Batch(Vec<Utf8Bytes>),
+    /// Frames the driver has read, and when. It reads no further until they are answered.
+    Batch { frames: Vec<Utf8Bytes>, read: Instant },
     /// The server has ended this subscription.
     Ended { id: SubscriptionId, error: Error },
     /// The `LiveActor` was restarted and knows nobody any more.
@@ -117,9 +118,9 @@ impl Actor for ConnectionActor {
         match message {
             // Boxed, because an actor's future has room for its largest handler for as long as it lives: 3 KiB of every idle
             // connection, against one small allocation for each batch.
-            ConnectionMessage::Batch(frames) => {
+            ConnectionMessage::Batch { frames, read } => {
                 let span = state.span.clone();
-                Box::pin(Turn::new(state).run(frames).instrument(span)).await;
+                Box::pin(Turn::new(state, read).run(frames).instrument(span)).await;
             }
             ConnectionMessage::Ended { id, error } => state.ended(id, &error),
             ConnectionMessage::WatchAgain => {
@@ -249,6 +250,7 @@ impl ConnectionState {
     fn ended(&mut self, id: SubscriptionId, error: &Error) {
         if self.subscriptions.remove(&id).is_some() {
             self.seat.free_subscription();
+            self.shared.metrics.subscriptions_ended.of(error.code).increment(1);
             let outbox = &self.entry().outbox;
             outbox.forget(id);
             outbox.notice(frame::subscription_ended(&format!("sub-{id}"), error.code, &error.message).into());

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use dunlin_protocol::{Close, frame};
+use dunlin_protocol::{Close, Mode, frame};
 use futures_util::{Sink, Stream};
 use ractor::ActorRef;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -106,13 +106,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
 
     /// Runs until the connection ends; then closes the socket properly, within [`limits::CLOSE_WAIT`].
     pub(crate) async fn run(mut self) -> End {
-        let end = std::future::poll_fn(|cx| self.poll(cx)).await;
+        let end = std::future::poll_fn(|cx| {
+            let end = self.poll(cx);
+            self.outbox.has_moved(self.socket.get_ref().read, self.socket.get_ref().written);
+            end
+        })
+        .await;
         // From here on nothing the client sends has an effect, also what it has already sent.
         self.outbox.close(match end {
             End::Server(reason) => reason,
             End::Client => Close::ServerShutdown,
         });
         self.actor.stop(None);
+        self.outbox.has_moved(0, 0);
         self.metrics.traffic(self.socket.get_ref().read, self.socket.get_ref().written);
         // A client that has not taken the frames before it does not take a close frame either.
         if let (End::Server(reason), None) = (end, self.stuck) {
@@ -178,8 +184,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 return Poll::Ready(End::Server(reason));
             }
             let parcel = ready!(self.outbox.poll_take(cx, &mut self.sending));
-            if parcel.pushes > 0 {
-                self.metrics.pushes_sent.increment(parcel.pushes);
+            for (mode, pushes) in [(Mode::Full, parcel.full), (Mode::Patch, parcel.patches)] {
+                if pushes.count > 0 {
+                    self.metrics.pushes_sent.of(mode).increment(pushes.count);
+                    self.metrics.push_bytes.of(mode).increment(pushes.bytes);
+                }
             }
             self.answers |= parcel.answers;
             self.answered |= parcel.answered;
@@ -257,7 +266,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         // As a client pipelines now it will pipeline next: room for as many, so that the list does not grow step by step.
         let next = Vec::with_capacity(if self.batch.len() > 1 { self.batch.len() } else { 0 });
         let batch = std::mem::replace(&mut self.batch, next);
-        if self.actor.cast(ConnectionMessage::Batch(batch)).is_err() {
+        let batch = ConnectionMessage::Batch { frames: batch, read: Instant::now() };
+        if self.actor.cast(batch).is_err() {
             return Poll::Ready(Some(End::Server(Close::InternalError)));
         }
         if pinged { Poll::Ready(None) } else { Poll::Pending }

@@ -1,7 +1,7 @@
 //! What waits for a connection's socket: answers in order, and at most one pending push per subscription.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -27,6 +27,9 @@ pub(crate) struct Outbox {
     closing: AtomicBool,
     /// Wakes the `ConnectionActor` when everything has left.
     drained: Notify,
+    /// What the socket has moved so far, for whoever wants to know: only its driver can look at it.
+    received: AtomicU64,
+    sent: AtomicU64,
 }
 
 #[derive(Default)]
@@ -69,12 +72,29 @@ struct Open {
 pub(crate) struct Parcel {
     /// There were answers among them: say [`Outbox::sent`] when they have left.
     pub(crate) answers: bool,
-    /// How many were pushes.
-    pub(crate) pushes: u64,
+    /// The pushes among them that are whole results.
+    pub(crate) full: Pushes,
+    /// Those to subscribers who want patches.
+    pub(crate) patches: Pushes,
     /// The batch is answered: read the next one when these frames have left.
     pub(crate) answered: bool,
     /// Close the socket after these frames.
     pub(crate) close: Option<Close>,
+}
+
+/// How many, and how long.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Pushes {
+    pub(crate) count: u64,
+    pub(crate) bytes: u64,
+}
+
+/// Bytes that have not left for the socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct WaitingBytes {
+    pub(crate) answers: usize,
+    /// Shared with the other subscribers of the same result, but for patches that were merged.
+    pub(crate) pushes: usize,
 }
 
 impl Waiting {
@@ -282,11 +302,22 @@ impl Outbox {
         }
     }
 
-    /// How many bytes of pushes wait here. They are shared with the other subscribers of the same result, but for patches
-    /// that were merged.
-    pub(crate) fn push_bytes(&self) -> usize {
+    /// How many bytes wait here.
+    pub(crate) fn waiting_bytes(&self) -> WaitingBytes {
         let waiting = self.waiting();
-        waiting.open.values().filter_map(|open| open.pending.as_ref()).map(Pending::bytes).sum()
+        let pushes = waiting.open.values().filter_map(|open| open.pending.as_ref()).map(Pending::bytes).sum();
+        WaitingBytes { answers: waiting.answer_bytes, pushes }
+    }
+
+    /// For the driver: the socket has received and sent so many bytes. 0 when these are counted elsewhere.
+    pub(crate) fn has_moved(&self, received: u64, sent: u64) {
+        self.received.store(received, Ordering::Release);
+        self.sent.store(sent, Ordering::Release);
+    }
+
+    /// Bytes that the socket has received and sent.
+    pub(crate) fn moved(&self) -> (u64, u64) {
+        (self.received.load(Ordering::Acquire), self.sent.load(Ordering::Acquire))
     }
 }
 
@@ -294,7 +325,8 @@ impl Waiting {
     fn take(&mut self, frames: &mut VecDeque<Outgoing>) -> Parcel {
         let mut parcel = Parcel {
             answers: !self.answers.is_empty(),
-            pushes: 0,
+            full: Pushes::default(),
+            patches: Pushes::default(),
             answered: std::mem::take(&mut self.answered),
             close: self.close,
         };
@@ -302,11 +334,17 @@ impl Waiting {
         let mut bytes = 0;
         while !self.held && bytes < limits::PUSH_PORTION_BYTES {
             let Some(id) = self.queue.pop_front() else { break };
-            let Some(pending) = self.open.get_mut(&id).and_then(|open| open.pending.take()) else { continue };
+            let Some(open) = self.open.get_mut(&id) else { continue };
+            let Some(pending) = open.pending.take() else { continue };
             let frame = pending.into_frame(id, self.positions);
+            let pushes = match open.mode {
+                Mode::Full => &mut parcel.full,
+                Mode::Patch => &mut parcel.patches,
+            };
+            pushes.count += 1;
+            pushes.bytes += frame.len() as u64;
             bytes += frame.len();
             frames.push_back(frame);
-            parcel.pushes += 1;
         }
         parcel
     }

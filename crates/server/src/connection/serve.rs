@@ -19,6 +19,7 @@ use super::heartbeat::{Heartbeat, Rhythm};
 use super::meter::Meter;
 use super::stall::Stall;
 use crate::limits;
+use crate::metrics::{Closed, Refused};
 use crate::shared::Shared;
 use crate::time::unix_ms;
 
@@ -59,7 +60,9 @@ where
     let seat = match seat {
         Ok(seat) => seat,
         Err(reason) => {
-            shared.metrics.connections_refused.increment(1);
+            let refused =
+                if reason == Close::TooManyConnections { Refused::TooMany } else { Refused::Stopping };
+            shared.metrics.connections_refused.of(refused).increment(1);
             return Box::pin(close(socket, reason)).await;
         }
     };
@@ -67,7 +70,6 @@ where
     let span = tracing::info_span!("connection", id = seat.entry().id, peer = %address);
     span.in_scope(|| tracing::debug!("opened"));
     shared.metrics.connections_opened.increment(1);
-    shared.metrics.connections.increment(1.0);
     let arguments = ConnectionArguments { shared: Arc::clone(&shared), seat, span: span.clone() };
     let end = match ConnectionActor::spawn_linked(None, ConnectionActor, arguments, supervisor).await {
         Ok((actor, _)) => {
@@ -89,16 +91,18 @@ where
             End::Server(Close::InternalError)
         }
     };
-    shared.metrics.connections.decrement(1.0);
     span.in_scope(|| match end {
         End::Client => {
-            shared.metrics.connection_closed("client", None);
+            shared.metrics.connections_closed.of(Closed::ByClient).increment(1);
             tracing::debug!("closed by the client");
         }
         End::Server(reason) => {
-            shared.metrics.connection_closed("server", Some(reason.code()));
+            shared.metrics.connections_closed.of(Closed::ByServer(reason)).increment(1);
             if reason == Close::SlowConsumer {
-                tracing::info!(push_bytes = outbox.push_bytes(), "it took nothing of what waited for it");
+                tracing::info!(
+                    push_bytes = outbox.waiting_bytes().pushes,
+                    "it took nothing of what waited for it"
+                );
             }
             tracing::debug!(code = reason.code(), reason = reason.reason(), "closed");
         }

@@ -3,11 +3,13 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use dunlin_protocol::{Code, Error, Id, Message, Operation, Read, Write, frame};
+use dunlin_protocol::{Code, Error, Id, Kind, Message, Operation, Read, Write, frame};
 use dunlin_store::Intent;
+use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::actor::ConnectionState;
+use crate::metrics::Tally;
 use crate::ops;
 use crate::ops::gate::Judged;
 use crate::published::View;
@@ -22,7 +24,10 @@ pub(super) struct Turn<'a> {
     state: &'a mut ConnectionState,
     answers: Vec<Utf8Bytes>,
     answer_bytes: usize,
-    requests: u64,
+    /// When the batch was read.
+    read: Instant,
+    /// What was answered and not handed over yet.
+    tally: Tally,
     /// Answers that follow a staged write, in order.
     queued: Vec<Queued>,
     intents: Vec<Intent>,
@@ -33,18 +38,19 @@ pub(super) struct Turn<'a> {
 /// An answer that waits for the writes before it.
 enum Queued {
     /// A write whose outcome is outstanding.
-    Write { id: Id, shape: ops::write::Shape },
+    Write { id: Id, kind: Option<Kind>, shape: ops::write::Shape },
     /// One that is known already.
-    Known(String),
+    Known { kind: Option<Kind>, error: Option<Code>, answer: String },
 }
 
 impl<'a> Turn<'a> {
-    pub(super) fn new(state: &'a mut ConnectionState) -> Self {
+    pub(super) fn new(state: &'a mut ConnectionState, read: Instant) -> Self {
         Self {
             state,
             answers: Vec::new(),
             answer_bytes: 0,
-            requests: 0,
+            read,
+            tally: Tally::new(),
             queued: Vec::new(),
             intents: Vec::new(),
             view: None,
@@ -64,15 +70,15 @@ impl<'a> Turn<'a> {
                 Ok(Message::Request(request)) => request,
                 Ok(Message::Pong) => continue,
                 Err(error) => {
-                    self.refuse(Id::ZERO, error);
+                    self.refuse(None, Id::ZERO, error);
                     continue;
                 }
             };
-            let id = request.id;
-            let (kind, operation) = match ops::understand(self.state, request) {
+            let (id, named) = (request.id, Kind::named(&request.kind));
+            let (kind, operation) = match ops::understand(self.state, named, request) {
                 Ok(understood) => understood,
                 Err(error) => {
-                    self.refuse(id, &error);
+                    self.refuse(named, id, &error);
                     continue;
                 }
             };
@@ -100,12 +106,12 @@ impl<'a> Turn<'a> {
                 }
             };
             if let Err(error) = judged {
-                self.refuse(id, &error);
+                self.refuse(named, id, &error);
                 continue;
             }
             let answer = match operation {
                 Operation::Write { write, idempotency_key } => {
-                    self.stage(id, write, idempotency_key.as_deref());
+                    self.stage(id, named, write, idempotency_key.as_deref());
                     continue;
                 }
                 Operation::Read(read) if read != Read::Buckets => {
@@ -130,32 +136,38 @@ impl<'a> Turn<'a> {
                 }
             };
             match answer {
-                Ok(answer) => self.answer(answer),
-                Err(error) => self.refuse(id, &error),
+                Ok(answer) => self.answer(named, None, answer),
+                Err(error) => self.refuse(named, id, &error),
             }
             if self.answer_bytes >= self.state.shared.answer_mark {
                 self.hand_over().await;
             }
         }
         self.settle().await;
-        self.state.shared.metrics.requests.increment(self.requests);
+        self.count();
         self.state.entry().outbox.answer(self.answers, true);
     }
 
     /// Gives the socket what is answered so far and waits until it has taken it.
     async fn hand_over(&mut self) {
         self.answer_bytes = 0;
+        self.count();
         let outbox = Arc::clone(&self.state.entry().outbox);
         outbox.answer(std::mem::take(&mut self.answers), false);
         outbox.below(self.state.shared.answer_mark).await;
     }
 
-    fn stage(&mut self, id: Id, write: Write<'_>, idempotency_key: Option<&str>) {
+    /// Counts what is about to be handed over: whoever has an answer finds it counted.
+    fn count(&mut self) {
+        self.state.shared.metrics.answered(&mut self.tally, self.read.elapsed());
+    }
+
+    fn stage(&mut self, id: Id, kind: Option<Kind>, write: Write<'_>, idempotency_key: Option<&str>) {
         let (mut intent, shape) = ops::write::intent(write);
         if let Some(key) = idempotency_key {
             intent = intent.idempotent(self.state.scope(), key);
         }
-        self.queued.push(Queued::Write { id, shape });
+        self.queued.push(Queued::Write { id, kind, shape });
         self.intents.push(intent);
     }
 
@@ -168,6 +180,7 @@ impl<'a> Turn<'a> {
         // The pushes these writes cause must not overtake their answers.
         outbox.hold();
         if !self.answers.is_empty() {
+            self.count();
             outbox.answer(std::mem::take(&mut self.answers), false);
         }
         let queued = std::mem::take(&mut self.queued);
@@ -176,16 +189,16 @@ impl<'a> Turn<'a> {
         self.view = None;
         for queued in queued {
             match queued {
-                Queued::Known(answer) => self.answer(answer),
-                Queued::Write { id, shape } => {
+                Queued::Known { kind, error, answer } => self.answer(kind, error, answer),
+                Queued::Write { id, kind, shape } => {
                     // A group that was interrupted has no results.
                     let result: Written = written.next().unwrap_or(Err(WriteError::Interrupted));
                     match result {
                         Ok(done) => {
                             let position = self.state.positions.then_some(done.position);
-                            self.answer(ops::write::answer(id, &shape, &done.outcome, position));
+                            self.answer(kind, None, ops::write::answer(id, &shape, &done.outcome, position));
                         }
-                        Err(error) => self.refuse(id, &ops::write::refusal(&shape, error)),
+                        Err(error) => self.refuse(kind, id, &ops::write::refusal(&shape, error)),
                     }
                 }
             }
@@ -196,21 +209,21 @@ impl<'a> Turn<'a> {
         }
     }
 
-    fn answer(&mut self, answer: String) {
+    fn answer(&mut self, kind: Option<Kind>, error: Option<Code>, answer: String) {
         if self.queued.is_empty() {
-            self.requests += 1;
+            self.tally.answered(kind, error);
             self.answer_bytes += answer.len();
             self.answers.push(answer.into());
         } else {
-            self.queued.push(Queued::Known(answer));
+            self.queued.push(Queued::Known { kind, error, answer });
         }
     }
 
-    fn refuse(&mut self, id: Id, error: &Error) {
+    fn refuse(&mut self, kind: Option<Kind>, id: Id, error: &Error) {
         if error.code == Code::InternalError {
             tracing::error!(%error, "request failed by a fault of the server");
         }
-        self.state.shared.metrics.errors.increment(1);
-        self.answer(frame::error(id, error, self.state.shared.config.expose_error_details));
+        let answer = frame::error(id, error, self.state.shared.config.expose_error_details);
+        self.answer(kind, Some(error.code), answer);
     }
 }

@@ -6,6 +6,7 @@ use serde_json::json;
 use crate::auth::{Login, Session};
 use crate::connection::ConnectionState;
 use crate::limits;
+use crate::metrics::Login as Outcome;
 use crate::time::unix_ms;
 
 /// Exchanges a token for a session. A failed login leaves the old session in place.
@@ -18,8 +19,12 @@ pub(crate) async fn login(state: &mut ConnectionState, token: String) -> Result<
         tokio::time::timeout(limits::AUTHENTICATE_WAIT, auth.authenticator.authenticate(login)).await;
     let session = match answer {
         Ok(Ok(Some(session))) => session,
-        Ok(Ok(None)) => return Err(Error::new(Code::Unauthorized, "Invalid token")),
+        Ok(Ok(None)) => {
+            counted(state, Outcome::Refused);
+            return Err(Error::new(Code::Unauthorized, "Invalid token"));
+        }
         Ok(Err(fault)) => {
+            counted(state, Outcome::Fault);
             tracing::error!(%fault, "the authenticator failed");
             return Err(Error::new(
                 Code::InternalError,
@@ -27,13 +32,16 @@ pub(crate) async fn login(state: &mut ConnectionState, token: String) -> Result<
             ));
         }
         Err(_) => {
+            counted(state, Outcome::Late);
             tracing::error!(wait = ?limits::AUTHENTICATE_WAIT, "the authenticator did not answer in time");
             return Err(Error::new(Code::InternalError, "Authentication took too long; try again"));
         }
     };
     if session.expires_at.is_some_and(|end| end < unix_ms()) {
+        counted(state, Outcome::Refused);
         return Err(Error::new(Code::Unauthorized, "Token has expired"));
     }
+    counted(state, Outcome::Ok);
     // What was asked for without a login belongs to somebody else, too.
     let another = state.entry().session.load().as_ref().is_none_or(|old| old.user_id != session.user_id);
     if another {
@@ -42,6 +50,10 @@ pub(crate) async fn login(state: &mut ConnectionState, token: String) -> Result<
     let data = frame::json(&shown(&session));
     state.begin_session(session);
     Ok(data)
+}
+
+fn counted(state: &ConnectionState, outcome: Outcome) {
+    state.shared.metrics.logins.of(outcome).increment(1);
 }
 
 /// Ends the session, if there is one, and with it the live queries it had asked for.

@@ -20,12 +20,12 @@ use crate::time::unix_ms;
 
 pub(crate) use watching::{judge_again, judge_view};
 
-/// Parses a request of somebody who may make requests at all: authentication, then shape.
+/// Parses a request of somebody who may make requests at all: authentication, then shape. `kind` is what its name stands for.
 pub(crate) fn understand<'a>(
     state: &mut ConnectionState,
+    kind: Option<Kind>,
     request: &Request<'a>,
 ) -> Result<(Kind, Operation<'a>), Error> {
-    let kind = Kind::named(&request.kind);
     if let Some(auth) = &state.shared.auth
         && !needs_no_session(kind, &request.kind)
     {

@@ -432,6 +432,14 @@ pub async fn metric(address: SocketAddr, name: &str) -> u64 {
     line.map_or(0, |value| value.parse().unwrap())
 }
 
+/// The sum of all series of one name; 0 if there is none.
+pub async fn metrics(address: SocketAddr, name: &str) -> u64 {
+    let text = http_get(address, "/metrics").await;
+    let lines = text.lines().filter_map(|line| line.strip_prefix(name));
+    let values = lines.filter(|rest| rest.starts_with(['{', ' '])).filter_map(|rest| rest.rsplit(' ').next());
+    values.map(|value| value.parse::<u64>().unwrap()).sum()
+}
+
 /// Repeats until `check` holds; for effects that come soon after their cause.
 pub async fn eventually(what: &str, mut check: impl AsyncFnMut() -> bool) {
     let deadline = tokio::time::Instant::now() + PATIENCE;

@@ -36,7 +36,7 @@ fn tree() -> impl Strategy<Value = Value> {
 fn plausible() -> impl Strategy<Value = Value> {
     let value = |path: &'static str| {
         match path {
-        "port" => (0u64..65_536).prop_map(Value::from).boxed(),
+        "port" | "metrics.port" => (0u64..65_536).prop_map(Value::from).boxed(),
         "exposeErrorDetails" | "auth.required" => any::<bool>().prop_map(Value::from).boxed(),
         "backpressure.highWaterMark" => (0.0001f64..1.0).prop_map(Value::from).boxed(),
         "allowedOrigins" => {
@@ -66,7 +66,9 @@ fn plausible() -> impl Strategy<Value = Value> {
             })
             .boxed(),
         "auth.anonymous" => Just(json!("reader")).boxed(),
-        "name" | "host" | "storage.dir" | "storage.backupDir" => "[a-z]{1,9}".prop_map(Value::from).boxed(),
+        "name" | "host" | "metrics.host" | "storage.dir" | "storage.backupDir" => {
+            "[a-z]{1,9}".prop_map(Value::from).boxed()
+        }
         "path" => "/[a-z]{0,9}".prop_map(Value::from).boxed(),
         _ => (1u64..1_000_000).prop_map(Value::from).boxed(),
     }

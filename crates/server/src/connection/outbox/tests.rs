@@ -72,7 +72,7 @@ fn patches_that_wait_become_one_that_tells_the_newest_position() {
     assert_eq!(outbox.push(2, &patch(1, "{b}"), 100), Pushed::Sent);
     assert_eq!(outbox.push(1, &patch(2, "{c},{d}"), 100), Pushed::Merged);
     assert_eq!(outbox.push(1, &patch(4, "{e}"), 100), Pushed::Merged);
-    assert_eq!(outbox.push_bytes(), "{a},{c},{d},{e}{b}".len());
+    assert_eq!(outbox.waiting_bytes().pushes, "{a},{c},{d},{e}{b}".len());
     assert_eq!(take(&outbox), [patched(1, 4, "{a},{c},{d},{e}"), patched(2, 1, "{b}")]);
     assert_eq!(outbox.push(1, &patch(5, "{f}"), 100), Pushed::Sent);
     assert_eq!(take(&outbox), [patched(1, 5, "{f}")], "what has left is not told again");
@@ -84,10 +84,10 @@ fn patches_that_get_longer_than_the_result_are_replaced_by_it() {
     let outbox = with_two(Mode::Patch);
     assert_eq!(outbox.push(1, &patch(1, "{aaaaaaaaaaaaaaaa}"), 3), Pushed::Sent);
     assert_eq!(outbox.push(1, &patch(2, "{bbbbbbbbbbbbbbbbb}"), 3), Pushed::Merged, "exactly as long");
-    assert_eq!(outbox.push_bytes(), whole.len());
+    assert_eq!(outbox.waiting_bytes().pushes, whole.len());
     assert_eq!(outbox.push(1, &patch(3, "{}"), 3), Pushed::NeedsWhole);
     assert_eq!(outbox.push_whole(1, 3, Some(&Body::from_static("[1]"))), Pushed::Merged);
-    assert_eq!(outbox.push_bytes(), whole.len());
+    assert_eq!(outbox.waiting_bytes().pushes, whole.len());
     assert_eq!(
         outbox.push(1, &patch(4, "{}"), 3),
         Pushed::NeedsWhole,
@@ -155,7 +155,11 @@ fn pushes_held_back_leave_behind_the_answers() {
     outbox.answer(vec!["late".into()], true);
     let (frames, parcel) = parcel(&outbox);
     assert_eq!(frames, ["late".to_owned(), data(1, "1")]);
-    assert_eq!(parcel, Parcel { answers: true, pushes: 1, answered: true, close: None });
+    let full = Pushes { count: 1, bytes: data(1, "1").len() as u64 };
+    assert_eq!(
+        parcel,
+        Parcel { answers: true, full, patches: Pushes::default(), answered: true, close: None }
+    );
 }
 
 #[test]
