@@ -12,7 +12,8 @@ use std::sync::Arc;
 use crate::answers::Place;
 use crate::bucket::Marks;
 use crate::{
-    Answer, Bucket, BucketId, Cause, Change, Commit, Counters, Guard, Record, RowId, RowRule, Snapshot, StoreError,
+    Answer, Bucket, BucketId, Cause, Change, Commit, Counters, Guard, Record, RowId, RowRule, Snapshot,
+    StoreError,
 };
 
 /// See the module.
@@ -89,9 +90,8 @@ impl<'s> Draft<'s> {
         record: &Record,
         members: impl IntoIterator<Item = &'n str>,
     ) -> bool {
-        self.rule(bucket).is_none_or(|rule| {
-            rule.sees(bucket, record) && rule.hidden().touched_by(members).is_none()
-        })
+        self.rule(bucket)
+            .is_none_or(|rule| rule.sees(bucket, record) && rule.hidden().touched_by(members).is_none())
     }
 
     /// The state with everything that the write has done so far.

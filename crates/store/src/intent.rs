@@ -2,7 +2,9 @@
 
 use serde_json::{Map, Value};
 
-use crate::{Aggregate, AnswerLimits, BucketId, Commit, Guard, Idempotency, Migration, Outcome, RowId, Validators};
+use crate::{
+    Aggregate, AnswerLimits, BucketId, Commit, Guard, Idempotency, Migration, Outcome, RowId, Validators,
+};
 
 /// A JSON object: a record, changes to one, a filter, a definition.
 pub type Object = Map<String, Value>;

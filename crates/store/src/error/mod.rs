@@ -401,9 +401,7 @@ impl StoreError {
             ),
             Self::KeyExists { bucket, key }
             | Self::Conflict { bucket, key }
-            | Self::NotWritable { bucket, key } => {
-                Some(json!({"bucket": bucket, "key": key}))
-            }
+            | Self::NotWritable { bucket, key } => Some(json!({"bucket": bucket, "key": key})),
             Self::VersionConflict { bucket, key, version, .. } => {
                 Some(json!({"bucket": bucket, "key": key, "version": version}))
             }

@@ -65,8 +65,10 @@ impl<'t> Placeholder<'t> {
             ("userId", _) => Ok(Some(Self::UserId)),
             ("roles", _) => Ok(Some(Self::Roles)),
             (_, Some(rest)) if path(rest) => Ok(Some(Self::Metadata(rest))),
-            _ => Err("Expected {{ session.userId }}, {{ session.roles }} or {{ session.metadata.<name> }} as the whole \
-                      value, or a value without \"{{\""),
+            _ => Err(
+                "Expected {{ session.userId }}, {{ session.roles }} or {{ session.metadata.<name> }} as the whole \
+                      value, or a value without \"{{\"",
+            ),
         }
     }
 

@@ -172,9 +172,16 @@ mod tests {
     fn what_a_name_touches() {
         let hidden = Hidden::new(["cost", "address.city", "cost", "address.city.x", "lines.price"]);
         assert_eq!(hidden.names().collect::<Vec<_>>(), ["address.city", "cost", "lines.price"]);
-        for name in
-            ["cost", "cost.x", "cost.0", "address", "address.city", "address.city.0", "lines.3.price", "lines"]
-        {
+        for name in [
+            "cost",
+            "cost.x",
+            "cost.0",
+            "address",
+            "address.city",
+            "address.city.0",
+            "lines.3.price",
+            "lines",
+        ] {
             assert!(hidden.touches(name), "{name}");
         }
         for name in ["costs", "cos", "address.zip", "addresses", "lines.3.n", "", "city"] {

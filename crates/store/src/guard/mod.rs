@@ -52,7 +52,8 @@ impl Guard {
         }
         let joined = |key: fn(&RowRule) -> &str| {
             // JSON text has no line of its own that begins so.
-            let keys = by_bucket.iter().map(|(bucket, rule)| format!("bucket {}\n{}\n", quoted(bucket), key(rule)));
+            let keys =
+                by_bucket.iter().map(|(bucket, rule)| format!("bucket {}\n{}\n", quoted(bucket), key(rule)));
             keys.collect::<String>().into()
         };
         let (key, view_key) = (joined(RowRule::key), joined(RowRule::view_key));

@@ -35,7 +35,8 @@ fn unique(draft: &Draft<'_>, bucket: &Bucket, record: &Record, touched: &Touched
         Some((_, holder)) if draft.operation_of(bucket.id(), holder) > touched.operation => Ok(()),
         Some((spec, _)) => {
             let fields = spec.slots.iter().filter_map(|slot| bucket.definition().fields().get(*slot));
-            let hidden = draft.rule(bucket).and_then(|rule| rule.hidden().touched_by(fields.map(Field::name)));
+            let hidden =
+                draft.rule(bucket).and_then(|rule| rule.hidden().touched_by(fields.map(Field::name)));
             Err(match hidden {
                 None => not_unique(bucket, spec, record),
                 Some(_) => StoreError::NotUniqueUnseen { bucket: (&**bucket.name()).into() },
