@@ -15,8 +15,8 @@ fn bucket(world: &mut World, name: &str) {
     let _ = world.define(name, json!({"key": "id", "schema": schema, "indexes": ["g"], "etsType": kind}));
 }
 
-fn values<'a>(records: impl IntoIterator<Item = &'a Record>) -> Value {
-    records.into_iter().map(Record::to_value).collect()
+fn values(records: impl IntoIterator<Item = Record>) -> Value {
+    records.into_iter().map(|record| record.to_value()).collect()
 }
 
 /// A read that a list of numbers describes, as a client's code would make it.
@@ -26,11 +26,11 @@ fn read(ctx: &ReadContext<'_>, what: &Value) -> Result<Value, StoreError> {
     let number = |number: Option<Number>| number.map(Number::to_value).into();
     let n = usize::try_from(what["n"].as_u64().unwrap()).unwrap();
     Ok(match what["read"].as_str().unwrap() {
-        "get" => bucket.get(&what["n"]).map(Record::to_value).into(),
+        "get" => bucket.get(&what["n"]).map(|record| record.to_value()).into(),
         "defined" => true.into(),
         "all" => values(bucket.all()),
         "matching" => values(bucket.matching(&filter)),
-        "find_one" => bucket.find_one(&filter).map(Record::to_value).into(),
+        "find_one" => bucket.find_one(&filter).map(|record| record.to_value()).into(),
         "count" => bucket.count(&filter).into(),
         "first" => values(bucket.first(n)),
         "last" => values(bucket.last(n)),
@@ -43,7 +43,7 @@ fn read(ctx: &ReadContext<'_>, what: &Value) -> Result<Value, StoreError> {
         "follow" => {
             // What is read depends on what was read before.
             let next = bucket.get(&what["n"]).map(|record| record.to_value()["n"].clone());
-            ctx.bucket("b1")?.get(&next.unwrap_or_default()).map(Record::to_value).into()
+            ctx.bucket("b1")?.get(&next.unwrap_or_default()).map(|record| record.to_value()).into()
         }
         other => panic!("{other}"),
     })

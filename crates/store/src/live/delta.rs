@@ -76,8 +76,9 @@ impl Delta {
     }
 
     /// Forgets everything if the changes undo one another: records that leave a window are often back at the end of the step.
-    /// Records stand in an order that they alone decide, so the result is the same if the same records are shown.
-    pub(crate) fn cancel(&mut self) {
+    /// Records stand in an order that they alone decide, so the result is the same if the same records are shown, or such as look
+    /// `alike`.
+    pub(crate) fn cancel(&mut self, alike: impl Fn(&Record, &Record) -> bool) {
         if self.edits.len() < 2 {
             return;
         }
@@ -113,8 +114,10 @@ impl Delta {
                 shown.included = true;
             }
         }
-        let same =
-            |shown: &Shown<'_>| shown.before == shown.after && !(shown.included && shown.after.is_some());
+        let same = |shown: &Shown<'_>| match (shown.before, shown.after) {
+            (Some(before), Some(after)) => !shown.included && alike(before, after),
+            (before, after) => before.is_none() && after.is_none(),
+        };
         if rows.values().all(same) {
             self.edits.clear();
         }

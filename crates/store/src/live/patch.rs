@@ -102,11 +102,13 @@ impl Patch<'_> {
         let rows = self.rows;
         let replaced =
             |name: &str| rows.is_some_and(|rows| rows.includes.iter().any(|include| include.name == name));
+        let shown = |record| rows.map_or(Cow::Borrowed(Record::json(record)), |rows| rows.shown(record));
+        let (before, after) = (shown(before), shown(after));
         let mut old: Vec<(Cow<'_, str>, Option<&str>)> = Vec::new();
         // A record's text was made or checked by this crate, so it always walks to its end; here and below.
-        let _ = each_member(before.json(), |name, raw| old.push((name, Some(raw))));
+        let _ = each_member(&before, |name, raw| old.push((name, Some(raw))));
         let mut next = 0;
-        let _ = each_member(after.json(), |name, raw| {
+        let _ = each_member(&after, |name, raw| {
             // Mostly the members stand in the same order.
             let place = match old.get(next) {
                 Some((same, _)) if *same == name => Some(next),
@@ -139,8 +141,9 @@ impl Patch<'_> {
 
     fn included(&mut self, at: usize, record: &Record, number: usize) {
         if let Some(include) = self.rows.and_then(|rows| rows.includes.get(number)) {
-            let value = include.record(record).map_or("null", Record::json);
-            self.set("replace", at, include.name, value);
+            let mut value = String::new();
+            include.write(&mut value, record);
+            self.set("replace", at, include.name, &value);
         }
     }
 

@@ -5,13 +5,15 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use super::history::RowChange;
 use super::ranked::Ranked;
 use super::{Delta, Edit, Item};
 use crate::filter::Matcher;
+use crate::guard::Hidden;
 use crate::plan::{Order, window};
-use crate::query::Shape;
+use crate::query::Inclusion;
 use crate::value::Constant;
-use crate::{Bucket, BucketId, Member, Record, RowId, Snapshot};
+use crate::{BoundQuery, Bucket, BucketId, Member, Record, RowId, RowRule, Snapshot};
 
 /// Changes of a short result that are told one by one before it is told whole.
 const PATIENCE: usize = 16;
@@ -31,6 +33,8 @@ pub(crate) struct RowsView {
     complete: bool,
     /// The members that are shown; all if there are none.
     fields: Vec<Member>,
+    /// What is not shown of them.
+    hidden: Hidden,
     references: Option<Box<References>>,
 }
 
@@ -52,8 +56,25 @@ struct References {
 #[derive(Debug)]
 struct Reference {
     field: Member,
-    /// `None` if there is no such bucket.
+    /// `None` if there is no such bucket, or nothing of it is for those who watch.
     target: Option<BucketId>,
+    /// What of it is for them; everything if there is no rule.
+    rule: Option<RowRule>,
+}
+
+impl Reference {
+    /// Whether those who watch can notice a change of a record that is included.
+    fn notices(&self, bucket: &Bucket, change: &RowChange) -> bool {
+        let Some(rule) = &self.rule else { return true };
+        let sees = |record: &&Record| rule.sees(bucket, record);
+        match (change.before.as_ref().filter(sees), change.after.as_ref().filter(sees)) {
+            (None, None) => false,
+            (Some(before), Some(after)) => {
+                bucket.key_of(before) != bucket.key_of(after) || !rule.hidden().alike(before, after)
+            }
+            _ => true,
+        }
+    }
 }
 
 /// A key of another bucket has become of interest, or is not any more.
@@ -72,11 +93,11 @@ impl RowsView {
     pub(crate) fn build(
         snapshot: &Snapshot,
         bucket: &Bucket,
-        shape: &Shape,
+        query: &BoundQuery,
         matcher: &Matcher<'_>,
         reserve: usize,
     ) -> Self {
-        let definition = bucket.definition();
+        let (definition, shape, sight) = (bucket.definition(), query.shape(), query.sight());
         let order = Order::new(definition, &shape.sort);
         let end = shape.offset.saturating_add(shape.limit.unwrap_or(usize::MAX));
         let most = end.saturating_add(reserve.max(end));
@@ -90,9 +111,14 @@ impl RowsView {
                 let (slot, name) = include.resolve(bucket)?;
                 let field = bucket.definition().fields().get(slot)?;
                 let target = snapshot.bucket(name).ok().map(Bucket::id);
-                Some(Reference { field: definition.member(field.name()), target })
+                let (target, rule) = match sight.inclusion(name) {
+                    Inclusion::All => (target, None),
+                    Inclusion::Seen(rule) => (target, Some(rule)),
+                    Inclusion::Nothing => (None, None),
+                };
+                Some(Reference { field: definition.member(field.name()), target, rule })
             };
-            let none = || Reference { field: Member::Version, target: None };
+            let none = || Reference { field: Member::Version, target: None, rule: None };
             let includes = shape.includes.iter().map(|include| reference(include).unwrap_or_else(none));
             Box::new(References { includes: includes.collect(), rows: HashMap::new(), interests: Vec::new() })
         });
@@ -100,7 +126,8 @@ impl RowsView {
             held.iter().for_each(|held| references.note(held.row, &held.record, true));
         }
         let fields = shape.fields.iter().map(|name| definition.member(name)).collect();
-        Self { order, offset: shape.offset, end, most, held, complete, fields, references }
+        let hidden = sight.hidden().cloned().unwrap_or_default();
+        Self { order, offset: shape.offset, end, most, held, complete, fields, hidden, references }
     }
 
     /// A row has changed; each side is given only if it matches.
@@ -120,14 +147,21 @@ impl RowsView {
         }
     }
 
-    /// The record that another bucket has under this key is another one, or was removed.
-    pub(crate) fn included(&mut self, bucket: BucketId, key: &Constant, delta: &mut Delta) {
-        let Some(references) = &self.references else { return };
-        let mut edits = Vec::new();
+    /// The record that another bucket has under this key is another one, or was removed. Whether that can be noticed.
+    pub(crate) fn included(
+        &mut self,
+        bucket: &Bucket,
+        change: &RowChange,
+        key: &Constant,
+        delta: &mut Delta,
+    ) -> bool {
+        let Some(references) = &self.references else { return false };
+        let (mut edits, mut noticed) = (Vec::new(), false);
         for (include, reference) in references.includes.iter().enumerate() {
-            if reference.target != Some(bucket) {
+            if reference.target != Some(bucket.id()) || !reference.notices(bucket, change) {
                 continue;
             }
+            noticed = true;
             for (row, record) in references.rows.get(&(include, key.clone())).into_iter().flatten() {
                 match self.place(*row, record) {
                     Ok(at) if self.is_shown(at) => {
@@ -142,6 +176,12 @@ impl RowsView {
         for edit in edits {
             delta.push(edit, most);
         }
+        noticed
+    }
+
+    /// Whether two versions of a record look alike to those who watch.
+    pub(crate) fn alike(&self, before: &Record, after: &Record) -> bool {
+        self.hidden.alike(before, after)
     }
 
     /// What has become of interest since this was asked last.
@@ -297,7 +337,7 @@ impl RowsView {
         let alike = !self.fields.is_empty()
             && self.fields.iter().all(same)
             && included.map(|reference| &reference.field).all(same);
-        if !alike && before != after {
+        if !alike && !self.alike(before, after) {
             let (before, after) = (before.clone(), after.clone());
             self.tell(Edit::Record { at: at - self.offset, row, before, after }, delta);
         }

@@ -138,8 +138,9 @@ impl Views {
             view.begin(self.steps);
             match &mut view.kept {
                 Kept::Maintained(maintained) => {
-                    maintained.included(change.bucket, &key, &mut view.delta);
-                    view.touch(id, touched);
+                    if maintained.included(change, &key, &self.snapshot, &mut view.delta) {
+                        view.touch(id, touched);
+                    }
                 }
                 Kept::Run { .. } => rerun.push(id),
             }

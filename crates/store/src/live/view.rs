@@ -55,10 +55,12 @@ impl Kept {
                 Ok(maintained) => Ok(Self::Maintained(Box::new(maintained))),
                 Err(error) => Err(Box::new((error, Reads::default()))),
             },
-            LiveQuery::Programmatic { query, params } => match query.run(snapshot, params) {
-                (Ok(value), reads) => Ok(Self::Run { result: value.to_string().into(), reads }),
-                (Err(error), reads) => Err(Box::new((error, reads))),
-            },
+            LiveQuery::Programmatic { query, params, guard } => {
+                match query.run_guarded(snapshot, params, guard) {
+                    (Ok(value), reads) => Ok(Self::Run { result: value.to_string().into(), reads }),
+                    (Err(error), reads) => Err(Box::new((error, reads))),
+                }
+            }
         }
     }
 
@@ -101,7 +103,7 @@ impl Maintained {
         let result = match &shape.fold {
             None => {
                 let matcher = filter.matcher_of(&members);
-                Maintenance::Rows(RowsView::build(snapshot, bucket, shape, &matcher, reserve))
+                Maintenance::Rows(RowsView::build(snapshot, bucket, query, &matcher, reserve))
             }
             Some(fold) => match &fold.group_by {
                 None => Maintenance::Fold(FoldView::build(bucket, fold.function, &fold.field, filter)),
@@ -129,17 +131,24 @@ impl Maintained {
         true
     }
 
-    /// The record that another bucket has under a key is another one, or was removed.
-    pub(crate) fn included(&mut self, bucket: BucketId, key: &Constant, delta: &mut Delta) {
-        if let Maintenance::Rows(view) = &mut self.result {
-            view.included(bucket, key, delta);
+    /// The record that another bucket has under a key is another one, or was removed. Whether that is of any concern.
+    pub(crate) fn included(
+        &mut self,
+        change: &RowChange,
+        key: &Constant,
+        snapshot: &Snapshot,
+        delta: &mut Delta,
+    ) -> bool {
+        match (&mut self.result, snapshot.bucket_by_id(change.bucket)) {
+            (Maintenance::Rows(view), Some(bucket)) => view.included(bucket, change, key, delta),
+            _ => false,
         }
     }
 
     /// Closes a step that leads to the state `snapshot`.
     pub(crate) fn settle(&mut self, snapshot: &Snapshot, delta: &mut Delta) {
         match &mut self.result {
-            Maintenance::Rows(_) => delta.cancel(),
+            Maintenance::Rows(view) => delta.cancel(|before, after| view.alike(before, after)),
             Maintenance::Fold(view) => view.settle(delta),
             Maintenance::Groups(view) => {
                 if let Some(bucket) = snapshot.bucket_by_id(self.bucket) {
@@ -157,7 +166,7 @@ impl Maintained {
             }
             if self.refers() {
                 for key in keys_of(change, snapshot) {
-                    self.included(change.bucket, &key, delta);
+                    self.included(change, &key, snapshot, delta);
                 }
             }
         }
@@ -202,7 +211,7 @@ impl Maintained {
         match &self.result {
             Maintenance::Rows(view) => {
                 let bucket = self.bucket(snapshot)?;
-                let writer = RowWriter::new(snapshot, bucket, self.query.shape());
+                let writer = RowWriter::new(snapshot, bucket, &self.query);
                 rows(&writer, view.shown()).map(Some)
             }
             Maintenance::Fold(view) => Ok(view.encode()),
@@ -213,7 +222,7 @@ impl Maintained {
     /// The operations of a JSON Patch for what a step has done; `None` if only the whole result tells it.
     pub(crate) fn patch(&self, delta: &Delta, snapshot: &Snapshot) -> Result<Option<String>, StoreError> {
         let bucket = self.bucket(snapshot)?;
-        let writer = RowWriter::new(snapshot, bucket, self.query.shape());
+        let writer = RowWriter::new(snapshot, bucket, &self.query);
         Ok(patch::operations(delta, Some(&writer)))
     }
 

@@ -1,5 +1,6 @@
 //! A query with its parameters filled in.
 
+use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
@@ -7,7 +8,8 @@ use serde_json::{Map, Value};
 
 use super::{Query, Shape};
 use crate::filter::Parameters;
-use crate::{Filter, Issue, StoreError};
+use crate::guard::{Hidden, quoted};
+use crate::{Filter, Guard, Issue, RowRule, Snapshot, StoreError};
 
 impl Query {
     /// Fills the parameters in. A parameter yields a plain value, or an array of them as the whole operand of `$in`,
@@ -34,6 +36,8 @@ impl Query {
             bucket: self.bucket.clone(),
             filter,
             shape: self.shape.clone(),
+            sight: Sight::default(),
+            whole: None,
         })))
     }
 }
@@ -49,6 +53,9 @@ pub(super) struct Bound {
     pub(super) bucket: Arc<str>,
     pub(super) filter: Filter,
     pub(super) shape: Arc<Shape>,
+    pub(super) sight: Sight,
+    /// The query as nobody has narrowed it, if this one was.
+    whole: Option<Arc<Self>>,
 }
 
 impl BoundQuery {
@@ -67,34 +74,111 @@ impl BoundQuery {
         &self.0.filter
     }
 
-    /// The same query of those records only that a rule lets through: for readers who may not see all. `rule` identifies the
-    /// filter, which all readers under one rule share with its values filled in; so they share one live view too.
+    /// The same query for somebody under a guard: of the records that he sees, without what is hidden from him, and with no
+    /// more included than he sees of the buckets that `include` looks into. All whose guards say the same of these buckets
+    /// share one live view. The last guard counts; the empty one gives the query as it was.
     ///
-    /// What an `include` adds is not looked at.
+    /// Which buckets are looked into is told by `snapshot`. If a later definition has `include` look into another one, nothing
+    /// of that is shown.
     ///
     /// ```
-    /// use dunlin_store::{Filter, Query};
+    /// use dunlin_store::{Guard, Query, RuleTemplate, Snapshot};
     /// use serde_json::json;
     ///
     /// let query = Query::parse("open", json!({"bucket": "orders"}).as_object().unwrap())?.bind(&json!({}))?;
-    /// let own = Filter::parse(json!({"owner": "ada"}).as_object().unwrap())?;
-    /// let narrowed = query.narrowed("owner=ada", &own);
-    /// assert_ne!(narrowed, query);
-    /// assert_eq!(narrowed, query.narrowed("owner=ada", &own));
+    /// let rule = json!({"bucket": "orders", "read": {"owner": "{{ session.userId }}"}, "hide": ["cost"]});
+    /// let rule = RuleTemplate::parse(rule.as_object().unwrap())?;
+    /// let guard = |user: &str| Guard::new([("orders", rule.bind(&json!({"userId": user})))]);
+    /// let state = Snapshot::new("epoch-1");
+    /// let hers = query.guarded(&guard("ada"), &state)?;
+    /// assert!(hers != query && hers == query.guarded(&guard("ada"), &state)?);
+    /// assert!(hers != query.guarded(&guard("bob"), &state)?);
+    /// assert_eq!(hers.guarded(&Guard::default(), &state)?, query);
+    ///
+    /// let sorted = json!({"bucket": "orders", "sort": {"cost": "asc"}});
+    /// let sorted = Query::parse("dear", sorted.as_object().unwrap())?.bind(&json!({}))?;
+    /// assert_eq!(sorted.guarded(&guard("ada"), &state).unwrap_err().code().as_str(), "FORBIDDEN");
     /// # Ok::<(), dunlin_store::StoreError>(())
     /// ```
-    #[must_use]
-    pub fn narrowed(&self, rule: &str, filter: &Filter) -> Self {
-        let Bound { key, bucket, filter: own, shape } = &*self.0;
-        // JSON text has no line of its own that begins so.
-        let key = [key, "\nrule ", rule].concat().into();
-        let (bucket, shape) = (bucket.clone(), shape.clone());
-        Self(Arc::new(Bound { key, bucket, filter: own.and(filter), shape }))
+    ///
+    /// # Errors
+    /// [`StoreError::HiddenMember`] if the query filters, sorts, groups, aggregates, includes by or shows a member that is
+    /// hidden.
+    pub fn guarded(&self, guard: &Guard, snapshot: &Snapshot) -> Result<Self, StoreError> {
+        let whole = self.0.whole.as_ref().unwrap_or(&self.0);
+        let Bound { key, bucket, filter, shape, .. } = &**whole;
+        let own = guard.rule(bucket).cloned();
+        let mut key = key.to_string();
+        let mut narrowed = None;
+        if let Some(rule) = &own {
+            rule.open_to(bucket, shape.members())?;
+            narrowed = Some(rule.narrowed(bucket, filter)?);
+            // JSON text has no line of its own that begins so.
+            key.extend(["\nrule ", rule.view_key()]);
+        }
+        let mut sight = Sight { own, included: None };
+        if !guard.is_empty() && !shape.includes.is_empty() {
+            let names = Self(Arc::clone(whole)).included(snapshot).into_iter();
+            let rules: BTreeMap<Arc<str>, Option<RowRule>> =
+                names.map(|name| (Arc::clone(&name), guard.rule(&name).cloned())).collect();
+            for (name, rule) in &rules {
+                key.extend(["\nincluded ", &quoted(name), " "]);
+                key.push_str(rule.as_ref().map_or("open", RowRule::view_key));
+            }
+            sight.included = Some(rules);
+        }
+        if sight.own.is_none() && sight.included.is_none() {
+            return Ok(Self(Arc::clone(whole)));
+        }
+        Ok(Self(Arc::new(Bound {
+            key: key.into(),
+            bucket: bucket.clone(),
+            filter: narrowed.unwrap_or_else(|| filter.clone()),
+            shape: shape.clone(),
+            sight,
+            whole: Some(Arc::clone(whole)),
+        })))
+    }
+
+    /// What of the records may be shown.
+    pub(crate) fn sight(&self) -> &Sight {
+        &self.0.sight
     }
 
     /// What it makes of the records that match.
     pub(crate) fn shape(&self) -> &Shape {
         &self.0.shape
+    }
+}
+
+/// What of the records that a query shows may be shown to those who watch it.
+#[derive(Debug, Default)]
+pub(crate) struct Sight {
+    own: Option<RowRule>,
+    /// The rule for each bucket that may be included from, `None` for an open one; everything is open if there is no map.
+    included: Option<BTreeMap<Arc<str>, Option<RowRule>>>,
+}
+
+/// What of the records of a bucket is included.
+#[derive(Debug, Clone)]
+pub(crate) enum Inclusion {
+    All,
+    Seen(RowRule),
+    Nothing,
+}
+
+impl Sight {
+    /// What is hidden of the query's own records, if anything is.
+    pub(crate) fn hidden(&self) -> Option<&Hidden> {
+        self.own.as_ref().map(RowRule::hidden).filter(|hidden| !hidden.is_empty())
+    }
+
+    pub(crate) fn inclusion(&self, bucket: &str) -> Inclusion {
+        match self.included.as_ref().map(|rules| rules.get(bucket)) {
+            None | Some(Some(None)) => Inclusion::All,
+            Some(Some(Some(rule))) => Inclusion::Seen(rule.clone()),
+            Some(None) => Inclusion::Nothing,
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::reads::Reads;
-use crate::{Aggregate, Bucket, Filter, Key, Number, Page, Record, Snapshot, StoreError};
+use crate::{Aggregate, Bucket, Filter, Guard, Key, Number, Page, Record, Seen, Snapshot, StoreError};
 
 /// A query that is a closure. It must depend on nothing but what it reads from the context, and its parameters.
 ///
@@ -49,9 +49,21 @@ impl ClosureQuery {
 
     /// Runs it. What it has read tells when the result, be it an error, can become another.
     pub fn run(&self, snapshot: &Snapshot, params: &Value) -> (Result<Value, StoreError>, Reads) {
-        let context = ReadContext { snapshot, reads: RefCell::default() };
+        self.run_guarded(snapshot, params, &Guard::default())
+    }
+
+    /// Runs it for somebody under a guard: it sees what he sees. If it asks for a member that is hidden from him, the result is
+    /// [`StoreError::HiddenMember`], whatever it makes of what it was given instead.
+    pub fn run_guarded(
+        &self,
+        snapshot: &Snapshot,
+        params: &Value,
+        guard: &Guard,
+    ) -> (Result<Value, StoreError>, Reads) {
+        let context = ReadContext { snapshot, guard, noted: Noted::default() };
         let result = (self.run)(&context, params);
-        (result, context.reads.into_inner())
+        let Noted { reads, refused } = context.noted;
+        (refused.into_inner().map_or(result, Err), reads.into_inner())
     }
 }
 
@@ -61,11 +73,29 @@ impl fmt::Debug for ClosureQuery {
     }
 }
 
-/// A snapshot that remembers what is read from it.
+/// A snapshot that remembers what is read from it, as far as the reader sees it.
 #[derive(Debug)]
 pub struct ReadContext<'a> {
     snapshot: &'a Snapshot,
+    guard: &'a Guard,
+    noted: Noted,
+}
+
+#[derive(Debug, Default)]
+struct Noted {
     reads: RefCell<Reads>,
+    /// The first read that was refused.
+    refused: RefCell<Option<StoreError>>,
+}
+
+impl Noted {
+    /// What a read gave; nothing, and it is noted, if it was refused.
+    fn granted<T: Default>(&self, read: Result<T, StoreError>) -> T {
+        read.unwrap_or_else(|error| {
+            self.refused.borrow_mut().get_or_insert(error);
+            T::default()
+        })
+    }
 }
 
 impl<'a> ReadContext<'a> {
@@ -76,11 +106,11 @@ impl<'a> ReadContext<'a> {
     pub fn bucket(&self, name: &str) -> Result<Reader<'_, 'a>, StoreError> {
         match self.snapshot.bucket(name) {
             Ok(bucket) => {
-                self.reads.borrow_mut().defined(bucket);
-                Ok(Reader { bucket, reads: &self.reads })
+                self.noted.reads.borrow_mut().defined(bucket);
+                Ok(Reader { bucket, seen: bucket.through(self.guard.rule(name)), noted: &self.noted })
             }
             Err(error) => {
-                self.reads.borrow_mut().undefined(name);
+                self.noted.reads.borrow_mut().undefined(name);
                 Err(error)
             }
         }
@@ -88,58 +118,68 @@ impl<'a> ReadContext<'a> {
 }
 
 /// A bucket that remembers what is read from it: a look-up by key reads this key, everything else the whole bucket.
+///
+/// Records that the reader does not see are not there, and what is hidden from him is left out of the others. A read that
+/// asks for a hidden member gives nothing, and the whole query fails.
 #[derive(Debug)]
 pub struct Reader<'c, 'a> {
     bucket: &'a Bucket,
-    reads: &'c RefCell<Reads>,
+    seen: Seen<'a>,
+    noted: &'c Noted,
 }
 
 impl<'a> Reader<'_, 'a> {
     /// The record with this primary key.
-    pub fn get(&self, key: &Value) -> Option<&'a Record> {
+    pub fn get(&self, key: &Value) -> Option<Record> {
         let key = Key::of(key)?;
-        let found = self.bucket.find(key);
-        self.reads.borrow_mut().key(self.bucket, key, found.map(|(row, _)| row));
-        found.map(|(_, record)| record)
+        let row = self.bucket.find(key).map(|(row, _)| row);
+        self.noted.reads.borrow_mut().key(self.bucket, key, row);
+        self.noted.granted(self.seen.find(key)).map(|record| self.seen.shown(record))
     }
 
     /// All records, in table order.
-    pub fn all(&self) -> impl Iterator<Item = &'a Record> + use<'a> {
-        self.whole().iter()
+    pub fn all(&self) -> impl Iterator<Item = Record> + use<'a> {
+        let seen = self.whole();
+        seen.all().into_iter().map(move |record| seen.shown(record))
     }
 
     /// The records that match, in table order.
-    pub fn matching(&self, filter: &Filter) -> Vec<&'a Record> {
-        let bucket = self.whole();
-        bucket.matching(filter)
+    pub fn matching(&self, filter: &Filter) -> Vec<Record> {
+        self.shown(self.whole().matching(filter))
     }
 
     /// The first record that matches.
-    pub fn find_one(&self, filter: &Filter) -> Option<&'a Record> {
-        self.whole().find_one(filter)
+    pub fn find_one(&self, filter: &Filter) -> Option<Record> {
+        let found = self.noted.granted(self.whole().find_one(filter));
+        found.map(|record| self.seen.shown(record))
     }
 
     /// How many records match.
     pub fn count(&self, filter: &Filter) -> usize {
-        self.whole().count(filter)
+        self.noted.granted(self.whole().count(filter))
     }
 
     /// See [`Bucket::first`].
-    pub fn first(&self, n: usize) -> Vec<&'a Record> {
-        self.whole().first(n)
+    pub fn first(&self, n: usize) -> Vec<Record> {
+        self.shown(self.whole().first(n))
     }
 
     /// See [`Bucket::last`].
-    pub fn last(&self, n: usize) -> Vec<&'a Record> {
-        self.whole().last(n)
+    pub fn last(&self, n: usize) -> Vec<Record> {
+        self.shown(self.whole().last(n))
     }
 
-    /// See [`Bucket::paginate`].
+    /// See [`Bucket::paginate`] and [`Seen::paginate`].
     ///
     /// # Errors
     /// Those of [`Bucket::paginate`].
-    pub fn paginate(&self, after: Option<&Value>, limit: usize) -> Result<Page<&'a Record>, StoreError> {
-        self.whole().paginate(after, limit)
+    pub fn paginate(&self, after: Option<&Value>, limit: usize) -> Result<Page<Record>, StoreError> {
+        let page = self.whole().paginate(after, limit);
+        if let Err(error @ StoreError::HiddenMember { .. }) = &page {
+            self.noted.refused.borrow_mut().get_or_insert_with(|| error.clone());
+        }
+        let Page { records, has_more, next_cursor } = page?;
+        Ok(Page { records: self.shown(Ok(records)), has_more, next_cursor })
     }
 
     /// The sum of the numbers that the matching records have in `field`.
@@ -164,16 +204,21 @@ impl<'a> Reader<'_, 'a> {
 
     /// See [`Bucket::group_by`].
     pub fn group_by(&self, by: &[String], function: Aggregate, field: &str, filter: &Filter) -> Value {
-        let groups = self.whole().group_by(by, function, field, filter);
+        let groups = self.noted.granted(self.whole().group_by(by, function, field, filter));
         serde_json::from_str(&groups).unwrap_or_default()
     }
 
     fn fold(&self, function: Aggregate, field: &str, filter: &Filter) -> Option<Number> {
-        self.whole().aggregate(function, field, filter)
+        self.noted.granted(self.whole().aggregate(function, field, filter))
     }
 
-    fn whole(&self) -> &'a Bucket {
-        self.reads.borrow_mut().whole(self.bucket);
-        self.bucket
+    fn shown(&self, records: Result<Vec<&'a Record>, StoreError>) -> Vec<Record> {
+        let records = self.noted.granted(records);
+        records.into_iter().map(|record| self.seen.shown(record)).collect()
+    }
+
+    fn whole(&self) -> Seen<'a> {
+        self.noted.reads.borrow_mut().whole(self.bucket);
+        self.seen
     }
 }

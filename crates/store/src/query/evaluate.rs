@@ -32,7 +32,7 @@ impl BoundQuery {
                 bucket.aggregate(*function, field, filter).map(|number| number.to_string())
             }
             None => {
-                let row = RowWriter::new(snapshot, bucket, shape);
+                let row = RowWriter::new(snapshot, bucket, self);
                 let limit = shape.limit.unwrap_or(usize::MAX);
                 Some(if shape.sort.is_empty() {
                     rows(&row, bucket.scan(filter).skip(shape.offset).take(limit))?
@@ -45,6 +45,13 @@ impl BoundQuery {
                 })
             }
         })
+    }
+
+    /// The buckets that `include` looks into.
+    pub(super) fn included(&self, snapshot: &Snapshot) -> Vec<Arc<str>> {
+        let Ok(bucket) = snapshot.bucket(&self.0.bucket) else { return Vec::new() };
+        let resolved = self.0.shape.includes.iter().filter_map(|include| include.resolve(bucket));
+        resolved.map(|(_, target)| Arc::clone(target)).collect()
     }
 
     /// The buckets whose records the result is made of: its own, and those that `include` looks into.

@@ -1,14 +1,15 @@
 //! `include`: each row of a result gains the record that one of its fields refers to.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::evaluate::project;
-use super::{Query, Shape};
+use super::{BoundQuery, Inclusion, Query};
 use crate::encode::write_string;
+use crate::guard::Hidden;
 use crate::limits::MAX_FAULTS;
-use crate::members::each_member;
 use crate::schema::is_metadata;
-use crate::{Bucket, FieldValue, Issue, Key, Member, Record, Snapshot, StoreError};
+use crate::{Bucket, FieldValue, Issue, Key, Member, Record, RowRule, Snapshot, StoreError};
 
 /// One member of `include`.
 #[derive(Debug)]
@@ -64,6 +65,7 @@ impl Query {
 
 /// Writes the rows of one result.
 pub(crate) struct RowWriter<'a> {
+    hidden: Option<&'a Hidden>,
     pub(crate) fields: Vec<(&'a str, Member)>,
     pub(crate) includes: Vec<Included<'a>>,
 }
@@ -72,18 +74,28 @@ pub(crate) struct Included<'a> {
     pub(crate) name: &'a str,
     /// The field's place and name, and the bucket referred to. `None` if there is none (any more).
     source: Option<(usize, &'a str, &'a Bucket)>,
+    /// Which records of that bucket are for the reader, and what of them; all if there is none.
+    rule: Option<RowRule>,
 }
 
 impl<'a> RowWriter<'a> {
-    pub(crate) fn new(snapshot: &'a Snapshot, bucket: &'a Bucket, shape: &'a Shape) -> Self {
+    pub(crate) fn new(snapshot: &'a Snapshot, bucket: &'a Bucket, query: &'a BoundQuery) -> Self {
+        let (shape, sight) = (query.shape(), query.sight());
         let member = |name: &'a String| (name.as_str(), bucket.definition().member(name));
         let included = |include: &'a Include| {
             let source = include.resolve(bucket).and_then(|(slot, target)| {
                 Some((slot, include.field.as_str(), snapshot.bucket(target).ok()?))
             });
-            Included { name: &include.name, source }
+            let inclusion = source.map(|(_, _, target)| sight.inclusion(target.name()));
+            let (source, rule) = match inclusion {
+                None | Some(Inclusion::Nothing) => (None, None),
+                Some(Inclusion::All) => (source, None),
+                Some(Inclusion::Seen(rule)) => (source, Some(rule)),
+            };
+            Included { name: &include.name, source, rule }
         };
         Self {
+            hidden: sight.hidden(),
             fields: shape.fields.iter().map(member).collect(),
             includes: shape.includes.iter().map(included).collect(),
         }
@@ -112,31 +124,30 @@ impl<'a> RowWriter<'a> {
             }
             write_string(json, include.name);
             json.push(':');
-            json.push_str(include.record(record).map_or("null", Record::json));
+            include.write(json, record);
         }
         json.push('}');
     }
 
-    /// The record without members outside its schema that an include replaces: no member stands twice.
+    /// The record without what is hidden, and without members outside its schema that an include replaces: no member stands
+    /// twice.
     fn write_whole(&self, json: &mut String, record: &Record) {
         let replaced = |name: &str| self.includes.iter().any(|include| include.name == name);
-        if !self.includes.iter().any(|include| record.has_extra(include.name)) {
-            return json.push_str(record.json());
-        }
-        json.push('{');
-        let start = json.len();
-        // A record's text was made or checked by this crate, so it always walks to its end.
-        let _ = each_member(record.json(), |name, raw| {
-            if !replaced(&name) {
-                if json.len() > start {
-                    json.push(',');
-                }
-                write_string(json, &name);
-                json.push(':');
-                json.push_str(raw);
+        match self.hidden {
+            Some(hidden) => hidden.write_members(json, record, replaced),
+            None if self.includes.iter().any(|include| record.has_extra(include.name)) => {
+                Hidden::default().write_members(json, record, replaced);
             }
-        });
-        json.push('}');
+            None => json.push_str(record.json()),
+        }
+    }
+
+    /// The JSON text of a whole record without what is hidden.
+    pub(crate) fn shown<'r>(&self, record: &'r Record) -> Cow<'r, str> {
+        let Some(hidden) = self.hidden else { return record.json().into() };
+        let mut json = String::new();
+        hidden.write(&mut json, record);
+        json.into()
     }
 }
 
@@ -146,14 +157,24 @@ impl<'a> Included<'a> {
         self.source.map(|(slot, name, _)| (slot, name))
     }
 
-    /// The record that one refers to.
-    pub(crate) fn record(&self, record: &Record) -> Option<&'a Record> {
+    /// Appends the JSON text of the record that one refers to.
+    pub(crate) fn write(&self, json: &mut String, record: &Record) {
+        match (self.record(record), &self.rule) {
+            (None, _) => json.push_str("null"),
+            (Some(found), None) => json.push_str(found.json()),
+            (Some(found), Some(rule)) => rule.hidden().write(json, found),
+        }
+    }
+
+    /// The record that one refers to, if it is for the reader.
+    fn record(&self, record: &Record) -> Option<&'a Record> {
         let (slot, name, target) = self.source?;
         let value = record.field(slot, name);
         let key = match &value {
             FieldValue::Number(number) => Key::Number(*number),
             other => Key::Str(other.as_str()?),
         };
-        target.find(key).map(|(_, record)| record)
+        let found = target.find(key).map(|(_, record)| record);
+        found.filter(|found| self.rule.as_ref().is_none_or(|rule| rule.sees(target, found)))
     }
 }

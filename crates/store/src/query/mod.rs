@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 use crate::{Aggregate, Direction};
 
 pub use bind::BoundQuery;
+pub(crate) use bind::Inclusion;
 pub use closure::{ClosureQuery, ReadContext, Reader};
 pub(crate) use evaluate::{group_value, identity, project, rows, write_group};
 pub(crate) use include::{Include, Included, RowWriter};
@@ -59,6 +60,19 @@ pub(crate) struct Shape {
     pub(crate) fields: Vec<String>,
     pub(crate) includes: Vec<Include>,
     pub(crate) fold: Option<Fold>,
+}
+
+impl Shape {
+    /// The members that it looks at.
+    fn members(&self) -> impl Iterator<Item = &str> {
+        let folded = self.fold.iter().flat_map(|fold| {
+            let by = fold.group_by.iter().flatten().map(String::as_str);
+            by.chain(std::iter::once(fold.field.as_str()).filter(|field| !field.is_empty()))
+        });
+        let sorted = self.sort.iter().map(|(name, _)| name.as_str());
+        let shown = self.fields.iter().map(String::as_str);
+        sorted.chain(shown).chain(self.includes.iter().map(|include| include.field.as_str())).chain(folded)
+    }
 }
 
 /// An aggregate, alone or for each group.

@@ -14,17 +14,19 @@ mod common;
 mod patch;
 mod random;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use client::Client;
 use common::World;
+use common::narrowed::Session;
 use dunlin_store::{
-    ClosureQuery, Commit, Filter, HistoryLimits, Intent, Joined, LiveQuery, LiveStep, Preparation, Prepared,
-    Query, Record, Renewed, Resume, StoreError, ViewId, ViewLimits, Views,
+    ClosureQuery, Commit, Guard, HistoryLimits, Intent, Joined, LiveQuery, LiveStep, Preparation, Prepared,
+    Query, Renewed, Resume, Snapshot, StoreError, ViewId, ViewLimits, Views,
 };
 use random::Chance;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 /// Writes of one history.
 const WRITES: usize = 250;
@@ -37,6 +39,8 @@ struct History {
     views: Views,
     /// What each view is of.
     queries: BTreeMap<ViewId, LiveQuery>,
+    /// What queries are that somebody sees through rules.
+    narrowed: HashMap<LiveQuery, Narrowed>,
     told: BTreeMap<ViewId, Option<Arc<str>>>,
     clients: Vec<Client>,
     /// Views that are being made, on the state of some steps ago.
@@ -47,6 +51,17 @@ struct History {
     /// How many writes a step takes together, about.
     haste: usize,
     tally: Tally,
+}
+
+/// A query that somebody sees through rules.
+#[derive(Clone)]
+struct Narrowed {
+    /// The query without them.
+    whole: LiveQuery,
+    session: Rc<Session>,
+    /// Where the records that it includes come from, and which buckets were known when it began.
+    includes: Vec<String>,
+    known: BTreeSet<Arc<str>>,
 }
 
 /// What has happened, to see that everything does.
@@ -61,6 +76,9 @@ struct Tally {
     lost: usize,
     /// Queries that are none.
     refused: usize,
+    /// Queries through rules, and those that ask for what is hidden.
+    narrowed: usize,
+    hidden: usize,
 }
 
 impl Tally {
@@ -73,6 +91,8 @@ impl Tally {
         self.resumed += other.resumed;
         self.lost += other.lost;
         self.refused += other.refused;
+        self.narrowed += other.narrowed;
+        self.hidden += other.hidden;
     }
 }
 
@@ -96,6 +116,7 @@ impl History {
             chance,
             views,
             queries: BTreeMap::new(),
+            narrowed: HashMap::new(),
             told: BTreeMap::new(),
             clients: Vec::new(),
             opening: Vec::new(),
@@ -239,8 +260,10 @@ impl History {
     fn begin_opening(&mut self) {
         let chance = &mut self.chance;
         let known = self.queries.len();
+        let (mut narrow, mut included) = (true, Vec::new());
         let query = if known > 0 && chance.once_in(3) {
             // One more subscriber of a view.
+            narrow = false;
             self.queries.values().nth(chance.below(known)).unwrap().clone()
         } else if chance.once_in(6) {
             closure(chance)
@@ -254,16 +277,44 @@ impl History {
                 self.tally.refused += 1;
                 return;
             }
-            let mut bound = query.bind(&params).unwrap();
-            if chance.once_in(5) {
-                let rule = random::filter(chance, 1);
-                if let Ok(filter) = Filter::parse(&rule) {
-                    bound = bound.narrowed(&Value::Object(rule).to_string(), &filter);
-                }
-            }
-            LiveQuery::Declarative(bound)
+            let includes = config.get("include").and_then(Value::as_object).into_iter().flat_map(Map::values);
+            included = includes.map(|include| include["ref"].as_str().unwrap().to_owned()).collect();
+            LiveQuery::Declarative(query.bind(&params).unwrap())
         };
+        let query = if narrow && self.chance.once_in(2) { self.narrow(query, included) } else { query };
         self.opening.push(self.views.prepare(query));
+    }
+
+    /// The query through the rules of some session, unless it asks for what is hidden.
+    fn narrow(&mut self, whole: LiveQuery, includes: Vec<String>) -> LiveQuery {
+        let (rules, session) = (random::rules(&mut self.chance), random::session(&mut self.chance));
+        let Some(session) = Session::new(&rules, &session) else { return whole };
+        match whole.guarded(&session.guard, self.views.snapshot()) {
+            Ok(query) => {
+                self.tally.narrowed += usize::from(query != whole);
+                let known = targets(&whole, &includes, self.views.snapshot());
+                let narrowed = Narrowed { whole, session: session.into(), includes, known };
+                self.narrowed.insert(query.clone(), narrowed);
+                query
+            }
+            Err(error) => {
+                assert!(matches!(error, StoreError::HiddenMember { .. }), "{error}");
+                self.tally.hidden += 1;
+                whole
+            }
+        }
+    }
+
+    /// What a query gives on a state, from scratch.
+    fn truth(&self, query: &LiveQuery, snapshot: &Snapshot) -> Option<String> {
+        if let Some(Narrowed { whole, session, includes, known }) = self.narrowed.get(query)
+            && targets(whole, includes, snapshot).is_subset(known)
+        {
+            let truth = evaluate(whole, &session.view_of(snapshot));
+            assert_eq!(evaluate(query, snapshot), truth, "{query:?} {session:?}");
+            return truth;
+        }
+        evaluate(query, snapshot)
     }
 
     fn finish_openings(&mut self) {
@@ -329,12 +380,7 @@ impl History {
             if self.views.is_stale(*id) {
                 continue;
             }
-            let truth: Option<String> = match query {
-                LiveQuery::Declarative(bound) => bound.evaluate(&snapshot).unwrap(),
-                LiveQuery::Programmatic { query, params } => {
-                    Some(query.run(&snapshot, params).0.unwrap().to_string())
-                }
-            };
+            let truth = self.truth(query, &snapshot);
             let result = self.views.result(*id).unwrap();
             assert_eq!(result.as_deref(), truth.as_deref(), "{query:?} {:?}", self.views.explain(*id));
             assert_eq!(self.told.get(id), Some(&result), "a change that nobody was told of: {query:?}");
@@ -348,13 +394,31 @@ impl History {
     }
 }
 
+fn evaluate(query: &LiveQuery, snapshot: &Snapshot) -> Option<String> {
+    match query {
+        LiveQuery::Declarative(bound) => bound.evaluate(snapshot).unwrap(),
+        LiveQuery::Programmatic { query, params, guard } => {
+            Some(query.run_guarded(snapshot, params, guard).0.unwrap().to_string())
+        }
+    }
+}
+
+/// The buckets that these fields refer to.
+fn targets(query: &LiveQuery, includes: &[String], snapshot: &Snapshot) -> BTreeSet<Arc<str>> {
+    let LiveQuery::Declarative(bound) = query else { return BTreeSet::new() };
+    let Ok(bucket) = snapshot.bucket(bound.bucket()) else { return BTreeSet::new() };
+    let fields =
+        bucket.definition().fields().iter().filter(|field| includes.contains(&field.name().to_owned()));
+    fields.filter_map(|field| Some(Arc::clone(&field.reference()?.bucket))).collect()
+}
+
 /// A query that is code: one that looks keys up, or one that reads everything.
 fn closure(chance: &mut Chance) -> LiveQuery {
     let (query, params) = if chance.once_in(2) {
         let query = ClosureQuery::new("one", |ctx, params| {
-            let task = ctx.bucket("tasks")?.get(&params["id"]).map(Record::to_value);
+            let task = ctx.bucket("tasks")?.get(&params["id"]).map(|task| task.to_value());
             let person = task.as_ref().map(|task| task["p"].clone()).unwrap_or_default();
-            let person = ctx.bucket("people")?.get(&person).map(Record::to_value);
+            let person = ctx.bucket("people")?.get(&person).map(|person| person.to_value());
             Ok(json!({"task": task, "person": person}))
         });
         (query, json!({"id": *chance.pick(&["1", "2", "3"])}))
@@ -362,7 +426,7 @@ fn closure(chance: &mut Chance) -> LiveQuery {
         let query = ClosureQuery::new("many", |ctx, _| Ok(json!(ctx.bucket("people")?.all().count())));
         (query, Value::Null)
     };
-    LiveQuery::Programmatic { query, params: params.into() }
+    LiveQuery::Programmatic { query, params: params.into(), guard: Guard::default() }
 }
 
 #[test]
@@ -384,8 +448,9 @@ fn every_view_and_every_subscriber_knows_the_truth_after_every_step() {
         }
     }
     println!("{tally:?}");
-    let Tally { changed, renewed, outdated, ended, resumed, lost, .. } = tally;
-    assert!([changed, renewed, outdated, ended, resumed, lost].iter().all(|count| *count > 10), "{tally:?}");
+    let Tally { changed, renewed, outdated, ended, resumed, lost, narrowed, hidden, .. } = tally;
+    let all = [changed, renewed, outdated, ended, resumed, lost, narrowed, hidden];
+    assert!(all.iter().all(|count| *count > 10), "{tally:?}");
 }
 
 #[test]

@@ -357,6 +357,41 @@ pub fn filter(chance: &mut Chance, depth: usize) -> Map<String, Value> {
     filter
 }
 
+/// Row rules of a session for some buckets; now and then some that are none.
+pub fn rules(chance: &mut Chance) -> Vec<Value> {
+    let mut rules = Vec::new();
+    for bucket in BUCKETS {
+        for _ in 0..chance.below(3) {
+            let read = match chance.below(8) {
+                0 => json!(true),
+                1 => json!(false),
+                2 | 3 => json!({"p": "{{ session.userId }}"}),
+                4 => json!({"n": {"$in": "{{ session.metadata.numbers }}"}}),
+                5 => json!({"$not": {"n": "{{ session.metadata.some.number }}"}}),
+                _ => filter(chance, 1).into(),
+            };
+            let mut rule = json!({"bucket": bucket, "read": read});
+            if chance.once_in(2) {
+                const HIDDEN: [&str; 12] =
+                    ["f", "s", "q", "obj", "obj.a", "obj.b", "extra", "extra.a", "tags", "~1", "z1", "a.b"];
+                let hidden: Vec<&str> = (0..chance.below(3)).map(|_| *chance.pick(&HIDDEN)).collect();
+                rule["hide"] = json!(hidden);
+            }
+            rules.push(rule);
+        }
+    }
+    rules
+}
+
+/// A session for such rules.
+pub fn session(chance: &mut Chance) -> Value {
+    let mut session = json!({"userId": key(chance), "roles": [], "metadata": {"numbers": [1, 3]}});
+    if chance.once_in(2) {
+        session["metadata"]["some"]["number"] = json!(chance.below(6));
+    }
+    session
+}
+
 /// A query config, and parameters for it.
 pub fn query(chance: &mut Chance) -> (Map<String, Value>, Value) {
     let mut config = json!({"bucket": *chance.pick(&BUCKETS), "filter": filter(chance, 2)});
