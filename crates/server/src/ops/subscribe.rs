@@ -163,8 +163,11 @@ fn find(state: &ConnectionState, wish: &Subscribe<'_>) -> Result<Found, Error> {
         }
         Queried::Named(name) => {
             if let Some(query) = state.shared.programmatic.get(name) {
-                let asked =
-                    LiveQuery::Programmatic { query: query.clone(), params: Arc::new(params.clone()) };
+                let asked = LiveQuery::Programmatic {
+                    query: query.clone(),
+                    params: Arc::new(params.clone()),
+                    guard: Guard::default(),
+                };
                 return Ok(Found {
                     name: name.as_ref().into(),
                     definition: None,
