@@ -18,6 +18,7 @@ use crate::config::{Config, Durability, Role, SeedRequest, Storage, StorageKind}
 use crate::crew::Crew;
 use crate::events::EventBus;
 use crate::http::{self, Http};
+use crate::limiter::Limiter;
 use crate::listener;
 use crate::live::ChangeFeed;
 use crate::live::LiveArguments;
@@ -34,7 +35,7 @@ use crate::store_handle::StoreHandle;
 use crate::supervisor::{Supervisor, SupervisorArguments};
 use crate::time::unix_ms;
 use crate::workbench::TimeSource;
-use crate::{Access, limits};
+use crate::{Access, limits, sweep};
 
 /// Builds a [`Server`]. Whatever is not said has the default of [`Config`].
 #[derive(Default)]
@@ -189,7 +190,14 @@ impl ServerBuilder {
         let local = listener.local_addr().map_err(failed)?;
         let server = self.start(Some(local)).await?;
         let router = http::whole(server.http());
-        let task = tokio::spawn(listener::accept(listener, router, server.inner.stop_listening.subscribe()));
+        let config = &server.inner.shared.config;
+        if let Some(warning) = unlimited(config) {
+            tracing::warn!("{warning}");
+        }
+        // Only with the PROXY protocol does the listener itself have to know them.
+        let proxies = if config.proxy_protocol { config.trusted_proxies.as_slice() } else { &[] };
+        let stop = server.inner.stop_listening.subscribe();
+        let task = tokio::spawn(listener::accept(listener, router, proxies.into(), stop));
         server.listening(task);
         Ok(server)
     }
@@ -248,6 +256,8 @@ impl ServerBuilder {
                 Arc::new(Shared {
                     answer_mark: answer_mark(&config),
                     auth,
+                    limiter: Limiter::new(&config.rate_limit).map(Arc::new),
+                    logins: Arc::default(),
                     backup: crate::backup::Turn::default(),
                     durable: journal.blocks(),
                     config,
@@ -272,6 +282,7 @@ impl ServerBuilder {
             ),
         };
         drop(journal);
+        tokio::spawn(sweep::run(Arc::downgrade(&server.inner.shared)));
         seed(&server).await?;
         Ok(server)
     }
@@ -361,6 +372,13 @@ fn auth(
     }))
 }
 
+/// What to say about a server that everybody can reach and ask without end.
+fn unlimited(config: &Config) -> Option<&'static str> {
+    (config.host == "0.0.0.0" && config.rate_limit.max_requests.is_none()).then_some(
+        "rate limiting is disabled. Consider enabling it for production use: rateLimit.maxRequests",
+    )
+}
+
 /// A name for a new history.
 fn new_epoch() -> String {
     let bits: u128 = rand::random();
@@ -413,5 +431,20 @@ impl Server {
     /// What the HTTP handlers need.
     pub(crate) fn http(&self) -> Http {
         Http { shared: Arc::clone(&self.inner.shared), supervisor: self.inner.supervisor.get_cell() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_server_for_everybody_without_a_limit_is_warned_of() {
+        let mut config = Config::default();
+        assert_eq!(unlimited(&config), None);
+        config.host = "0.0.0.0".to_owned();
+        assert!(unlimited(&config).is_some_and(|warning| warning.starts_with("rate limiting is disabled.")));
+        config.rate_limit.max_requests = Some(100);
+        assert_eq!(unlimited(&config), None);
     }
 }

@@ -36,6 +36,8 @@ metrics! {
     bytes_sent: Counter "dunlin_sent_bytes_total" Bytes "Bytes sent on WebSockets that have ended.";
     requests: Counter "dunlin_requests_total" Count "Requests answered.";
     errors: Counter "dunlin_request_errors_total" Count "Requests answered with an error.";
+    rate_limited: Counter "dunlin_rate_limited_total" Count "Requests, and frames that were none, refused because their user or address has made too many.";
+    rate_limit_keys: Gauge "dunlin_rate_limit_keys" Count "Users and addresses that the rate limiter counts for now.";
     commits: Counter "dunlin_commits_total" Count "Commits made durable and published.";
     expired: Counter "dunlin_expired_records_total" Count "Records removed because their time was over.";
     append_failures: Counter "dunlin_journal_failures_total" Count "Group commits that the journal refused.";

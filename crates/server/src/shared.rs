@@ -8,7 +8,9 @@ use crate::auth::{Authenticator, Permissions, Session};
 use crate::config::Config;
 use crate::crew::Crew;
 use crate::events::EventBus;
+use crate::limiter::Limiter;
 use crate::live::ChangeFeed;
+use crate::logins::Logins;
 use crate::metrics::Metrics;
 use crate::programmatic::Programmatic;
 use crate::published::Published;
@@ -31,6 +33,10 @@ pub(crate) struct Shared {
     pub(crate) crew: Arc<Crew>,
     /// `None`: everybody may do everything.
     pub(crate) auth: Option<Arc<Auth>>,
+    /// `None`: requests are not limited.
+    pub(crate) limiter: Option<Arc<Limiter>>,
+    /// Logins under way.
+    pub(crate) logins: Arc<Logins>,
     /// Backups are written in turn.
     pub(crate) backup: crate::backup::Turn,
     /// Whether data survives the process.

@@ -8,11 +8,11 @@ use serde_json::{Map, Value};
 
 use super::fault::FaultKind;
 use super::kind::{Found, as_whole, mismatch};
-use super::limits::{MAX_TOKEN_BYTES, MAX_TOKENS};
+use super::limits::{LOGIN_TIMEOUT_MS, MAX_TOKEN_BYTES, MAX_TOKENS};
 use super::nearest::nearest;
 
 /// `auth`: logins.
-#[derive(Clone, PartialEq, Default, Serialize)]
+#[derive(Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Auth {
@@ -22,6 +22,14 @@ pub struct Auth {
     pub required: Option<bool>,
     /// The role of whoever has not logged in, where that is not required; `None` is [`Role::Writer`].
     pub anonymous: Option<Role>,
+    /// Where a login is required: how long a connection may stay without one, in milliseconds; 0 is for ever.
+    pub login_timeout_ms: u64,
+}
+
+impl Default for Auth {
+    fn default() -> Self {
+        Self { tokens: None, required: None, anonymous: None, login_timeout_ms: LOGIN_TIMEOUT_MS }
+    }
 }
 
 impl fmt::Debug for Auth {
@@ -30,6 +38,7 @@ impl fmt::Debug for Auth {
             .field("tokens", &self.tokens.as_ref().map(BTreeMap::len))
             .field("required", &self.required)
             .field("anonymous", &self.anonymous)
+            .field("login_timeout_ms", &self.login_timeout_ms)
             .finish()
     }
 }

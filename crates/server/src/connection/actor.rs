@@ -14,6 +14,7 @@ use tracing::Instrument;
 use super::SubscriptionId;
 use super::turn::Turn;
 use crate::auth::Session;
+use crate::limiter::{Moment, Pass};
 use crate::live::{LiveMessage, Watch};
 use crate::ops::write::Scope;
 use crate::registry::{Entry, Seat};
@@ -48,6 +49,8 @@ pub(crate) struct ConnectionState {
     /// The client wants to know positions.
     pub(crate) positions: bool,
     scope: Scope,
+    /// `None`: its requests are not limited.
+    pass: Option<Pass>,
     seat: Seat,
     /// Wakes the actor when the session ends.
     expiry: Option<JoinHandle<()>>,
@@ -88,8 +91,10 @@ impl Actor for ConnectionActor {
     ) -> Result<ConnectionState, ActorProcessingErr> {
         let ConnectionArguments { shared, seat, span } = arguments;
         seat.seat_actor(myself);
+        let pass = shared.limiter.as_ref().and_then(|limiter| limiter.pass(seat.entry().address));
         Ok(ConnectionState {
             shared,
+            pass,
             subscriptions: BTreeMap::new(),
             positions: false,
             scope: Scope::default(),
@@ -141,6 +146,14 @@ impl ConnectionState {
     /// Whose idempotency keys its requests have.
     pub(crate) fn scope(&mut self) -> Arc<str> {
         self.scope.of(self.seat.entry())
+    }
+
+    /// Charges a request, or a frame that is none, to whoever sends it.
+    pub(super) fn charge(&mut self, kind: Option<&str>, moment: &mut Moment) -> Result<(), Error> {
+        match &mut self.pass {
+            Some(pass) => pass.charge(self.seat.entry(), kind, moment),
+            None => Ok(()),
+        }
     }
 
     pub(crate) fn entry(&self) -> &Arc<Entry> {

@@ -3,11 +3,12 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use dunlin_protocol::{Code, Error, Id, Message, Operation, Write, frame};
+use dunlin_protocol::{Code, Error, Id, Message, Operation, Write, frame, nested_deeper};
 use dunlin_store::Intent;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::actor::ConnectionState;
+use crate::limiter::Moment;
 use crate::ops;
 use crate::published::View;
 use crate::store_actor::{WriteError, Written};
@@ -27,6 +28,8 @@ pub(super) struct Turn<'a> {
     intents: Vec<Intent>,
     /// The state this turn's reads look at; taken anew after each group of writes.
     view: Option<View>,
+    /// When the requests came, for the limiter; taken anew after each wait.
+    moment: Moment,
 }
 
 /// An answer that waits for the writes before it.
@@ -47,6 +50,7 @@ impl<'a> Turn<'a> {
             queued: Vec::new(),
             intents: Vec::new(),
             view: None,
+            moment: Moment::default(),
         }
     }
 
@@ -59,15 +63,29 @@ impl<'a> Turn<'a> {
             }
             // Looked at where it is: it is large, and this is the hottest loop there is.
             let message = Message::parse(frame);
+            let (id, kind) = match &message {
+                Ok(Message::Request(request)) => (request.id, Some(&*request.kind)),
+                Ok(Message::Pong) => continue,
+                Err(_) => (Id::ZERO, None),
+            };
+            // Before anything else is looked at: whatever comes costs, also what will be refused.
+            if let Err(error) = self.state.charge(kind, &mut self.moment) {
+                self.state.shared.metrics.rate_limited.increment(1);
+                self.refuse(id, &error);
+                continue;
+            }
             let request = match &message {
                 Ok(Message::Request(request)) => request,
                 Ok(Message::Pong) => continue,
                 Err(error) => {
-                    self.refuse(Id::ZERO, error);
+                    self.refuse(id, error);
                     continue;
                 }
             };
-            let id = request.id;
+            if nested_deeper(frame, self.state.shared.config.max_depth) {
+                self.refuse(id, &too_deep(self.state.shared.config.max_depth));
+                continue;
+            }
             let operation = match ops::understand(self.state, request) {
                 Ok(Operation::Write { write, idempotency_key }) => {
                     match ops::authorise_write(self.state, &request.kind, &write) {
@@ -96,16 +114,19 @@ impl<'a> Turn<'a> {
                     if ops::read::is_small(view, &read) {
                         ops::read::run(view, id, &read)
                     } else {
+                        self.moment.over();
                         ops::read::run_apart(self.state.shared.published.snapshot(), frame.clone()).await
                     }
                 }
                 Operation::Backup { name } => {
                     // It takes its time: what was answered before it goes first.
                     self.hand_over().await;
+                    self.moment.over();
                     let written = ops::backup::run(self.state, id, name.map(Cow::into_owned)).await;
                     written.map(|data| frame::result(id, &data))
                 }
                 operation => {
+                    self.moment.over();
                     let data = ops::control::run(self.state, operation).await;
                     // A live query may have shown a newer state; what is read after it is not older.
                     self.view = None;
@@ -131,6 +152,7 @@ impl<'a> Turn<'a> {
         let outbox = Arc::clone(&self.state.entry().outbox);
         outbox.answer(std::mem::take(&mut self.answers), false);
         outbox.below(self.state.shared.answer_mark).await;
+        self.moment.over();
     }
 
     fn stage(&mut self, id: Id, write: Write<'_>, idempotency_key: Option<&str>) {
@@ -157,6 +179,7 @@ impl<'a> Turn<'a> {
         let written = self.state.shared.store.write(std::mem::take(&mut self.intents)).await;
         let mut written = written.into_iter();
         self.view = None;
+        self.moment.over();
         for queued in queued {
             match queued {
                 Queued::Known(answer) => self.answer(answer),
@@ -196,4 +219,9 @@ impl<'a> Turn<'a> {
         self.state.shared.metrics.errors.increment(1);
         self.answer(frame::error(id, error, self.state.shared.config.expose_error_details));
     }
+}
+
+fn too_deep(levels: usize) -> Error {
+    let text = format!("The message is nested deeper than {levels} levels (maxDepth); make it flatter");
+    Error::new(Code::ValidationError, text)
 }

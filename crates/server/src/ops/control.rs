@@ -71,7 +71,7 @@ pub(crate) async fn server_stats(shared: &Shared) -> Result<Value, Error> {
         "name": shared.config.name,
         "connectionCount": shared.registry.len(),
         "authEnabled": shared.auth.is_some(),
-        "rateLimitEnabled": false,
+        "rateLimitEnabled": shared.limiter.is_some(),
         "rulesEnabled": false,
         "connections": shared.registry.totals(),
         "store": store_stats(shared).await?,
