@@ -1,6 +1,7 @@
 //! What is looked through every now and then, so that it costs nothing per connection: accounts of the limiter that are idle,
 //! connections on which nobody has logged in.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
 use dunlin_protocol::Close;
@@ -9,11 +10,13 @@ use crate::limits;
 use crate::metrics::count;
 use crate::shared::Shared;
 
-/// Sweeps for as long as the server lives, if there is anything to sweep.
+/// Sweeps until the server stops: then all connections are closed anyway.
 pub(crate) async fn run(shared: Weak<Shared>) {
     loop {
         tokio::time::sleep(limits::SWEEP).await;
-        let Some(shared) = shared.upgrade() else { return };
+        let Some(shared) = shared.upgrade().filter(|shared| !shared.stopping.load(Ordering::Acquire)) else {
+            return;
+        };
         if let Some(limiter) = &shared.limiter {
             shared.metrics.rate_limit_keys.set(count(limiter.sweep()));
         }
