@@ -19,7 +19,7 @@ fn with_profile(builder: ServerBuilder) -> (ServerBuilder, Arc<AtomicUsize>) {
     let counter = Arc::clone(&runs);
     let builder = builder.query("profile", move |ctx, params| {
         counter.fetch_add(1, Ordering::SeqCst);
-        let user = ctx.bucket("users")?.get(&params["id"]).map(Record::to_value);
+        let user = ctx.bucket("users")?.get(&params["id"]).map(|user| user.to_value());
         let Some(user) = user else {
             return Err(StoreError::RecordNotFound { bucket: "users".into(), key: params["id"].clone() });
         };

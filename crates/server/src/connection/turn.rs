@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use dunlin_protocol::{Code, Error, Id, Message, Operation, Write, frame};
-use dunlin_store::Intent;
+use dunlin_store::{Guard, Intent};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::actor::ConnectionState;
@@ -93,10 +93,12 @@ impl<'a> Turn<'a> {
             let answer = match operation {
                 Operation::Read(read) => {
                     let view = self.view.get_or_insert_with(|| self.state.shared.published.view());
-                    if ops::read::is_small(view, &read) {
-                        ops::read::run(view, id, &read)
+                    let guard = Guard::default();
+                    if ops::read::is_small(view, &guard, &read) {
+                        ops::read::run(view, &guard, id, &read)
                     } else {
-                        ops::read::run_apart(self.state.shared.published.snapshot(), frame.clone()).await
+                        let snapshot = self.state.shared.published.snapshot();
+                        ops::read::run_apart(snapshot, guard, frame.clone()).await
                     }
                 }
                 Operation::Backup { name } => {
@@ -134,7 +136,7 @@ impl<'a> Turn<'a> {
     }
 
     fn stage(&mut self, id: Id, write: Write<'_>, idempotency_key: Option<&str>) {
-        let (mut intent, shape) = ops::write::intent(write);
+        let (mut intent, shape) = ops::write::intent(write, &Guard::default());
         if let Some(key) = idempotency_key {
             intent = intent.idempotent(self.state.scope(), key);
         }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use dunlin_protocol::{Code, Error, Operation, frame};
+use dunlin_store::Guard;
 use serde_json::{Value, json};
 
 use super::{explain, hello, login, subscribe};
@@ -17,7 +18,7 @@ pub(crate) async fn run(state: &mut ConnectionState, operation: Operation<'_>) -
         Operation::Hello(wishes) => Ok(hello::hello(state, &wishes)),
         Operation::Subscribe(wish) => subscribe::subscribe(state, &wish).await,
         Operation::Unsubscribe { subscription_id } => subscribe::unsubscribe(state, &subscription_id),
-        Operation::Explain(what) => explain::run(state, what).await,
+        Operation::Explain(what) => explain::run(state, what, &Guard::default()).await,
         Operation::ListQueries => list_queries(&state.shared).await,
         Operation::StoreStats => store_stats(&state.shared).await.map(|stats| frame::json(&stats)),
         Operation::ServerStats => server_stats(&state.shared).await.map(|stats| frame::json(&stats)),

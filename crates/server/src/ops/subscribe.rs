@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use dunlin_protocol::{Code, Error, Object, Queried, Subscribe, frame};
-use dunlin_store::{LiveQuery, Query};
+use dunlin_store::{Guard, LiveQuery, Query};
 
 use super::authorise_programmatic;
 use crate::connection::{ConnectionState, Outbox, SubscriptionId, ask_live};
@@ -128,7 +128,8 @@ fn find(state: &ConnectionState, wish: &Subscribe<'_>) -> Result<Found, Error> {
         }
         Queried::Named(name) => {
             let (definition, source) = if let Some(query) = state.shared.programmatic.get(name) {
-                (None, LiveQuery::Programmatic { query: query.clone(), params: Arc::new(params.clone()) })
+                let (query, params, guard) = (query.clone(), Arc::new(params.clone()), Guard::default());
+                (None, LiveQuery::Programmatic { query, params, guard })
             } else {
                 let query = view.query(name)?;
                 (Some(Arc::clone(query.config())), LiveQuery::Declarative(query.bind(params)?))
