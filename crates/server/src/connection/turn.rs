@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use dunlin_protocol::{Code, Error, Id, Kind, Message, Operation, Read, Write, frame, nested_deeper};
-use dunlin_store::Intent;
+use dunlin_store::{Guard, Intent};
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
@@ -128,18 +128,28 @@ impl<'a> Turn<'a> {
                 self.refuse(named, id, &error);
                 continue;
             }
+            // Taken now and not with the judgement, which may have taken its time.
+            let guard = match kind.tier().map(|_| self.state.guard()) {
+                None => Guard::default(),
+                Some(Ok(guard)) => guard,
+                Some(Err(error)) => {
+                    self.refuse(named, id, &error);
+                    continue;
+                }
+            };
             let answer = match operation {
                 Operation::Write { write, idempotency_key } => {
-                    self.stage(id, named, write, idempotency_key.as_deref());
+                    self.stage(id, named, write, &guard, idempotency_key.as_deref());
                     continue;
                 }
                 Operation::Read(read) if read != Read::Buckets => {
                     let view = self.view.get_or_insert_with(|| self.state.shared.published.view());
-                    if ops::read::is_small(view, &read) {
-                        ops::read::run(view, id, &read)
+                    if ops::read::is_small(view, &guard, &read) {
+                        ops::read::run(view, &guard, id, &read)
                     } else {
                         self.moment.over();
-                        ops::read::run_apart(self.state.shared.published.snapshot(), frame.clone()).await
+                        let snapshot = self.state.shared.published.snapshot();
+                        ops::read::run_apart(snapshot, guard, frame.clone()).await
                     }
                 }
                 Operation::Backup { name } => {
@@ -185,8 +195,15 @@ impl<'a> Turn<'a> {
         self.state.shared.metrics.answered(&mut self.tally, self.read.elapsed());
     }
 
-    fn stage(&mut self, id: Id, kind: Option<Kind>, write: Write<'_>, idempotency_key: Option<&str>) {
-        let (mut intent, shape) = ops::write::intent(write);
+    fn stage(
+        &mut self,
+        id: Id,
+        kind: Option<Kind>,
+        write: Write<'_>,
+        guard: &Guard,
+        idempotency_key: Option<&str>,
+    ) {
+        let (mut intent, shape) = ops::write::intent(write, guard);
         if let Some(key) = idempotency_key {
             intent = intent.idempotent(self.state.scope(), key);
         }
