@@ -3,8 +3,8 @@
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use dunlin_journal::{FileJournal, Journal, JournalError, MemoryJournal, Options, Past};
@@ -13,8 +13,14 @@ use ractor::{Actor, ActorRef};
 use serde_json::Value;
 use tokio::sync::watch;
 
-use crate::auth::{Authentication, Authenticator, Login, Permissions, RoleTiers, Session, TokenTable};
-use crate::config::{Config, Durability, Role, SeedRequest, Storage, StorageKind};
+use crate::auth::{
+    Authentication, Authenticator, Blacklist, Chain, JwtAuthenticator, Login, Permissions, RoleTiers,
+    Session, TokenTable, WebhookAuthenticator,
+};
+use crate::config::{
+    Config, Durability, JwtOptions, Role, SeedRequest, Storage, StorageKind, TokenSession, UpgradeLogin,
+    WebhookOptions,
+};
 use crate::crew::Crew;
 use crate::events::EventBus;
 use crate::http::{self, Http};
@@ -107,6 +113,25 @@ impl ServerBuilder {
     /// The same with a type of your own.
     pub fn authenticator_with(mut self, authenticator: impl Authenticator) -> Self {
         self.authenticator = Some(Box::new(authenticator));
+        self
+    }
+
+    /// Requires a login, and knows these tokens: `auth.tokens`. With [`jwt`](Self::jwt) and [`webhook`](Self::webhook) beside it
+    /// the first of the three that knows a token decides, in this order.
+    pub fn tokens(mut self, tokens: impl IntoIterator<Item = (String, TokenSession)>) -> Self {
+        self.config.auth.tokens = Some(tokens.into_iter().collect());
+        self
+    }
+
+    /// Requires a login, and knows tokens that are signed: `auth.jwt`.
+    pub fn jwt(mut self, options: JwtOptions) -> Self {
+        self.config.auth.jwt = options;
+        self
+    }
+
+    /// Requires a login, and asks another service who a token is: `auth.webhook`.
+    pub fn webhook(mut self, options: WebhookOptions) -> Self {
+        self.config.auth.webhook = options;
         self
     }
 
@@ -250,6 +275,7 @@ impl ServerBuilder {
                     auth,
                     backup: crate::backup::Turn::default(),
                     durable: journal.blocks(),
+                    now: Mutex::new(config.clone()),
                     config,
                     published,
                     feed,
@@ -343,13 +369,24 @@ fn auth(
     permissions: Option<Box<dyn Permissions>>,
 ) -> Result<Option<Auth>, StartError> {
     let configured = &config.auth;
-    let authenticator = match (&configured.tokens, authenticator) {
+    let tokens = configured.tokens.clone().map(TokenTable::new);
+    let mut all: Vec<Box<dyn Authenticator>> = Vec::new();
+    if let Some(tokens) = &tokens {
+        all.push(Box::new(tokens.clone()));
+    }
+    if configured.jwt != JwtOptions::default() {
+        all.push(Box::new(JwtAuthenticator::new(&configured.jwt)?));
+    }
+    if configured.webhook != WebhookOptions::default() {
+        all.push(Box::new(WebhookAuthenticator::new(&configured.webhook)?));
+    }
+    let asks_for_logins = configured.required.is_some()
+        || configured.anonymous.is_some()
+        || configured.upgrade != UpgradeLogin::default();
+    let authenticator = match (Chain::of(all), authenticator) {
         (Some(_), Some(_)) => return Err(StartError::TwoAuthenticators),
-        (Some(tokens), None) => Box::new(TokenTable::new(tokens.clone())),
-        (None, Some(authenticator)) => authenticator,
-        (None, None) if configured.required.is_some() || configured.anonymous.is_some() => {
-            return Err(StartError::NoAuthenticator);
-        }
+        (Some(authenticator), None) | (None, Some(authenticator)) => authenticator,
+        (None, None) if asks_for_logins => return Err(StartError::NoAuthenticator),
         (None, None) => return Ok(None),
     };
     let role = configured.anonymous.unwrap_or(Role::Writer);
@@ -357,6 +394,8 @@ fn auth(
     Ok(Some(Auth {
         authenticator,
         permissions: permissions.unwrap_or_else(|| Box::new(RoleTiers)),
+        tokens,
+        revoked: Blacklist::new(Duration::from_millis(config.revocation.blacklist_ttl_ms)),
         anonymous: (configured.required == Some(false)).then_some(anonymous),
     }))
 }

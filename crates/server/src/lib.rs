@@ -5,6 +5,7 @@
 //! - `listener`, `http`, `handshake`: TCP and HTTP until the upgrade;
 //! - `connection`: a driver task owns the socket, an actor owns the session, an outbox joins them;
 //! - `ops`: what each operation does, and the gate they all pass ([`auth`](Authenticator));
+//! - `auth`: who is who: tokens, signed tokens, another service (`http_client`, `breaker`), and whose sessions were revoked;
 //! - `store_actor`: the only writer, `workbench`: where it prepares what it writes; `published`: the newest durable state, which reads use without asking anybody;
 //! - `live`: from commits to pushes; `programmatic`: queries that are part of the program; `events`: from commits to listeners in this process;
 //! - `backup`: the newest durable state as a file;
@@ -14,6 +15,7 @@
 
 mod auth;
 mod backup;
+mod breaker;
 mod builder;
 pub mod config;
 mod connection;
@@ -22,6 +24,7 @@ mod events;
 mod expiry;
 mod handshake;
 mod http;
+mod http_client;
 pub mod limits;
 mod listener;
 mod live;
@@ -30,6 +33,7 @@ mod migrate;
 mod ops;
 mod programmatic;
 mod published;
+mod reconfigure;
 mod registry;
 mod server;
 mod shared;
@@ -51,12 +55,14 @@ mod integration;
 extern crate self as dunlin_server;
 
 pub use auth::{
-    Access, Authentication, Authenticator, AuthenticatorFault, Login, Permissions, RoleTiers, Session,
+    Access, Authentication, Authenticator, AuthenticatorFault, HandshakeInfo, JwtAuthenticator, JwtError,
+    Login, Permissions, Revocation, RoleTiers, Session, WebhookAuthenticator, WebhookError,
 };
 pub use backup::{Backup, BackupError};
 pub use builder::{ServerBuilder, open_journal};
-pub use config::Config;
+pub use config::{Config, JwtOptions, WebhookOptions};
 pub use events::{Event, EventKind, Events, Lagged, Removal};
+pub use reconfigure::Reconfigured;
 pub use registry::{ConnectionInfo, ConnectionTotals};
 pub use server::{ServeError, Server};
 pub use start_error::StartError;

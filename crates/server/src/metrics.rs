@@ -34,6 +34,8 @@ metrics! {
     connections: Gauge "dunlin_connections" Count "WebSocket connections open now.";
     bytes_received: Counter "dunlin_received_bytes_total" Bytes "Bytes received on WebSockets that have ended.";
     bytes_sent: Counter "dunlin_sent_bytes_total" Bytes "Bytes sent on WebSockets that have ended.";
+    login_faults: Counter "dunlin_login_faults_total" Count "Logins that the authenticator could not decide, or not in time.";
+    sessions_revoked: Counter "dunlin_sessions_revoked_total" Count "Connections closed because their session was revoked.";
     requests: Counter "dunlin_requests_total" Count "Requests answered.";
     errors: Counter "dunlin_request_errors_total" Count "Requests answered with an error.";
     commits: Counter "dunlin_commits_total" Count "Commits made durable and published.";

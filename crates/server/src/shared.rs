@@ -1,10 +1,10 @@
 //! What all connections of one server look at.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use crate::auth::{Authenticator, Permissions, Session};
+use crate::auth::{Authenticator, Blacklist, Permissions, Session, TokenTable};
 use crate::config::Config;
 use crate::crew::Crew;
 use crate::events::EventBus;
@@ -19,6 +19,8 @@ use crate::store_handle::StoreHandle;
 /// One server's shared parts. Each is safe to use from anywhere; see `docs/actors.md` for who changes what.
 pub(crate) struct Shared {
     pub(crate) config: Config,
+    /// The same with what has changed since the start.
+    pub(crate) now: Mutex<Config>,
     pub(crate) published: Arc<Published>,
     pub(crate) feed: Arc<ChangeFeed>,
     pub(crate) events: Arc<EventBus>,
@@ -49,6 +51,10 @@ pub(crate) struct Shared {
 pub(crate) struct Auth {
     pub(crate) authenticator: Box<dyn Authenticator>,
     pub(crate) permissions: Box<dyn Permissions>,
+    /// The table of `auth.tokens`, which can be replaced; the authenticator asks the same one.
+    pub(crate) tokens: Option<TokenTable>,
+    /// Whose sessions were revoked a short while ago.
+    pub(crate) revoked: Blacklist,
     /// What somebody who has not logged in is treated as; `None` if a login is required.
     pub(crate) anonymous: Option<Session>,
 }

@@ -2,6 +2,7 @@
 
 use dunlin_journal::JournalError;
 
+use crate::auth::{JwtError, WebhookError};
 use crate::config::ConfigError;
 use crate::store_actor::WriteError;
 
@@ -41,15 +42,22 @@ pub enum StartError {
     },
     /// Logins are configured in two places.
     #[error(
-        "both the configuration (auth.tokens) and the program (an authenticator) say who may log in; keep one of them"
+        "both the configuration (auth.tokens, auth.jwt or auth.webhook) and the program (an authenticator) say who may log in; \
+         keep one of them"
     )]
     TwoAuthenticators,
     /// The configuration says who must log in, and nobody can.
     #[error(
-        "auth.required and auth.anonymous mean nothing where nobody can log in; add auth.tokens, give an authenticator, or \
-         remove them"
+        "auth.required, auth.anonymous and auth.upgrade mean nothing where nobody can log in; add auth.tokens, auth.jwt or \
+         auth.webhook, give an authenticator, or remove them"
     )]
     NoAuthenticator,
+    /// Signed tokens could not be checked.
+    #[error(transparent)]
+    Jwt(#[from] JwtError),
+    /// The webhook of logins could not be asked.
+    #[error(transparent)]
+    Webhook(#[from] WebhookError),
     /// An actor or a thread could not be started.
     #[error("the server's actors could not be started: {0}")]
     Actors(String),
@@ -65,6 +73,8 @@ impl StartError {
             Self::Seed { .. } => "SEED",
             Self::Query { .. } => "QUERY",
             Self::TwoAuthenticators | Self::NoAuthenticator => "AUTHENTICATOR",
+            Self::Jwt(error) => error.code(),
+            Self::Webhook(error) => error.code(),
             Self::Actors(_) => "ACTORS",
         }
     }

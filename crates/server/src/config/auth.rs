@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use super::fault::FaultKind;
 use super::kind::{Found, as_whole, mismatch};
 use super::limits::{MAX_TOKEN_BYTES, MAX_TOKENS};
+use super::logins::{JwtOptions, UpgradeLogin, WebhookOptions};
 use super::nearest::nearest;
 
 /// `auth`: logins.
@@ -22,6 +23,12 @@ pub struct Auth {
     pub required: Option<bool>,
     /// The role of whoever has not logged in, where that is not required; `None` is [`Role::Writer`].
     pub anonymous: Option<Role>,
+    /// Signed tokens.
+    pub jwt: JwtOptions,
+    /// Another service that knows the tokens.
+    pub webhook: WebhookOptions,
+    /// Logins with the handshake.
+    pub upgrade: UpgradeLogin,
 }
 
 impl fmt::Debug for Auth {
@@ -30,6 +37,9 @@ impl fmt::Debug for Auth {
             .field("tokens", &self.tokens.as_ref().map(BTreeMap::len))
             .field("required", &self.required)
             .field("anonymous", &self.anonymous)
+            .field("jwt", &self.jwt)
+            .field("webhook", &self.webhook)
+            .field("upgrade", &self.upgrade)
             .finish()
     }
 }
@@ -145,7 +155,7 @@ fn check_session(session: &Map<String, Value>, at: &str, found: &mut Found) {
 }
 
 /// A fault that does not repeat the value: it may be a token in the wrong place.
-fn hidden(at: impl Into<String>, expected: &str, value: &Value) -> (String, FaultKind) {
+pub(super) fn hidden(at: impl Into<String>, expected: &str, value: &Value) -> (String, FaultKind) {
     let found = match value {
         Value::Null => "null",
         Value::Bool(_) => "true or false",

@@ -26,7 +26,6 @@ pub(super) const LATER: &[Later] = &[
     Later { key: "adminSecret",    feature: "built-in identity yet",    instead: None, off: false },
     Later { key: "rateLimit",      feature: "rate limit yet",           instead: None, off: false },
     Later { key: "audit",          feature: "audit log yet",            instead: None, off: true },
-    Later { key: "revocation",     feature: "session revocation yet",   instead: None, off: false },
     Later { key: "procedures",     feature: "procedures yet",           instead: None, off: false },
     Later { key: "tls",            feature: "TLS yet",                  instead: None, off: true },
     Later { key: "trustedProxies", feature: "trusted proxies yet",      instead: None, off: false },

@@ -26,8 +26,10 @@ mod keys;
 mod kind;
 mod later;
 pub mod limits;
+mod logins;
 mod nearest;
 mod reference;
+mod secret;
 mod seed;
 mod sources;
 
@@ -42,7 +44,10 @@ use serde::{Deserialize, Serialize};
 
 pub use auth::{Auth, Role, TokenSession};
 pub use fault::{ConfigError, Fault, FaultKind, Origin};
+pub(crate) use logins::is_url;
+pub use logins::{JwtAlgorithm, JwtOptions, RevocationOptions, UpgradeLogin, WebhookOptions};
 pub use reference::FlagSpec;
+pub use secret::Secret;
 pub use seed::SeedRequest;
 pub use sources::{Flags, Loaded, Setting, environment};
 
@@ -92,6 +97,8 @@ pub struct Config {
     pub shutdown_grace_ms: u64,
     /// Who may log in.
     pub auth: Auth,
+    /// Sessions that are ended from outside.
+    pub revocation: RevocationOptions,
     /// Where the data lives.
     pub storage: Storage,
     /// What is logged, and how.
@@ -371,6 +378,7 @@ impl Default for Config {
             max_connections_per_ip: None,
             shutdown_grace_ms: limits::SHUTDOWN_GRACE_MS,
             auth: Auth::default(),
+            revocation: RevocationOptions::default(),
             storage: Storage {
                 kind: StorageKind::Disk,
                 dir: PathBuf::from(limits::STORAGE_DIR),

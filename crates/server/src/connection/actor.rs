@@ -13,7 +13,7 @@ use tracing::Instrument;
 
 use super::SubscriptionId;
 use super::turn::Turn;
-use crate::auth::Session;
+use crate::auth::{self, Session};
 use crate::live::{LiveMessage, Watch};
 use crate::ops::write::Scope;
 use crate::registry::{Entry, Seat};
@@ -38,6 +38,8 @@ pub(crate) struct ConnectionActor;
 pub(crate) struct ConnectionArguments {
     pub(crate) shared: Arc<Shared>,
     pub(crate) seat: Seat,
+    /// Who has logged in with the handshake itself.
+    pub(crate) session: Option<Session>,
     pub(crate) span: tracing::Span,
 }
 
@@ -86,9 +88,9 @@ impl Actor for ConnectionActor {
         myself: ActorRef<ConnectionMessage>,
         arguments: ConnectionArguments,
     ) -> Result<ConnectionState, ActorProcessingErr> {
-        let ConnectionArguments { shared, seat, span } = arguments;
+        let ConnectionArguments { shared, seat, session, span } = arguments;
         seat.seat_actor(myself);
-        Ok(ConnectionState {
+        let mut state = ConnectionState {
             shared,
             subscriptions: BTreeMap::new(),
             positions: false,
@@ -96,7 +98,14 @@ impl Actor for ConnectionActor {
             seat,
             expiry: None,
             span,
-        })
+        };
+        if let Some(session) = session
+            && !state.begin_session(session)
+        {
+            // Revoked between the handshake and now.
+            auth::close_revoked(state.entry());
+        }
+        Ok(state)
     }
 
     async fn handle(
@@ -151,11 +160,20 @@ impl ConnectionState {
         &self.seat
     }
 
-    /// Begins a session in the place of the one before, if there was one.
-    pub(crate) fn begin_session(&mut self, session: Session) {
+    /// Begins a session in the place of the one before, if there was one. `false`: its user's sessions were revoked meanwhile,
+    /// and nobody is logged in.
+    pub(crate) fn begin_session(&mut self, session: Session) -> bool {
         let end = session.expires_at;
-        self.entry().session.store(Some(Arc::new(session)));
+        let session = Arc::new(session);
+        self.entry().session.store(Some(Arc::clone(&session)));
+        // Looked at again now that whoever revokes sees this one: it is found there or here.
+        if self.shared.auth.as_ref().is_some_and(|auth| auth.revoked.holds(&session.user_id)) {
+            self.entry().session.store(None);
+            self.wake_at(None);
+            return false;
+        }
         self.wake_at(end);
+        true
     }
 
     fn wake_at(&mut self, end: Option<u64>) {

@@ -8,6 +8,7 @@ use dunlin_store::Intent;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::actor::ConnectionState;
+use crate::auth;
 use crate::ops;
 use crate::published::View;
 use crate::store_actor::{WriteError, Written};
@@ -104,6 +105,21 @@ impl<'a> Turn<'a> {
                     self.hand_over().await;
                     let written = ops::backup::run(self.state, id, name.map(Cow::into_owned)).await;
                     written.map(|data| frame::result(id, &data))
+                }
+                Operation::RevokeSessions { user_id, role } => {
+                    let which = auth::Revocation {
+                        user_id: user_id.map(Cow::into_owned),
+                        role: role.map(Cow::into_owned),
+                    };
+                    let entry = Arc::clone(self.state.entry());
+                    let revoked = auth::revoke(&self.state.shared, &which, Some(entry.id));
+                    self.answer(frame::result(id, &format!("{{\"revoked\":{}}}", revoked.connections)));
+                    if revoked.own {
+                        // Whoever asked for it is told first.
+                        entry.outbox.answer(std::mem::take(&mut self.answers), false);
+                        auth::close_revoked(&entry);
+                    }
+                    continue;
                 }
                 operation => {
                     let data = ops::control::run(self.state, operation).await;

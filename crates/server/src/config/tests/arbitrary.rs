@@ -36,7 +36,24 @@ fn tree() -> impl Strategy<Value = Value> {
 fn plausible() -> impl Strategy<Value = Value> {
     let value = |path: &'static str| match path {
         "port" => (0u64..65_536).prop_map(Value::from).boxed(),
-        "exposeErrorDetails" | "auth.required" => any::<bool>().prop_map(Value::from).boxed(),
+        "auth.jwt.algorithms" => Just(json!(["ES256", "HS256"])).boxed(),
+        "auth.jwt.secret" => ".{32,40}".prop_map(Value::from).boxed(),
+        "auth.jwt.leewaySeconds" => (0u64..600).prop_map(Value::from).boxed(),
+        "auth.webhook.timeoutMs" => (1u64..10_000).prop_map(Value::from).boxed(),
+        "auth.webhook.url" => "https?://[a-z]{1,9}(:[0-9]{1,4})?/".prop_map(Value::from).boxed(),
+        "auth.jwt.issuer"
+        | "auth.jwt.audience"
+        | "auth.jwt.userClaim"
+        | "auth.jwt.rolesClaim"
+        | "auth.jwt.secretFile"
+        | "auth.jwt.publicKeyFile"
+        | "auth.jwt.jwksFile"
+        | "auth.webhook.secret"
+        | "auth.webhook.caFile"
+        | "auth.upgrade.queryParameter" => "[a-z]{1,9}".prop_map(Value::from).boxed(),
+        "auth.upgrade.header" | "auth.upgrade.required" | "exposeErrorDetails" | "auth.required" => {
+            any::<bool>().prop_map(Value::from).boxed()
+        }
         "backpressure.highWaterMark" => (0.0001f64..1.0).prop_map(Value::from).boxed(),
         "allowedOrigins" => {
             prop::collection::vec("https?://[a-z.]{1,9}(:[0-9]{1,4})?", 0..4).prop_map(Value::from).boxed()
@@ -66,10 +83,7 @@ fn plausible() -> impl Strategy<Value = Value> {
         let mut tree = json!({});
         for (key, value) in keys::KEYS.iter().zip(values) {
             let Some(value) = value else { continue };
-            match key.path.split_once('.') {
-                Some((group, name)) => tree[group][name] = value,
-                None => tree[key.path] = value,
-            }
+            *key.path.split('.').fold(&mut tree, |tree, name| &mut tree[name]) = value;
         }
         tree
     })
