@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
-use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, PublicKeyUse};
+use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey};
+use serde::Deserialize;
+use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::config::limits::{JWT_SECRET_BYTES, MAX_SECRET_BYTES};
@@ -181,14 +183,20 @@ fn public_key(content: &[u8]) -> Result<Keys, String> {
 
 /// Keys of a set that are for something else than signatures of our algorithms are passed over: sets are shared.
 fn set(content: &[u8], with_secrets: bool) -> Result<Keys, String> {
-    let set: JwkSet = serde_json::from_slice(content)
-        .map_err(|error| format!("this is no JWK set {{\"keys\": […]}}: {error}"))?;
+    #[derive(Deserialize)]
+    struct Set {
+        keys: Vec<Value>,
+    }
+    let set: Set = serde_json::from_slice(content).map_err(|error| {
+        // What stands there may be a secret.
+        format!("this is no JWK set {{\"keys\": […]}} (line {}, column {})", error.line(), error.column())
+    })?;
     if set.keys.len() > limits::JWKS_KEYS {
         return Err(format!("it has more than {} keys", limits::JWKS_KEYS));
     }
     let mut keys: Vec<Known> = Vec::new();
-    for jwk in &set.keys {
-        let Some(algorithm) = is_for(jwk).filter(|found| with_secrets || *found != JwtAlgorithm::Hs256)
+    for jwk in set.keys.iter().filter_map(|key| Jwk::deserialize(key).ok()) {
+        let Some(algorithm) = is_for(&jwk).filter(|found| with_secrets || *found != JwtAlgorithm::Hs256)
         else {
             continue;
         };
@@ -196,8 +204,8 @@ fn set(content: &[u8], with_secrets: bool) -> Result<Keys, String> {
         if kid.is_some() && keys.iter().any(|known| known.kid == kid && known.algorithm == algorithm) {
             return Err(format!("two keys are called {kid:?}"));
         }
-        let key =
-            DecodingKey::from_jwk(jwk).map_err(|error| format!("the key {kid:?} cannot be read: {error}"))?;
+        let key = DecodingKey::from_jwk(&jwk)
+            .map_err(|error| format!("the key {kid:?} cannot be read: {error}"))?;
         if algorithm == JwtAlgorithm::Hs256
             && key.try_get_as_bytes().is_ok_and(|key| key.len() < JWT_SECRET_BYTES)
         {
