@@ -4,6 +4,8 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode
 use axum::response::{IntoResponse, Response};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
+use crate::auth::Denied;
+
 /// Why an upgrade was refused, before anything of WebSocket was spoken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refusal {
@@ -15,6 +17,10 @@ pub(crate) enum Refusal {
     BadRequest,
     /// `Origin` is not among the allowed ones.
     Origin,
+    /// A login is required with the handshake, and there is none.
+    NoToken,
+    /// The login in the handshake was refused.
+    Denied(Denied),
 }
 
 impl IntoResponse for Refusal {
@@ -41,6 +47,28 @@ impl IntoResponse for Refusal {
                     .into_response()
             }
             Self::Origin => StatusCode::FORBIDDEN.into_response(),
+            Self::NoToken => (
+                StatusCode::UNAUTHORIZED,
+                [(header::WWW_AUTHENTICATE, "Bearer realm=\"dunlin\"")],
+                "A token is required with the handshake.\n",
+            )
+                .into_response(),
+            // Whether the token is right is not known.
+            Self::Denied(denied @ (Denied::Fault | Denied::Late)) => {
+                (StatusCode::SERVICE_UNAVAILABLE, format!("{}.\n", denied.error().message)).into_response()
+            }
+            Self::Denied(Denied::Busy) => {
+                (StatusCode::TOO_MANY_REQUESTS, format!("{}.\n", Denied::Busy.error().message))
+                    .into_response()
+            }
+            Self::Denied(denied) => {
+                let message = denied.error().message;
+                let challenge = format!(
+                    "Bearer realm=\"dunlin\", error=\"invalid_token\", error_description=\"{message}\""
+                );
+                (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, challenge)], format!("{message}.\n"))
+                    .into_response()
+            }
         }
     }
 }

@@ -6,7 +6,7 @@ use arc_swap::ArcSwap;
 use dunlin_store::Guard;
 
 use super::policy::{Grants, Policy};
-use super::{Authenticator, Permissions, Session};
+use super::{Authenticator, Blacklist, Permissions, Session, TokenTable};
 
 /// Who is let in, and to what.
 pub(crate) struct Auth {
@@ -14,6 +14,10 @@ pub(crate) struct Auth {
     /// The embedder's callback, asked before the policy.
     pub(crate) permissions: Option<Box<dyn Permissions>>,
     pub(crate) policy: ArcSwap<Policy>,
+    /// The table of `auth.tokens`, which can be replaced; the authenticator asks the same one.
+    pub(crate) tokens: Option<TokenTable>,
+    /// Whose sessions were revoked a short while ago.
+    pub(crate) revoked: Blacklist,
     /// What somebody who has not logged in is treated as; `None` if a login is required.
     pub(crate) anonymous: Option<Arc<Session>>,
 }

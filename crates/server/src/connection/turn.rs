@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::actor::ConnectionState;
+use crate::auth;
 use crate::limiter::Moment;
 use crate::metrics::Tally;
 use crate::ops;
@@ -158,6 +159,22 @@ impl<'a> Turn<'a> {
                     self.moment.over();
                     let written = ops::backup::run(self.state, id, name.map(Cow::into_owned)).await;
                     written.map(|data| frame::result(id, &data))
+                }
+                Operation::RevokeSessions { user_id, role } => {
+                    let which = auth::Revocation {
+                        user_id: user_id.map(Cow::into_owned),
+                        role: role.map(Cow::into_owned),
+                    };
+                    let entry = Arc::clone(self.state.entry());
+                    let revoked = auth::revoke(&self.state.shared, &which, Some(entry.id));
+                    let answer = frame::result(id, &format!("{{\"revoked\":{}}}", revoked.connections));
+                    self.answer(named, None, answer);
+                    if revoked.own {
+                        // Whoever asked for it is told first.
+                        entry.outbox.answer(std::mem::take(&mut self.answers), false);
+                        auth::close_revoked(&entry);
+                    }
+                    continue;
                 }
                 operation => {
                     self.moment.over();

@@ -11,7 +11,7 @@ const IN_A_FILE: &[(&str, &str)] = &[
     (
         r#"{"colour": 1}"#,
         "s.json: unknown key colour; known here: name, host, port, path, maxPayloadBytes, maxDepth, heartbeat, backpressure, \
-         connectionLimits, live, idempotency, exposeErrorDetails, allowedOrigins, maxConnectionsPerIp, rateLimit, trustedProxies, proxyProtocol, shutdownGraceMs, auth, storage, metrics, log, seed",
+         connectionLimits, live, idempotency, exposeErrorDetails, allowedOrigins, maxConnectionsPerIp, rateLimit, trustedProxies, proxyProtocol, shutdownGraceMs, auth, revocation, storage, metrics, log, seed",
     ),
     (r#"{"max_payload_bytes": 1}"#, "s.json: unknown key max_payload_bytes; did you mean maxPayloadBytes?"),
     (r#"{"hartbeat": {}}"#, "s.json: unknown key hartbeat; did you mean heartbeat?"),
