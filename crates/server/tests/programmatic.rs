@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use common::{Client, address, define_items, eventually, memory, memory_with, subscribe};
 use dunlin_server::config::SeedRequest;
 use dunlin_server::{Access, Authentication, Login, Server, ServerBuilder, Session, StartError, WriteError};
-use dunlin_store::{Filter, Intent, Record, StoreError};
+use dunlin_store::{Filter, Intent, StoreError};
 use serde_json::{Value, json};
 
 /// A server with the query `profile` (`{id}` → the user of this key, and how many tasks there are) and the number of its

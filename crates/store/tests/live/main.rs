@@ -277,8 +277,8 @@ impl History {
                 self.tally.refused += 1;
                 return;
             }
-            let includes = config.get("include").and_then(Value::as_object).into_iter().flat_map(Map::values);
-            included = includes.map(|include| include["ref"].as_str().unwrap().to_owned()).collect();
+            let wanted = config.get("include").and_then(Value::as_object).into_iter().flat_map(Map::values);
+            included = wanted.map(|include| include["ref"].as_str().unwrap().to_owned()).collect();
             LiveQuery::Declarative(query.bind(&params).unwrap())
         };
         let query = if narrow && self.chance.once_in(2) { self.narrow(query, included) } else { query };
