@@ -15,9 +15,10 @@ pub(super) fn banner(config: &Config, server: &Server, address: SocketAddr) -> S
         Some(dir) => dir.canonicalize().unwrap_or_else(|_| dir.clone()).display().to_string(),
         None => "in memory".to_owned(),
     };
+    let monitoring = server.monitoring_addr().unwrap_or(address);
     let facts = [
         ("Clients", format!("ws://{address}{}", config.path)),
-        ("Monitoring", format!("http://{address}/health  /ready  /metrics")),
+        ("Monitoring", format!("http://{monitoring}/health  /ready  /metrics")),
         ("Data", data),
         ("Durability", storage.durability.clone()),
         ("Login", login(config)),
