@@ -47,15 +47,14 @@ impl IntoResponse for Refusal {
                     .into_response()
             }
             Self::Origin => StatusCode::FORBIDDEN.into_response(),
-            Self::NoToken => (
-                StatusCode::UNAUTHORIZED,
-                [(header::WWW_AUTHENTICATE, "Bearer realm=\"dunlin\"")],
-                "A token is required with the handshake.\n",
-            )
-                .into_response(),
+            Self::NoToken => unauthorised(
+                "Bearer realm=\"dunlin\"".to_owned(),
+                "A token is required with the handshake.\n".to_owned(),
+            ),
             // Whether the token is right is not known.
             Self::Denied(denied @ (Denied::Fault | Denied::Late)) => {
-                (StatusCode::SERVICE_UNAVAILABLE, format!("{}.\n", denied.error().message)).into_response()
+                let text = format!("{}.\n", denied.error().message);
+                (StatusCode::SERVICE_UNAVAILABLE, [(header::CONNECTION, "close")], text).into_response()
             }
             Self::Denied(Denied::Busy) => {
                 (StatusCode::TOO_MANY_REQUESTS, format!("{}.\n", Denied::Busy.error().message))
@@ -66,11 +65,16 @@ impl IntoResponse for Refusal {
                 let challenge = format!(
                     "Bearer realm=\"dunlin\", error=\"invalid_token\", error_description=\"{message}\""
                 );
-                (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, challenge)], format!("{message}.\n"))
-                    .into_response()
+                unauthorised(challenge, format!("{message}.\n"))
             }
         }
     }
+}
+
+/// Whoever tries tokens needs a new connection for each.
+fn unauthorised(challenge: String, text: String) -> Response {
+    let headers = [(header::WWW_AUTHENTICATE, challenge), (header::CONNECTION, "close".to_owned())];
+    (StatusCode::UNAUTHORIZED, headers, text).into_response()
 }
 
 /// Checks a handshake (RFC 6455, section 4.2.1) and builds the answer to it.

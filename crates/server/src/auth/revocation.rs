@@ -206,7 +206,7 @@ impl Server {
 mod tests {
     use super::*;
 
-    const TTL: Duration = Duration::from_millis(1000);
+    const TTL: Duration = Duration::from_secs(1);
 
     #[tokio::test(start_paused = true)]
     async fn a_user_is_kept_out_for_its_time_which_begins_anew_with_each_revocation() {

@@ -59,7 +59,8 @@ impl UpgradeWish {
 fn token(options: &UpgradeLogin, headers: &HeaderMap, query: Option<&str>) -> Option<String> {
     let in_header = || {
         let value = headers.get(header::AUTHORIZATION).filter(|_| options.header)?.to_str().ok()?;
-        let (scheme, token) = value.split_once(' ')?;
+        // An empty one is a wrong one; blanks at the end do not arrive here.
+        let (scheme, token) = value.split_once(' ').unwrap_or((value, ""));
         scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())
     };
     let in_query = || {
@@ -94,8 +95,8 @@ mod tests {
         assert_eq!(found(Some("Bearer t-1"), None), some("t-1"));
         assert_eq!(found(Some("bearer  t-1 "), Some("access_token=t-2")), some("t-1"));
         assert_eq!(found(Some("Basic dTpw"), Some("x=1&access_token=a%2Bb+c&y")), some("a+b c"));
-        assert_eq!(found(Some("Bearer "), None), some(""), "one that is there and wrong");
-        assert_eq!(found(Some("Bearer"), None), None);
+        assert_eq!(found(Some("Bearer"), Some("access_token=t")), some(""), "one that is there and wrong");
+        assert_eq!(found(Some("BearerX t"), None), None);
         assert_eq!(found(None, Some("Access_token=t&xaccess_token=t")), None);
         assert_eq!(found(None, None), None);
     }

@@ -43,7 +43,7 @@ pub struct WebhookAuthenticator(Arc<Webhook>);
 
 impl std::fmt::Debug for WebhookAuthenticator {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("WebhookAuthenticator").field("url", &self.0.url).finish_non_exhaustive()
+        f.debug_struct("WebhookAuthenticator").field("url", &self.0.shown).finish_non_exhaustive()
     }
 }
 
@@ -82,6 +82,8 @@ impl From<TlsError> for WebhookError {
 struct Webhook {
     client: HttpClient,
     url: Uri,
+    /// The same without its query, where some services want a key.
+    shown: String,
     authorization: Option<HeaderValue>,
     cache_time: Duration,
     breaker: Breaker,
@@ -118,9 +120,11 @@ impl WebhookAuthenticator {
             at_once: limits::WEBHOOK_REQUESTS,
         };
         let https = url.scheme_str() == Some("https");
+        let shown = url.to_string().split('?').next().unwrap_or_default().to_owned();
         Ok(Self(Arc::new(Webhook {
             client: HttpClient::new(https, options.ca_file.as_deref(), bounds)?,
             url,
+            shown,
             authorization,
             cache_time: Duration::from_millis(options.cache_ms),
             breaker: Breaker::new(limits::WEBHOOK_FAULTS, limits::WEBHOOK_PAUSE),
@@ -190,12 +194,15 @@ impl Webhook {
         };
         let faulty = known.is_err();
         let changed = if faulty { attempt.failed() } else { attempt.succeeded() };
-        match (changed, faulty) {
-            (true, true) => {
-                tracing::error!(url = %self.url, pause = ?limits::WEBHOOK_PAUSE, "auth.webhook fails: logins by it are denied at once for a while")
-            }
-            (true, false) => tracing::info!(url = %self.url, "auth.webhook answers again"),
-            (false, _) => {}
+        if changed && faulty {
+            let pause = limits::WEBHOOK_PAUSE;
+            tracing::error!(
+                url = self.shown,
+                ?pause,
+                "auth.webhook fails: logins by it are denied at once for a while"
+            );
+        } else if changed {
+            tracing::info!(url = self.shown, "auth.webhook answers again");
         }
         known
     }

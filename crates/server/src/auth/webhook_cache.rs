@@ -75,17 +75,17 @@ impl Cache {
 mod tests {
     use super::*;
 
-    fn user(name: &str, end: Option<u64>) -> Option<Arc<Session>> {
+    fn user(name: &str, end: Option<u64>) -> Arc<Session> {
         let mut session = Session::new(name);
         session.expires_at = end;
-        Some(Arc::new(session))
+        Arc::new(session)
     }
 
     #[test]
     fn an_answer_lasts_its_time_but_not_beyond_its_session() {
         let mut cache = Cache::new(10);
-        cache.put([1; 32], user("a", None), 1, 100);
-        cache.put([2; 32], user("b", Some(50)), 1, 100);
+        cache.put([1; 32], Some(user("a", None)), 1, 100);
+        cache.put([2; 32], Some(user("b", Some(50))), 1, 100);
         cache.put([3; 32], None, 1, 100);
         assert_eq!(cache.get(&[1; 32], 99).unwrap().unwrap().user_id, "a");
         assert!(cache.get(&[1; 32], 100).is_none());
@@ -98,14 +98,14 @@ mod tests {
     fn the_oldest_goes_when_there_is_no_room() {
         let mut cache = Cache::new(2);
         for n in 1..=3 {
-            cache.put([n; 32], user("u", None), 1, 100);
+            cache.put([n; 32], Some(user("u", None)), 1, 100);
         }
         assert!(cache.get(&[1; 32], 0).is_none() && cache.get(&[2; 32], 0).is_some());
         for _ in 0..100 {
-            cache.put([3; 32], user("u", None), 1, 100);
+            cache.put([3; 32], Some(user("u", None)), 1, 100);
         }
         assert!(cache.order.len() <= 4 && cache.answers.len() <= 2);
-        cache.put([4; 32], user("u", None), limits::WEBHOOK_CACHE_BYTES, 100);
+        cache.put([4; 32], Some(user("u", None)), limits::WEBHOOK_CACHE_BYTES, 100);
         assert_eq!((cache.answers.len(), cache.bytes), (1, limits::WEBHOOK_CACHE_BYTES));
         let mut none = Cache::new(0);
         none.put([1; 32], None, 0, 100);

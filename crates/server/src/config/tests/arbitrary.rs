@@ -47,16 +47,6 @@ fn plausible() -> impl Strategy<Value = Value> {
         "auth.jwt.leewaySeconds" => (0u64..600).prop_map(Value::from).boxed(),
         "auth.webhook.timeoutMs" => (1u64..10_000).prop_map(Value::from).boxed(),
         "auth.webhook.url" => "https?://[a-z]{1,9}(:[0-9]{1,4})?/".prop_map(Value::from).boxed(),
-        "auth.jwt.issuer"
-        | "auth.jwt.audience"
-        | "auth.jwt.userClaim"
-        | "auth.jwt.rolesClaim"
-        | "auth.jwt.secretFile"
-        | "auth.jwt.publicKeyFile"
-        | "auth.jwt.jwksFile"
-        | "auth.webhook.secret"
-        | "auth.webhook.caFile"
-        | "auth.upgrade.queryParameter" => "[a-z]{1,9}".prop_map(Value::from).boxed(),
         "auth.upgrade.header" | "auth.upgrade.required" | "exposeErrorDetails" | "auth.required" | "proxyProtocol" => {
             any::<bool>().prop_map(Value::from).boxed()
         }
@@ -88,9 +78,21 @@ fn plausible() -> impl Strategy<Value = Value> {
             })
             .boxed(),
         "auth.anonymous" => Just(json!("reader")).boxed(),
-        "name" | "host" | "metrics.host" | "storage.dir" | "storage.backupDir" => {
-            "[a-z]{1,9}".prop_map(Value::from).boxed()
-        }
+        "auth.jwt.issuer"
+        | "auth.jwt.audience"
+        | "auth.jwt.userClaim"
+        | "auth.jwt.rolesClaim"
+        | "auth.jwt.secretFile"
+        | "auth.jwt.publicKeyFile"
+        | "auth.jwt.jwksFile"
+        | "auth.webhook.secret"
+        | "auth.webhook.caFile"
+        | "auth.upgrade.queryParameter"
+        | "name"
+        | "host"
+        | "metrics.host"
+        | "storage.dir"
+        | "storage.backupDir" => "[a-z]{1,9}".prop_map(Value::from).boxed(),
         "path" => "/[a-z]{0,9}".prop_map(Value::from).boxed(),
         _ => (1u64..1_000_000).prop_map(Value::from).boxed(),
     }
