@@ -58,7 +58,7 @@ fn login(config: &Config) -> String {
     if auth.required.unwrap_or(true) {
         return format!("{known}, required");
     }
-    format!("{known}, or none as {}", auth.anonymous.map_or("writer", |role| role.as_str()))
+    format!("{known}, or none as {}", auth.anonymous.as_deref().unwrap_or("writer"))
 }
 
 fn is_signed(config: &Config) -> bool {

@@ -12,6 +12,7 @@ use dunlin_server::{
     Access, Authentication, Config, Login, OwnedAccess, PermissionFault, Policy, Server, ServerBuilder,
     Session, Verdict,
 };
+use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 
 /// A server whose tokens are `user:role,role`.
@@ -228,7 +229,6 @@ async fn a_callback_that_never_answers_denies() {
         None,
     )
     .await;
-    use futures_util::{SinkExt, StreamExt};
     for request in
         [json!({"id": 1, "type": "auth.login", "token": "admin"}), json!({"id": 2, "type": "store.buckets"})]
     {

@@ -214,7 +214,7 @@ fn roles(value: &Value) -> Option<Vec<String>> {
 /// What is wrong with rules, as faults of a configuration.
 pub(super) fn faults(faults: Vec<PolicyFault>, value: &Value) -> Found {
     let fault = |PolicyFault { at, expected }: PolicyFault| {
-        let pointer = at.replace('.', "/").replace('[', "/").replace(']', "");
+        let pointer = at.replace(['.', '['], "/").replace(']', "");
         let found = value.pointer(&pointer).map_or_else(|| "nothing".to_owned(), shown);
         (at, FaultKind::Value { expected, found })
     };

@@ -75,6 +75,10 @@ impl fmt::Display for PolicyError {
 impl std::error::Error for PolicyError {}
 
 impl PolicyError {
+    fn at(place: &str, error: &impl fmt::Display) -> Self {
+        Self(vec![PolicyFault { at: place.to_owned(), expected: format!("something else: {error}") }])
+    }
+
     /// The stable code for programs.
     pub fn code(&self) -> &'static str {
         "POLICY"
@@ -87,35 +91,32 @@ impl Policy {
     /// # Errors
     /// Every fault with its place, if there are any.
     pub fn parse(value: &Value) -> Result<Self, PolicyError> {
-        let mut rules = value.clone();
-        let roles = rules.as_object_mut().and_then(|rules| rules.shift_remove("roles"));
-        let mut faults = of_rules(&rules);
-        let in_roles = roles.iter().flat_map(of_roles);
+        let mut permissions = value.clone();
+        let hierarchy = permissions.as_object_mut().and_then(|members| members.shift_remove("roles"));
+        let mut faults = of_rules(&permissions);
+        let in_roles = hierarchy.iter().flat_map(of_roles);
         faults.extend(in_roles.map(|fault| PolicyFault { at: format!(".roles{}", fault.at), ..fault }));
         if !faults.is_empty() {
             return Err(PolicyError(faults));
         }
-        let unreadable = |error: serde_json::Error| {
-            PolicyError(vec![PolicyFault { at: String::new(), expected: error.to_string() }])
-        };
-        let roles = roles.map_or_else(|| Ok(BTreeMap::new()), BTreeMap::deserialize).map_err(unreadable)?;
-        let rules = PermissionRules::deserialize(rules).map_err(unreadable)?;
-        Self::new(roles, rules)
+        let hierarchy = hierarchy.map_or_else(|| Ok(BTreeMap::new()), BTreeMap::deserialize);
+        let hierarchy = hierarchy.map_err(|error| PolicyError::at("", &error))?;
+        let permissions =
+            PermissionRules::deserialize(permissions).map_err(|error| PolicyError::at("", &error))?;
+        Self::new(hierarchy, permissions)
     }
 
-    /// A policy of rules that are read already.
+    /// A policy of what is read already.
     pub(crate) fn new(
-        roles: BTreeMap<String, Vec<String>>,
-        rules: PermissionRules,
+        hierarchy: BTreeMap<String, Vec<String>>,
+        permissions: PermissionRules,
     ) -> Result<Self, PolicyError> {
-        let template = |(i, rule): (usize, &RowRule)| match RuleTemplate::parse(&rule.rule) {
-            Ok(template) => Ok((rule.role.clone(), template)),
-            Err(error) => {
-                Err(PolicyError(vec![PolicyFault { at: format!(".rows[{i}]"), expected: error.to_string() }]))
-            }
+        let template = |(i, row): (usize, &RowRule)| match RuleTemplate::parse(&row.rule) {
+            Ok(template) => Ok((row.role.clone(), template)),
+            Err(error) => Err(PolicyError::at(&format!(".rows[{i}]"), &error)),
         };
-        let rows = rules.rows.iter().enumerate().map(template).collect::<Result<_, _>>()?;
-        Ok(Self { roles: Hierarchy::new(&roles), rules, rows, known: Mutex::default() })
+        let rows = permissions.rows.iter().enumerate().map(template).collect::<Result<_, _>>()?;
+        Ok(Self { roles: Hierarchy::new(hierarchy), rules: permissions, rows, known: Mutex::default() })
     }
 
     /// What these roles are granted.

@@ -38,7 +38,7 @@ fn every_key_can_be_set_by_variable_and_by_flag() {
         "host" => "::1",
         "path" => "/p",
         "exposeErrorDetails" | "auth.required" => "false",
-        "auth.upgrade.header" | "auth.upgrade.required" => "true",
+        "auth.upgrade.header" | "auth.upgrade.required" | "proxyProtocol" => "true",
         "auth.jwt.algorithms" => "RS256, EdDSA",
         "auth.webhook.url" => "https://accounts.example.com/login",
         "auth.anonymous" => "reader",
@@ -50,7 +50,6 @@ fn every_key_can_be_set_by_variable_and_by_flag() {
         "log.format" => "json",
         "log.level" => "trace",
         "rateLimit.allow" | "trustedProxies" => "10.0.0.0/8, ::1",
-        "proxyProtocol" => "true",
         _ => "17",
     };
     // What other keys need to mean anything.
