@@ -2,7 +2,7 @@
 //!
 //! Each key that can is a row of [`CHANGES`]; all others stay as they were at the start, and are told.
 
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
 use crate::config::{Config, ConfigError};
 use crate::server::Server;
@@ -22,7 +22,8 @@ pub struct Reconfigured {
 type Change = (&'static str, fn(&Shared, now: &mut Config, new: &Config) -> bool);
 
 /// Every key that can change while the server runs.
-const CHANGES: &[Change] = &[("auth.tokens", tokens)];
+const CHANGES: &[Change] =
+    &[("auth.tokens", tokens), ("auth.roles", roles), ("auth.permissions", permissions)];
 
 /// Whether there are logins at all is decided at the start.
 fn tokens(shared: &Shared, now: &mut Config, new: &Config) -> bool {
@@ -33,8 +34,27 @@ fn tokens(shared: &Shared, now: &mut Config, new: &Config) -> bool {
     true
 }
 
+fn roles(shared: &Shared, now: &mut Config, new: &Config) -> bool {
+    now.auth.roles.clone_from(&new.auth.roles);
+    policy(shared, new)
+}
+
+fn permissions(shared: &Shared, now: &mut Config, new: &Config) -> bool {
+    now.auth.permissions.clone_from(&new.auth.permissions);
+    policy(shared, new)
+}
+
+/// Both say together what roles mean.
+fn policy(shared: &Shared, new: &Config) -> bool {
+    let (Some(auth), Ok(policy)) = (&shared.auth, new.auth.policy()) else { return false };
+    auth.policy.store(Arc::new(policy));
+    shared.registry.rights_changed();
+    true
+}
+
 impl Server {
-    /// Takes over what of a new configuration can change while the server runs: `auth.tokens`. Tokens that are no longer in the
+    /// Takes over what of a new configuration can change while the server runs: `auth.tokens`, `auth.roles` and
+    /// `auth.permissions`. What sessions may do changes as by [`set_policy`](Self::set_policy). Tokens that are no longer in the
     /// table cannot be used for a login any more; sessions that began with them go on to their end, unless they are
     /// [revoked](Self::revoke_session).
     ///

@@ -233,12 +233,7 @@ impl Server {
 
     /// Judges every live query anew, because the permission callback may decide otherwise now than it did.
     pub fn rights_changed(&self) {
-        for entry in self.inner.shared.registry.entries() {
-            if let Some(actor) = entry.actor() {
-                // A connection that is gone watches nothing.
-                let _ = actor.cast(ConnectionMessage::RightsChanged);
-            }
-        }
+        self.inner.shared.registry.rights_changed();
     }
 
     /// `GET /health`, `GET /ready` and `GET /metrics` as an axum router.
