@@ -29,6 +29,7 @@ pub(crate) const DIRECTORIES: &[&str] = &[
     "store-subscriptions",
     "store-transactions",
     "auth",
+    "auth-permissions",
     "auth-revocation",
     "auth-tiers",
     "rate-limiting",
@@ -41,7 +42,6 @@ pub(crate) const DIRECTORIES: &[&str] = &[
 
 /// A case waits for the first row that applies.
 pub(crate) const NOT_YET: &[NotYet] = &[
-    row("permission rules in configuration", Sign::Server("/auth/permissions")),
     row("built-in identity", Sign::Server("/auth/builtIn")),
     row("the audit log", Sign::Server("/audit")),
     row("the rule engine", Sign::Server("/rules")),
@@ -108,8 +108,8 @@ mod tests {
 
     #[test]
     fn a_case_waits_for_what_its_server_or_its_requests_need() {
-        let rights = json!({"server": {"auth": {"tokens": {}, "permissions": {}}}, "setup": [], "steps": []});
-        assert_eq!(waits_for("connection/01-a.json", &rights), Some("permission rules in configuration"));
+        let accounts = json!({"server": {"auth": {"builtIn": true}}, "setup": [], "steps": []});
+        assert_eq!(waits_for("connection/01-a.json", &accounts), Some("built-in identity"));
         let rules = json!({"server": {"rules": true}, "setup": [], "steps": []});
         assert_eq!(waits_for("edge-cases/01-a.json", &rules), Some("the rule engine"));
         let identity = json!({"server": {"rules": false}, "setup": [], "steps": [
