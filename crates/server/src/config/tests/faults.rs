@@ -99,7 +99,10 @@ const IN_A_FILE: &[(&str, &str)] = &[
         "s.json: auth.permissions: this version of dunlin has no permission rules yet; remove it",
     ),
     (r#"{"auth": {"token": {}}}"#, "s.json: unknown key auth.token; did you mean auth.tokens?"),
-    (r#"{"auth": 5}"#, "s.json: auth: expected an object with tokens, required, anonymous, found 5"),
+    (
+        r#"{"auth": 5}"#,
+        "s.json: auth: expected an object with tokens, required, anonymous, jwt, webhook, upgrade, found 5",
+    ),
     (r#"{"auth": {"tokens": {}}}"#, "s.json: auth.tokens: expected 1 to 10000 tokens, found 0 of them"),
     (
         r#"{"auth": {"anonymous": "nobody"}}"#,
