@@ -101,6 +101,8 @@ impl Service {
     fn options(&self) -> WebhookOptions {
         let mut options = WebhookOptions::default();
         options.url = Some(format!("http://{}/dunlin?x=1", self.address));
+        // The machines are slow at times.
+        options.timeout_ms = 10_000;
         options
     }
 

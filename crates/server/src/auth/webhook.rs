@@ -168,7 +168,7 @@ impl Webhook {
                     let (tell, asked) = watch::channel(None);
                     state.asked.insert(question, asked.clone());
                     // A task of its own: whoever asked first may leave, and others wait for the same.
-                    let asking = Asking { webhook: Arc::clone(&self), question };
+                    let asking = Asking { webhook: Arc::clone(&self), question, answered: false };
                     tokio::spawn(asking.run(login, tell));
                     asked
                 }
@@ -212,28 +212,36 @@ impl Webhook {
 struct Asking {
     webhook: Arc<Webhook>,
     question: Question,
+    answered: bool,
 }
 
 impl Drop for Asking {
     fn drop(&mut self) {
-        self.webhook.state().asked.remove(&self.question);
+        // Behind its answer somebody may be asking the same anew.
+        if !self.answered {
+            self.webhook.state().asked.remove(&self.question);
+        }
     }
 }
 
 impl Asking {
-    async fn run(self, login: Login, tell: watch::Sender<Option<Answer>>) {
-        let answer = match self.webhook.ask(&login).await {
-            Ok(Known { session, bytes }) => {
-                let session = session.map(Arc::new);
-                let time = self.webhook.cache_time;
-                if !time.is_zero() {
-                    let until = unix_ms().saturating_add(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
-                    self.webhook.state().cache.put(self.question, session.clone(), bytes, until);
-                }
-                Ok(session)
-            }
-            Err(fault) => Err(fault.into()),
+    async fn run(mut self, login: Login, tell: watch::Sender<Option<Answer>>) {
+        let known = self.webhook.ask(&login).await;
+        let (answer, bytes) = match known {
+            Ok(Known { session, bytes }) => (Ok(session.map(Arc::new)), bytes),
+            Err(fault) => (Err(fault.into()), 0),
         };
+        {
+            let mut state = self.webhook.state();
+            // Before it is told: whoever asks when somebody knows the answer already is not to get this one from here.
+            state.asked.remove(&self.question);
+            let time = self.webhook.cache_time;
+            if let (Ok(session), false) = (&answer, time.is_zero()) {
+                let until = unix_ms().saturating_add(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+                state.cache.put(self.question, session.clone(), bytes, until);
+            }
+        }
+        self.answered = true;
         tell.send_replace(Some(answer));
     }
 }
