@@ -453,6 +453,7 @@ fn auth(
     policy: Option<Policy>,
 ) -> Result<Option<Auth>, StartError> {
     let configured = &config.auth;
+    let is_default_policy = policy.is_none() && !configured.has_policy();
     let policy = match policy {
         Some(_) if configured.has_policy() => return Err(StartError::TwoPolicies),
         Some(policy) => policy,
@@ -475,7 +476,10 @@ fn auth(
         (None, None) if configured.is_given() => return Err(StartError::NoAuthenticator),
         (None, None) => return Ok(None),
     };
-    let role = configured.anonymous.as_deref().unwrap_or(ANONYMOUS_ROLE);
+    // Where nobody has said what roles mean, who logs in may do what anybody may where no login is required.
+    let unsaid = permissions.is_none() && is_default_policy;
+    let logged_in = configured.logged_in.clone().or_else(|| unsaid.then(|| DATA_ROLE.to_owned()));
+    let role = configured.anonymous.as_deref().unwrap_or(DATA_ROLE);
     let anonymous = Arc::new(Session::new("anonymous").with_role(role));
     Ok(Some(Auth {
         authenticator,
@@ -483,12 +487,13 @@ fn auth(
         policy: ArcSwap::from_pointee(policy),
         tokens,
         revoked: Blacklist::new(Duration::from_millis(config.revocation.blacklist_ttl_ms)),
+        logged_in,
         anonymous: (configured.required == Some(false)).then_some(anonymous),
     }))
 }
 
-/// What whoever is not logged in may do where nothing is said: read and write data, administer nothing.
-const ANONYMOUS_ROLE: &str = "writer";
+/// What somebody may do where nothing is said: read and write data, administer nothing.
+const DATA_ROLE: &str = "writer";
 
 /// What to say about a server that everybody can reach and ask without end.
 fn unlimited(config: &Config) -> Option<&'static str> {

@@ -25,6 +25,9 @@ pub struct Auth {
     pub required: Option<bool>,
     /// The role of whoever has not logged in, where that is not required; `None` is `writer`.
     pub anonymous: Option<String>,
+    /// The role of whoever has logged in and has none of the built-in roles; `None` is `writer`, if nothing says what roles
+    /// mean, and else no role.
+    pub logged_in: Option<String>,
     /// Which roles each role includes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub roles: Option<BTreeMap<String, Vec<String>>>,
@@ -47,6 +50,7 @@ impl Default for Auth {
             tokens: None,
             required: None,
             anonymous: None,
+            logged_in: None,
             roles: None,
             permissions: None,
             jwt: JwtOptions::default(),
@@ -62,6 +66,7 @@ impl Auth {
     pub(crate) fn is_given(&self) -> bool {
         self.required.is_some()
             || self.anonymous.is_some()
+            || self.logged_in.is_some()
             || self.upgrade != UpgradeLogin::default()
             || self.has_policy()
     }
@@ -83,6 +88,7 @@ impl fmt::Debug for Auth {
             .field("tokens", &self.tokens.as_ref().map(BTreeMap::len))
             .field("required", &self.required)
             .field("anonymous", &self.anonymous)
+            .field("logged_in", &self.logged_in)
             .field("roles", &self.roles)
             .field("permissions", &self.permissions)
             .field("login_timeout_ms", &self.login_timeout_ms)

@@ -123,6 +123,8 @@ pub(super) const KEYS: &[Key] = &[
         "Whether a client must log in before anything else.", |c, v| c.auth.required => optional(v, Value::as_bool)),
     key!("auth.anonymous", Kind::Text { expected: "the name of a role", accepts: is_name }, Some("`\"writer\"`"),
         "The role of whoever has not logged in, where `auth.required` is false.", |c, v| c.auth.anonymous => optional(v, text)),
+    key!("auth.loggedIn", Kind::Text { expected: "the name of a role", accepts: is_name }, Some("`\"writer\"`; none where `auth.roles` or `auth.permissions` are given"),
+        "The role of whoever has logged in and has none of the built-in roles.", |c, v| c.auth.logged_in => optional(v, text)),
     key!("auth.roles", Kind::Roles, Some("no role includes others"),
         "Which roles each role includes.", |c, v| c.auth.roles => optional(v, read)),
     key!("auth.permissions", Kind::Permissions, Some("the built-in roles alone"),

@@ -196,7 +196,7 @@ impl ConnectionState {
         if !self.rights.as_ref().is_some_and(|rights| rights.are_of(session, &policy)) {
             self.rights = None;
         }
-        let fresh = || Rights::new(Arc::clone(session), Arc::clone(&policy));
+        let fresh = || auth.rights_of(Arc::clone(session), Arc::clone(&policy));
         Ok(self.rights.get_or_insert_with(fresh))
     }
 

@@ -58,14 +58,7 @@ pub(crate) const SINGLE_CASES: &[(&str, &str)] = &[
         "edge-cases/10-handles-interleaved-requests-from-multiple-clients.json",
         "an order between connections, which nobody promises",
     ),
-    // They write as somebody whose only role is `user`, which nobody gave a meaning.
-    ("auth/01-authenticates-with-a-valid-token-and-allows-operations.json", UNKNOWN_ROLES),
-    ("auth/13-allows-re-login-after-session-expiration.json", UNKNOWN_ROLES),
-    ("auth/23-auth-state-is-independent-per-connection.json", UNKNOWN_ROLES),
 ];
-
-/// Never, unless the decision changes: `DEVIATIONS.md` of the recordings.
-const UNKNOWN_ROLES: &str = "roles without a meaning to grant everything, which they do not on purpose";
 
 /// The feature that `case` (its file as `directory/file`) waits for, if any.
 pub(crate) fn waits_for(name: &str, case: &Value) -> Option<&'static str> {

@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use dunlin_protocol::Tier;
 use dunlin_store::{Guard, RowRule as BoundRule, RuleTemplate};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -134,12 +135,17 @@ impl Policy {
         grants
     }
 
-    /// What row and field rules leave a session.
-    pub(crate) fn guard(&self, session: &Session) -> Guard {
+    /// The highest tier that any of these roles reaches, through what it includes too.
+    pub(crate) fn reached(&self, roles: &[String]) -> Option<Tier> {
+        Tier::reached(self.roles.closure(roles.iter().map(String::as_str)))
+    }
+
+    /// What row and field rules leave a session that has these roles.
+    pub(crate) fn guard(&self, session: &Session, roles: &[String]) -> Guard {
         if self.rows.is_empty() {
             return Guard::default();
         }
-        let all = self.roles.closure(session.roles.iter().map(String::as_str));
+        let all = self.roles.closure(roles.iter().map(String::as_str));
         let facts = json!({"userId": session.user_id, "roles": session.roles, "metadata": session.metadata});
         let mut by_bucket: BTreeMap<&Arc<str>, Vec<BoundRule>> = BTreeMap::new();
         for (role, template) in &self.rows {

@@ -77,7 +77,7 @@ fn plausible() -> impl Strategy<Value = Value> {
                 json!({"default": "deny", "rules": [rule], "rows": rows, "check": [{"userId": role, "result": null}]})
             })
             .boxed(),
-        "auth.anonymous" => Just(json!("reader")).boxed(),
+        "auth.anonymous" | "auth.loggedIn" => Just(json!("reader")).boxed(),
         "auth.jwt.issuer"
         | "auth.jwt.audience"
         | "auth.jwt.userClaim"
