@@ -308,7 +308,10 @@ impl History {
         {
             let seen = seen.entry(Rc::as_ptr(session)).or_insert_with(|| session.view_of(snapshot));
             let truth = evaluate(whole, seen);
-            assert_eq!(evaluate(query, snapshot), truth, "{query:?} {session:?}");
+            // The same without being kept up to date; now and then, as all views are held to the truth anyway.
+            if snapshot.position().is_multiple_of(8) {
+                assert_eq!(evaluate(query, snapshot), truth, "{query:?} {session:?}");
+            }
             return truth;
         }
         evaluate(query, snapshot)
