@@ -138,6 +138,26 @@ impl Error {
     }
 }
 
+/// Members of `details` that tell nothing of data, only how to go on.
+const HINTS: [&str; 1] = ["retryAfterMs"];
+
+impl Error {
+    /// What of the `details` may be told to somebody who shall learn nothing of data from an error: hints for programs.
+    ///
+    /// ```
+    /// use dunlin_protocol::{Code, Error};
+    /// use serde_json::json;
+    /// let error = Error::new(Code::RateLimited, "Slower").with_details(json!({"retryAfterMs": 20, "bucket": "users"}));
+    /// assert_eq!(error.hints(), Some(json!({"retryAfterMs": 20})));
+    /// ```
+    pub fn hints(&self) -> Option<Value> {
+        let details = self.details.as_deref()?.as_object()?;
+        let hints = HINTS.iter().filter_map(|name| Some(((*name).to_owned(), details.get(*name)?.clone())));
+        let hints: serde_json::Map<String, Value> = hints.collect();
+        (!hints.is_empty()).then_some(Value::Object(hints))
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.code, self.message)

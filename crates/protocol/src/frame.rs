@@ -74,7 +74,7 @@ const HEAD: &str = "{\"id\":";
 const MIDDLE: &str = ",\"type\":\"result\",\"data\":";
 
 /// `{"id":…,"type":"error","code":…,"message":…,"details"?:…}`. The id is [`Id::ZERO`] for what cannot be attributed to a
-/// request.
+/// request. Without details only [hints](Error::hints) are left of them.
 pub fn error(id: Id, error: &Error, with_details: bool) -> String {
     let mut frame = HEAD.to_owned();
     id.with_text(|id| frame.push_str(id));
@@ -82,9 +82,10 @@ pub fn error(id: Id, error: &Error, with_details: bool) -> String {
     frame.push_str(error.code.as_str());
     frame.push_str("\",\"message\":");
     frame.push_str(&quoted(&error.message));
-    if let Some(details) = error.details.as_deref().filter(|_| with_details) {
+    let details = if with_details { error.details.as_deref().map(ToString::to_string) } else { None };
+    if let Some(details) = details.or_else(|| error.hints().map(|hints| hints.to_string())) {
         frame.push_str(",\"details\":");
-        frame.push_str(&details.to_string());
+        frame.push_str(&details);
     }
     frame.push('}');
     frame
@@ -243,6 +244,16 @@ mod tests {
         assert_eq!(
             error(Id::ZERO, &failure, false),
             r#"{"id":0,"type":"error","code":"NOT_FOUND","message":"gone"}"#
+        );
+    }
+
+    #[test]
+    fn what_tells_a_program_how_to_go_on_is_not_withheld() {
+        let details = json!({"retryAfterMs": 5, "bucket": "users"});
+        let failure = Error::new(Code::RateLimited, "slower").with_details(details);
+        assert_eq!(
+            error(Id::ZERO, &failure, false),
+            r#"{"id":0,"type":"error","code":"RATE_LIMITED","message":"slower","details":{"retryAfterMs":5}}"#
         );
     }
 }

@@ -10,6 +10,7 @@
 //! Pure functions over text: no sockets, no clock, no state.
 
 mod close;
+mod depth;
 mod error;
 mod fingerprint;
 mod flat;
@@ -23,6 +24,7 @@ mod tier;
 mod topic;
 
 pub use close::Close;
+pub use depth::nested_deeper;
 pub use error::{Code, Error};
 pub use fingerprint::Fingerprint;
 pub use id::Id;

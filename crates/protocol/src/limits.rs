@@ -1,6 +1,10 @@
 //! Every bound that the wire itself sets, with its unit and its reason. What a bucket or a record may hold is for the store
 //! to bound.
 
+/// Levels of objects and arrays in a frame, the frame itself being the first. `serde_json` reads the values of its fields, each
+/// for itself, to 127 levels.
+pub const MAX_DEPTH: usize = 128;
+
 /// Operations of one transaction. The store does nothing else while it carries them out.
 pub const MAX_OPERATIONS: usize = 10_000;
 

@@ -24,6 +24,7 @@ use crate::config::{Config, Durability, SeedRequest, Storage, StorageKind};
 use crate::crew::Crew;
 use crate::events::EventBus;
 use crate::http::{self, Http};
+use crate::limiter::Limiter;
 use crate::listener;
 use crate::live::ChangeFeed;
 use crate::live::LiveArguments;
@@ -38,6 +39,7 @@ use crate::storage_health::StorageHealth;
 use crate::store_actor::{StoreArguments, WriteError};
 use crate::store_handle::StoreHandle;
 use crate::supervisor::{Supervisor, SupervisorArguments};
+use crate::sweep;
 use crate::time::unix_ms;
 use crate::workbench::TimeSource;
 
@@ -237,13 +239,20 @@ impl ServerBuilder {
         let local = listener.local_addr().map_err(failed)?;
         let monitoring = monitoring(&self.config).await?;
         let mut server = self.start(Some(local)).await?;
+        let config = &server.inner.shared.config;
+        if let Some(warning) = unlimited(config) {
+            tracing::warn!("{warning}");
+        }
+        // Only with the PROXY protocol does the listener itself have to know them.
+        let proxies: Arc<[_]> =
+            if config.proxy_protocol { config.trusted_proxies.as_slice().into() } else { Arc::default() };
         let metrics = || Arc::clone(&server.inner.shared.metrics);
         let (stop, router) = (server.inner.stop_listening.subscribe(), http::whole(server.http()));
-        let main = tokio::spawn(listener::accept(listener, router, metrics(), stop));
+        let main = tokio::spawn(listener::accept(listener, router, proxies, metrics(), stop));
         let monitoring = monitoring.map(|(listener, address)| {
             let (stop, router) =
                 (server.inner.stop_monitoring.subscribe(), http::monitoring_alone(server.http()));
-            (tokio::spawn(listener::accept(listener, router, metrics(), stop)), address)
+            (tokio::spawn(listener::accept(listener, router, Arc::default(), metrics(), stop)), address)
         });
         server.listening(main, monitoring);
         Ok(server)
@@ -302,6 +311,8 @@ impl ServerBuilder {
                 Arc::new(Shared {
                     answer_mark: answer_mark(&config),
                     auth,
+                    limiter: Limiter::new(&config.rate_limit).map(Arc::new),
+                    logins: Arc::default(),
                     backup: crate::backup::Turn::default(),
                     journal: Arc::downgrade(&journal),
                     durable: journal.blocks(),
@@ -327,6 +338,7 @@ impl ServerBuilder {
             ),
         };
         drop(journal);
+        tokio::spawn(sweep::run(Arc::downgrade(&server.inner.shared)));
         seed(&server).await?;
         Ok(server)
     }
@@ -444,6 +456,13 @@ fn auth(
 /// What whoever is not logged in may do where nothing is said: read and write data, administer nothing.
 const ANONYMOUS_ROLE: &str = "writer";
 
+/// What to say about a server that everybody can reach and ask without end.
+fn unlimited(config: &Config) -> Option<&'static str> {
+    (config.host == "0.0.0.0" && config.rate_limit.max_requests.is_none()).then_some(
+        "rate limiting is disabled. Consider enabling it for production use: rateLimit.maxRequests",
+    )
+}
+
 /// A name for a new history.
 fn new_epoch() -> String {
     let bits: u128 = rand::random();
@@ -485,5 +504,20 @@ impl Server {
     /// What the HTTP handlers need.
     pub(crate) fn http(&self) -> Http {
         Http { shared: Arc::clone(&self.inner.shared), supervisor: self.inner.supervisor.get_cell() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_server_for_everybody_without_a_limit_is_warned_of() {
+        let mut config = Config::default();
+        assert_eq!(unlimited(&config), None);
+        config.host = "0.0.0.0".to_owned();
+        assert!(unlimited(&config).is_some_and(|warning| warning.starts_with("rate limiting is disabled.")));
+        config.rate_limit.max_requests = Some(100);
+        assert_eq!(unlimited(&config), None);
     }
 }

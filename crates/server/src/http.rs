@@ -18,6 +18,7 @@ use tokio::net::TcpStream;
 use crate::connection::{Upgrade, serve};
 use crate::handshake;
 use crate::metrics::{Metrics, Refused};
+use crate::proxy;
 use crate::shared::Shared;
 
 /// What the handlers need.
@@ -104,10 +105,11 @@ async fn upgrade(State(http): State<Http>, mut request: Request<Body>) -> Respon
             return refusal.into_response();
         }
     };
-    let address = request
+    let peer = request
         .extensions()
         .get::<ConnectInfo<SocketAddr>>()
-        .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |ConnectInfo(peer)| peer.ip().to_canonical());
+        .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |ConnectInfo(peer)| peer.ip());
+    let address = proxy::client(&http.shared.config.trusted_proxies, peer, request.headers());
     let upgraded = hyper::upgrade::on(&mut request);
     let member = http.shared.crew.join();
     tokio::spawn(async move {

@@ -12,6 +12,7 @@
 //! - `supervisor`: restarts what must not be missing. `docs/actors.md` says who owns what and what a panic costs;
 //! - [`config`], [`limits`]: everything that can be chosen, and everything that is bounded.
 
+mod address;
 mod auth;
 mod backup;
 mod builder;
@@ -22,13 +23,16 @@ mod events;
 mod expiry;
 mod handshake;
 mod http;
+mod limiter;
 pub mod limits;
 mod listener;
 mod live;
+mod logins;
 mod metrics;
 mod migrate;
 mod ops;
 mod programmatic;
+mod proxy;
 mod published;
 mod registry;
 mod server;
@@ -38,6 +42,7 @@ mod storage_health;
 mod store_actor;
 mod store_handle;
 mod supervisor;
+mod sweep;
 mod time;
 mod typed;
 mod workbench;

@@ -128,6 +128,30 @@ pub const MAX_RULE_NAMES: usize = 1000;
 /// Sets of roles whose grants are kept. Tokens say who has which, so there could be any number.
 pub const KNOWN_ROLE_SETS: usize = 1024;
 
+/// Different milliseconds that the rate limiter keeps apart for one key and window; of more, neighbours are counted as one. At
+/// 16 bytes each a key that is busy takes half a KiB.
+pub const LIMIT_ENTRIES: usize = 32;
+
+/// How often the keys of the rate limiter are looked through for those that are idle, and connections for those on which nobody
+/// has logged in: so much later than due both may be noticed.
+pub const SWEEP: Duration = Duration::from_secs(1);
+
+/// Logins that one address may have under way; further ones wait. A person has one, an office behind one address some.
+pub const LOGINS_PER_ADDRESS: usize = 8;
+
+/// Logins under way in all: an authenticator that is slow, or another server behind it, is not buried.
+pub const LOGINS: usize = 256;
+
+/// How long a login waits for its place among those.
+pub const LOGIN_WAIT: Duration = AUTHENTICATE_WAIT;
+
+/// Bytes of the head that a proxy puts before a connection (PROXY protocol, version 2). The addresses take 52; the rest is for
+/// what else it likes to tell, such as a client certificate's name.
+pub const PROXY_HEAD_BYTES: usize = 4096;
+
+/// Addresses of an `X-Forwarded-For` that are looked at, from the last one on: more proxies in a row there are not.
+pub const FORWARDED: usize = 32;
+
 /// Rows that a read may visit on the spot. A read that may visit more moves to a blocking thread, so that a large scan
 /// does not hold up the connections that share its worker thread.
 pub const INLINE_ROWS: usize = 4096;

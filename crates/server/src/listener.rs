@@ -9,12 +9,15 @@ use axum::Router;
 use axum::extract::{ConnectInfo, Request};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use ipnet::IpNet;
+use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::limits;
 use crate::metrics::{Metrics, Refused};
+use crate::proxy::{self, Head};
+use crate::{address, limits};
 
 /// Listens on the first address of a host that can be had. As tokio does it, but with a longer queue for connections that
 /// nobody has accepted yet: 128 of them are too few when everybody comes back at once.
@@ -38,10 +41,11 @@ pub(crate) async fn listen(host: &str, port: u16) -> io::Result<TcpListener> {
 }
 
 /// Accepts until `stop` changes or its sender is gone; then every connection that is still plain HTTP is dropped. Upgraded
-/// ones live on in tasks of their own.
+/// ones live on in tasks of their own. Connections from `proxies` begin with a head of the PROXY protocol, all others do not.
 pub(crate) async fn accept(
     listener: TcpListener,
     router: Router,
+    proxies: Arc<[IpNet]>,
     metrics: Arc<Metrics>,
     mut stop: watch::Receiver<bool>,
 ) {
@@ -57,6 +61,9 @@ pub(crate) async fn accept(
             Ok((stream, peer)) => {
                 // Beyond the bounds the newcomer is dropped: whoever floods pays, and nobody waits in a queue.
                 match handshakes.take(peer.ip()) {
+                    Some(place) if proxy::is_trusted(&proxies, peer.ip()) => {
+                        tasks.spawn(serve_proxied(stream, peer, router.clone(), place));
+                    }
                     Some(place) => _ = tasks.spawn(serve_http(stream, peer, router.clone(), place)),
                     None => metrics.connections_refused.of(Refused::Busy).increment(1),
                 }
@@ -65,6 +72,39 @@ pub(crate) async fn accept(
                 tracing::warn!(%error, "accept failed; going on");
                 tokio::time::sleep(limits::ACCEPT_PAUSE).await;
             }
+        }
+    }
+}
+
+/// A connection that a proxy makes for somebody.
+async fn serve_proxied(mut stream: TcpStream, proxy: SocketAddr, router: Router, place: Place) {
+    let head = tokio::time::timeout(limits::REQUEST_HEAD_WAIT, read_head(&mut stream)).await;
+    let Ok(Ok(source)) = head else {
+        tracing::debug!(%proxy, "a connection of a trusted proxy without a head of the PROXY protocol was dropped");
+        return;
+    };
+    // Its port we do not need.
+    let peer = source.map_or(proxy, |source| SocketAddr::new(source, 0));
+    // From here on it counts for whose it is, not for the proxy.
+    let handshakes = Arc::clone(&place.handshakes);
+    drop(place);
+    if let Some(place) = handshakes.take(peer.ip()) {
+        serve_http(stream, peer, router, place).await;
+    }
+}
+
+/// Reads the head of the PROXY protocol and nothing behind it: for whom the proxy speaks, if for anybody.
+async fn read_head(stream: &mut TcpStream) -> io::Result<Option<IpAddr>> {
+    let mut read = Vec::new();
+    loop {
+        match proxy::head(&read) {
+            Head::More(more) => {
+                let known = read.len();
+                read.resize(known + more, 0);
+                stream.read_exact(&mut read[known..]).await?;
+            }
+            Head::Whole(source) => return Ok(source),
+            Head::Broken => return Err(io::ErrorKind::InvalidData.into()),
         }
     }
 }
@@ -107,6 +147,7 @@ struct Place {
 
 impl Handshakes {
     fn take(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
+        let address = address::block(address);
         let mut counts = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
         let (total, by_address) = &mut *counts;
         let own = by_address.entry(address).or_insert(0);

@@ -8,18 +8,33 @@ use arc_swap::ArcSwapOption;
 use dashmap::DashMap;
 use ractor::ActorRef;
 use serde::Serialize;
+use tokio::time::Instant;
 
+use crate::address;
 use crate::auth::Session;
 use crate::connection::ConnectionMessage;
 use crate::connection::Outbox;
+use crate::time::unix_ms;
 
 /// All open connections of one server.
-#[derive(Default)]
 pub(crate) struct Registry {
+    made: Instant,
     entries: DashMap<u64, Arc<Entry>>,
     per_address: DashMap<IpAddr, usize>,
     last_id: AtomicU64,
     subscriptions: AtomicUsize,
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        Self {
+            made: Instant::now(),
+            entries: DashMap::new(),
+            per_address: DashMap::new(),
+            last_id: AtomicU64::new(0),
+            subscriptions: AtomicUsize::new(0),
+        }
+    }
 }
 
 /// What is known of one connection outside its actor.
@@ -28,6 +43,8 @@ pub(crate) struct Entry {
     pub(crate) address: IpAddr,
     pub(crate) connected_at: u64,
     pub(crate) session: ArcSwapOption<Session>,
+    /// Since when nobody is logged in, in milliseconds of the registry's life.
+    stranger_since: AtomicU64,
     pub(crate) subscriptions: AtomicUsize,
     pub(crate) outbox: Arc<Outbox>,
     actor: OnceLock<ActorRef<ConnectionMessage>>,
@@ -88,7 +105,7 @@ impl Registry {
         outbox: Arc<Outbox>,
     ) -> Option<Seat> {
         {
-            let mut count = self.per_address.entry(address).or_insert(0);
+            let mut count = self.per_address.entry(address::block(address)).or_insert(0);
             if most.is_some_and(|most| *count >= most) {
                 return None;
             }
@@ -100,6 +117,7 @@ impl Registry {
             address,
             connected_at,
             session: ArcSwapOption::empty(),
+            stranger_since: AtomicU64::new(self.age()),
             subscriptions: AtomicUsize::new(0),
             outbox,
             actor: OnceLock::new(),
@@ -117,6 +135,25 @@ impl Registry {
         let mut entries: Vec<_> = self.entries.iter().map(|entry| Arc::clone(entry.value())).collect();
         entries.sort_unstable_by_key(|entry| entry.id);
         entries
+    }
+
+    /// Those on which nobody has been logged in for `longest` milliseconds. To be asked often: how long somebody was logged
+    /// in is only noticed when it is.
+    pub(crate) fn strangers(&self, longest: u64) -> Vec<Arc<Entry>> {
+        let now = self.age();
+        let is_stranger = |entry: &Entry| {
+            if entry.is_known() {
+                entry.stranger_since.store(now, Ordering::Relaxed);
+            }
+            now.saturating_sub(entry.stranger_since.load(Ordering::Relaxed)) >= longest
+        };
+        let strangers = self.entries.iter().filter(|entry| is_stranger(entry));
+        strangers.map(|entry| Arc::clone(entry.value())).collect()
+    }
+
+    /// Milliseconds since it was made.
+    fn age(&self) -> u64 {
+        u64::try_from(self.made.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
     pub(crate) fn connections(&self) -> Vec<ConnectionInfo> {
@@ -139,6 +176,12 @@ impl Entry {
         self.actor.get()
     }
 
+    /// Somebody is logged in whose session has not ended.
+    fn is_known(&self) -> bool {
+        let session = self.session.load();
+        session.as_ref().is_some_and(|session| session.expires_at.is_none_or(|end| end >= unix_ms()))
+    }
+
     fn info(&self) -> ConnectionInfo {
         let session = self.session.load();
         ConnectionInfo {
@@ -157,6 +200,12 @@ impl Entry {
 impl Seat {
     pub(crate) fn entry(&self) -> &Arc<Entry> {
         &self.entry
+    }
+
+    /// Whoever was logged in is not any more: from now on a login is waited for anew.
+    pub(crate) fn end_session(&self) -> Option<Arc<Session>> {
+        self.entry.stranger_since.store(self.registry.age(), Ordering::Relaxed);
+        self.entry.session.swap(None)
     }
 
     pub(crate) fn seat_actor(&self, actor: ActorRef<ConnectionMessage>) {
@@ -191,7 +240,7 @@ impl Seat {
         let left = self.entry.subscriptions.swap(0, Ordering::Relaxed);
         self.registry.subscriptions.fetch_sub(left, Ordering::Relaxed);
         self.registry.entries.remove(&self.entry.id);
-        self.registry.per_address.remove_if_mut(&self.entry.address, |_, count| {
+        self.registry.per_address.remove_if_mut(&address::block(self.entry.address), |_, count| {
             *count -= 1;
             *count == 0
         });

@@ -10,7 +10,9 @@ use crate::auth::Auth;
 use crate::config::Config;
 use crate::crew::Crew;
 use crate::events::EventBus;
+use crate::limiter::Limiter;
 use crate::live::ChangeFeed;
+use crate::logins::Logins;
 use crate::metrics::Metrics;
 use crate::programmatic::Programmatic;
 use crate::published::Published;
@@ -33,6 +35,10 @@ pub(crate) struct Shared {
     pub(crate) crew: Arc<Crew>,
     /// `None`: everybody may do everything.
     pub(crate) auth: Option<Arc<Auth>>,
+    /// `None`: requests are not limited.
+    pub(crate) limiter: Option<Arc<Limiter>>,
+    /// Logins under way.
+    pub(crate) logins: Arc<Logins>,
     /// Backups are written in turn.
     pub(crate) backup: crate::backup::Turn,
     /// For those who want to know its figures; the `StoreActor` has it.

@@ -116,7 +116,9 @@ fn rows(state: &Snapshot, intent: &Intent) -> usize {
         | Intent::UndefineQuery { .. }
         // About a thousand answers, a microsecond each.
         | Intent::ForgetAnswers => 1,
-        Intent::IfVersion { write, .. } | Intent::Idempotent { write, .. } => rows(state, write),
+        Intent::IfVersion { write, .. }
+        | Intent::Idempotent { write, .. }
+        | Intent::Guarded { write, .. } => rows(state, write),
         Intent::InsertMany { data, .. } => data.len(),
         Intent::UpdateMany { bucket, .. } => size(state, bucket),
         Intent::Delete { bucket, .. } => state.dependents(bucket).saturating_add(1),

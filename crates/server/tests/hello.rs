@@ -52,6 +52,7 @@ async fn hello_says_who_is_here_and_within_which_bounds() {
         "extensions": ["hello", "position", "patch", "resume", "inline-query", "idempotency", "if-version"],
         "limits": {
             "maxPayloadBytes": 12_345,
+            "maxDepth": 128,
             "maxRecordBytes": 16 * 1024 * 1024,
             "maxOperations": 10_000,
             "maxInserted": 100_000,
@@ -61,6 +62,8 @@ async fn hello_says_who_is_here_and_within_which_bounds() {
             "heartbeatTimeoutMs": 10_000,
             "idempotencyTtlMs": 86_400_000,
             "slowConsumerMs": 8_000,
+            "loginTimeoutMs": 60_000,
+            "rateLimit": null,
         },
     });
     assert_eq!(answer, expected);

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use common::{Client, address, define_items, eventually, memory, memory_with, subscribe};
 use dunlin_server::config::SeedRequest;
 use dunlin_server::{Access, Authentication, Login, Server, ServerBuilder, Session, StartError, WriteError};
-use dunlin_store::{Filter, Intent, Record, StoreError};
+use dunlin_store::{Filter, Intent, StoreError};
 use serde_json::{Value, json};
 
 /// A server with the query `profile` (`{id}` → the user of this key, and how many tasks there are) and the number of its
@@ -19,7 +19,7 @@ fn with_profile(builder: ServerBuilder) -> (ServerBuilder, Arc<AtomicUsize>) {
     let counter = Arc::clone(&runs);
     let builder = builder.query("profile", move |ctx, params| {
         counter.fetch_add(1, Ordering::SeqCst);
-        let user = ctx.bucket("users")?.get(&params["id"]).map(Record::to_value);
+        let user = ctx.bucket("users")?.get(&params["id"]).map(|user| user.to_value());
         let Some(user) = user else {
             return Err(StoreError::RecordNotFound { bucket: "users".into(), key: params["id"].clone() });
         };

@@ -8,13 +8,13 @@ use serde_json::{Map, Value};
 
 use super::fault::FaultKind;
 use super::kind::{Found, as_whole, mismatch, shown};
-use super::limits::{MAX_TOKEN_BYTES, MAX_TOKENS};
+use super::limits::{LOGIN_TIMEOUT_MS, MAX_TOKEN_BYTES, MAX_TOKENS};
 use super::nearest::nearest;
 use crate::auth::policy::{PermissionRules, PolicyFault};
 use crate::auth::{Policy, PolicyError};
 
 /// `auth`: logins.
-#[derive(Clone, PartialEq, Default, Serialize)]
+#[derive(Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Auth {
@@ -30,6 +30,21 @@ pub struct Auth {
     /// What roles mean, beyond the built-in ones.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub permissions: Option<PermissionRules>,
+    /// Where a login is required: how long a connection may stay without one, in milliseconds; 0 is for ever.
+    pub login_timeout_ms: u64,
+}
+
+impl Default for Auth {
+    fn default() -> Self {
+        Self {
+            tokens: None,
+            required: None,
+            anonymous: None,
+            roles: None,
+            permissions: None,
+            login_timeout_ms: LOGIN_TIMEOUT_MS,
+        }
+    }
 }
 
 impl Auth {
@@ -57,6 +72,7 @@ impl fmt::Debug for Auth {
             .field("anonymous", &self.anonymous)
             .field("roles", &self.roles)
             .field("permissions", &self.permissions)
+            .field("login_timeout_ms", &self.login_timeout_ms)
             .finish()
     }
 }

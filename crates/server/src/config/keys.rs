@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::Config;
 use super::kind::{Kind, as_whole};
-use super::{auth, limits, seed};
+use super::{auth, limits, networks, seed};
 
 /// One key.
 pub(super) struct Key {
@@ -60,6 +60,8 @@ pub(super) const KEYS: &[Key] = &[
         "URL path of the WebSocket endpoint.", |c, v| c.path => text(v)),
     key!("maxPayloadBytes", Kind::Whole { of: BYTES, range: limits::PAYLOADS },
         "Longest message a client may send; a longer one closes its connection.", |c, v| c.max_payload_bytes => whole(v)),
+    key!("maxDepth", Kind::Whole { of: COUNT, range: limits::DEPTHS },
+        "Levels of objects and arrays in a message, the message itself being the first; a deeper one is refused.", |c, v| c.max_depth => whole(v)),
     key!("heartbeat.intervalMs", Kind::Whole { of: MILLISECONDS, range: limits::HEARTBEATS_MS },
         "Time between two pings to a connection.", |c, v| c.heartbeat.interval_ms => whole(v)),
     key!("heartbeat.timeoutMs", Kind::Whole { of: MILLISECONDS, range: limits::HEARTBEATS_MS },
@@ -95,6 +97,24 @@ pub(super) const KEYS: &[Key] = &[
         |c, v| c.allowed_origins => optional(v, origins)),
     key!("maxConnectionsPerIp", Kind::Whole { of: COUNT, range: limits::CONNECTIONS_PER_IP }, Some("no limit"),
         "Open connections of one remote address.", |c, v| c.max_connections_per_ip => optional(v, some_connections)),
+    key!("rateLimit.maxRequests", Kind::Whole { of: COUNT, range: limits::RATES }, Some("no limit"),
+        "Requests that a user, or an address where nobody is logged in, may make in any window; 0 refuses everything.", |c, v| c.rate_limit.max_requests => optional(v, whole)),
+    key!("rateLimit.windowMs", Kind::Whole { of: MILLISECONDS, range: limits::RATE_WINDOWS_MS },
+        "Length of the window.", |c, v| c.rate_limit.window_ms => whole(v)),
+    key!("rateLimit.burst.maxRequests", Kind::Whole { of: COUNT, range: limits::BURSTS }, Some("no second window"),
+        "Requests in any shorter window, which must hold as well.", |c, v| c.rate_limit.burst.max_requests => optional(v, whole)),
+    key!("rateLimit.burst.windowMs", Kind::Whole { of: MILLISECONDS, range: limits::RATE_WINDOWS_MS },
+        "Length of that window.", |c, v| c.rate_limit.burst.window_ms => whole(v)),
+    key!("rateLimit.weights", Kind::Weights,
+        "What a request counts, by operation or beginning of its name (`store.*`), the longest that fits; others count 1.", |c, v| c.rate_limit.weights => networks::read_weights(v)),
+    key!("rateLimit.allow", Kind::Networks,
+        "Whose connections are not limited.", |c, v| c.rate_limit.allow => networks::read(v)),
+    key!("rateLimit.maxKeys", Kind::Whole { of: COUNT, range: limits::RATES_KEYS },
+        "Users and addresses that are counted for themselves, about 200 bytes each; while there are more, newcomers share one budget.", |c, v| c.rate_limit.max_keys => whole(v)),
+    key!("trustedProxies", Kind::Networks,
+        "Proxies whose `X-Forwarded-For` is believed.", |c, v| c.trusted_proxies => networks::read(v)),
+    key!("proxyProtocol", Kind::Switch,
+        "Whether each connection of a trusted proxy begins with a head of the PROXY protocol, version 1 or 2.", |c, v| c.proxy_protocol => v.as_bool()),
     key!("shutdownGraceMs", Kind::Whole { of: MILLISECONDS, range: limits::GRACES_MS },
         "How long a stopping server waits for its clients to leave.", |c, v| c.shutdown_grace_ms => whole(v)),
     key!("auth.tokens", Kind::Tokens, Some("nobody logs in"),
@@ -107,6 +127,8 @@ pub(super) const KEYS: &[Key] = &[
         "Which roles each role includes.", |c, v| c.auth.roles => optional(v, read)),
     key!("auth.permissions", Kind::Permissions, Some("the built-in roles alone"),
         "What roles mean: operations, buckets, records, members.", |c, v| c.auth.permissions => optional(v, read)),
+    key!("auth.loginTimeoutMs", Kind::Whole { of: MILLISECONDS, range: limits::LOGIN_TIMEOUTS_MS },
+        "Where a login is required: time after which a connection on which nobody is logged in is closed; 0 waits for ever.", |c, v| c.auth.login_timeout_ms => whole(v)),
     key!("storage.kind", Kind::Word { words: &["disk", "memory"], later: &[] },
         "Where the data lives: on disk (a log and images of the state), or in memory only.", |c, v| c.storage.kind => word(v)),
     key!("storage.dir", Kind::Text { expected: "the path of a directory", accepts: is_directory },

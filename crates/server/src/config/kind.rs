@@ -7,7 +7,7 @@ use serde_json::{Number, Value};
 
 use super::fault::FaultKind;
 use super::limits::{MAX_ALLOWED_ORIGINS, MAX_SHOWN_CHARS};
-use super::{auth, seed};
+use super::{auth, networks, seed};
 use crate::auth::policy;
 
 /// What a key holds.
@@ -24,6 +24,10 @@ pub(super) enum Kind {
     Word { words: &'static [&'static str], later: &'static [&'static str] },
     /// A list of `Origin` header values.
     Origins,
+    /// A list of addresses and networks.
+    Networks,
+    /// An object from operation to weight.
+    Weights,
     /// A list of requests.
     Seed,
     /// A table of tokens. It is never shown.
@@ -40,7 +44,7 @@ pub(super) type Found = Vec<(String, FaultKind)>;
 impl Kind {
     /// Whether a value is only found in a file.
     pub(super) fn is_for_files(&self) -> bool {
-        matches!(self, Self::Seed | Self::Tokens | Self::Roles | Self::Permissions)
+        matches!(self, Self::Seed | Self::Tokens | Self::Weights | Self::Roles | Self::Permissions)
     }
 
     /// What a person should write, as the middle of a sentence.
@@ -64,6 +68,8 @@ impl Kind {
                 sentence
             }
             Self::Origins => "a list of origins such as \"https://app.example.com\"".to_owned(),
+            Self::Networks => networks::NETWORKS.to_owned(),
+            Self::Weights => networks::WEIGHTS_EXPECTED.to_owned(),
             Self::Seed => "a list of requests".to_owned(),
             Self::Tokens => auth::EXPECTED.to_owned(),
             Self::Roles => "an object from role to the roles that it includes".to_owned(),
@@ -88,6 +94,8 @@ impl Kind {
                 None => false,
             },
             Self::Origins => return check_origins(value, &self.expected()),
+            Self::Networks => return networks::check(value),
+            Self::Weights => return networks::check_weights(value),
             Self::Seed => return seed::check(value),
             Self::Tokens => return auth::check(value),
             Self::Roles => return auth::faults(policy::of_roles(value), value),
@@ -114,8 +122,10 @@ impl Kind {
                 text.parse::<Number>().map_or_else(|_| Value::from(text), Value::from)
             }
             Self::Text { .. } | Self::Word { .. } => Value::from(text),
-            Self::Origins => text.split(',').map(str::trim).filter(|part| !part.is_empty()).collect(),
-            Self::Seed | Self::Tokens | Self::Roles | Self::Permissions => return None,
+            Self::Origins | Self::Networks => {
+                text.split(',').map(str::trim).filter(|part| !part.is_empty()).collect()
+            }
+            Self::Seed | Self::Tokens | Self::Weights | Self::Roles | Self::Permissions => return None,
         })
     }
 }

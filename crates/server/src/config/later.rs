@@ -1,5 +1,5 @@
 //! Keys that people coming from noex-server know, or that a later dunlin will have. They are refused by name: a server
-//! that ignores `rateLimit` looks protected and is not. Delete a row when its feature arrives.
+//! that ignores `audit` looks protected and is not. Delete a row when its feature arrives.
 
 /// A key without a feature.
 pub(super) struct Later {
@@ -23,12 +23,10 @@ pub(super) const LATER: &[Later] = &[
     Later { key: "auth.sessionTtl", feature: "built-in identity yet",   instead: None, off: false },
     Later { key: "auth.loginRateLimit", feature: "built-in identity yet", instead: None, off: false },
     Later { key: "adminSecret",    feature: "built-in identity yet",    instead: None, off: false },
-    Later { key: "rateLimit",      feature: "rate limit yet",           instead: None, off: false },
     Later { key: "audit",          feature: "audit log yet",            instead: None, off: true },
     Later { key: "revocation",     feature: "session revocation yet",   instead: None, off: false },
     Later { key: "procedures",     feature: "procedures yet",           instead: None, off: false },
     Later { key: "tls",            feature: "TLS yet",                  instead: None, off: true },
-    Later { key: "trustedProxies", feature: "trusted proxies yet",      instead: None, off: false },
     Later { key: "persistence",    feature: "key of this name",         instead: Some("storage.kind"), off: false },
     Later { key: "dataDir",        feature: "key of this name",         instead: Some("storage.dir"), off: false },
     Later { key: "db",             feature: "key of this name",         instead: Some("storage.dir"), off: false },

@@ -12,6 +12,9 @@ pub const MAX_SEED_REQUESTS: usize = 10_000;
 /// Most entries in `allowedOrigins`. Each upgrade compares its `Origin` with all of them.
 pub const MAX_ALLOWED_ORIGINS: usize = 1_000;
 
+/// Most entries in `trustedProxies` and in `rateLimit.allow`. Each connection is compared with all of them.
+pub const MAX_NETWORKS: usize = 1_000;
+
 /// Most entries in `auth.tokens`: a table that a person writes. More users belong into a system of their own, which an
 /// authenticator in code asks.
 pub const MAX_TOKENS: usize = 10_000;
@@ -39,6 +42,9 @@ pub const PORT: u16 = 8080;
 pub const PATH: &str = "/";
 /// Default of `maxPayloadBytes`, bytes.
 pub const PAYLOAD_BYTES: usize = 1024 * 1024;
+/// Default of `maxDepth`: as deep as JSON is read at all, see [`dunlin_protocol::limits::MAX_DEPTH`]. A record of
+/// [`dunlin_store::limits::MAX_VALUE_DEPTH`] levels fits into a transaction.
+pub const DEPTH: usize = dunlin_protocol::limits::MAX_DEPTH;
 /// Default of `heartbeat.intervalMs`, milliseconds.
 pub const HEARTBEAT_INTERVAL_MS: u64 = 30_000;
 /// Default of `heartbeat.timeoutMs`, milliseconds.
@@ -67,6 +73,14 @@ pub const IDEMPOTENCY_TTL_MS: u64 = dunlin_store::limits::ANSWER_TTL_MS;
 pub const KEYS_PER_USER: usize = dunlin_store::limits::MAX_ANSWERS_PER_SCOPE;
 /// Default of `idempotency.maxKeys`: see [`dunlin_store::limits::MAX_ANSWERS`].
 pub const KEYS: usize = dunlin_store::limits::MAX_ANSWERS;
+/// Default of `rateLimit.windowMs`, milliseconds.
+pub const RATE_WINDOW_MS: u64 = 60_000;
+/// Default of `rateLimit.burst.windowMs`, milliseconds.
+pub const BURST_WINDOW_MS: u64 = 1000;
+/// Default of `rateLimit.maxKeys`: about 20 MiB.
+pub const RATE_KEYS: usize = 100_000;
+/// Default of `auth.loginTimeoutMs`, milliseconds: a person has time to find a password.
+pub const LOGIN_TIMEOUT_MS: u64 = 60_000;
 /// Default of `shutdownGraceMs`, milliseconds.
 pub const SHUTDOWN_GRACE_MS: u64 = 0;
 /// Default of `metrics.host`: this machine only, as for `host`.
@@ -81,6 +95,9 @@ pub const DEFAULT_SYNC_INTERVAL_MS: u64 = 1000;
 pub const PORTS: RangeInclusive<u64> = 0..=65_535;
 /// From one byte to 256 MiB: one frame is held in memory as a whole.
 pub const PAYLOADS: RangeInclusive<u64> = 1..=256 * 1024 * 1024;
+/// From what every operation of protocol 1.0.0 can be asked for with (a filter in a transaction has more), to as deep as JSON is
+/// read at all.
+pub const DEPTHS: RangeInclusive<u64> = 8..=DEPTH as u64;
 /// From one millisecond (tests) to a day, in milliseconds. No proxy keeps a silent connection longer.
 pub const HEARTBEATS_MS: RangeInclusive<u64> = 1..=86_400_000;
 /// From one byte (tests) to 1 GiB per connection.
@@ -96,6 +113,18 @@ pub const SUBSCRIPTIONS_OF_ALL: RangeInclusive<u64> = 0..=10_000_000;
 pub const SYNC_INTERVALS_MS: RangeInclusive<u64> = 1..=3_600_000;
 /// Connections of one address; 0 would refuse everybody.
 pub const CONNECTIONS_PER_IP: RangeInclusive<u64> = 1..=1_000_000;
+/// Requests in a window; 0 refuses everything. The upper end is far above what a server does in a day.
+pub const RATES: RangeInclusive<u64> = 0..=1_000_000_000;
+/// Requests in a burst; 0 would refuse everything for no reason that anybody could see.
+pub const BURSTS: RangeInclusive<u64> = 1..=1_000_000_000;
+/// From one millisecond (tests) to a day, in milliseconds.
+pub const RATE_WINDOWS_MS: RangeInclusive<u64> = 1..=86_400_000;
+/// What one request counts. 0 would be a way around the limit.
+pub const WEIGHTS: RangeInclusive<u64> = 1..=1_000_000;
+/// Users and addresses counted for themselves; at 200 bytes each the upper end takes 2 GiB.
+pub const RATES_KEYS: RangeInclusive<u64> = 1..=10_000_000;
+/// Up to a day, in milliseconds; 0 waits for ever.
+pub const LOGIN_TIMEOUTS_MS: RangeInclusive<u64> = 0..=86_400_000;
 /// Up to one hour, in milliseconds: longer than any service manager waits before it kills.
 pub const GRACES_MS: RangeInclusive<u64> = 0..=3_600_000;
 /// Up to 64 GiB; 0 keeps nothing, and whoever comes back gets the whole result.

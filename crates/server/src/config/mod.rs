@@ -27,6 +27,7 @@ mod kind;
 mod later;
 pub mod limits;
 mod nearest;
+mod networks;
 mod reference;
 mod seed;
 mod sources;
@@ -34,15 +35,18 @@ mod sources;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use dunlin_store::{AnswerLimits, HistoryLimits, ViewLimits};
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 pub use crate::auth::{DefaultRule, Exception, OneOrMany, PermissionRules, RowRule, Rule};
 pub use auth::{Auth, TokenSession};
 pub use fault::{ConfigError, Fault, FaultKind, Origin};
+pub use networks::{Burst, RateLimit};
 pub use reference::FlagSpec;
 pub use seed::SeedRequest;
 pub use sources::{Flags, Loaded, Setting, environment};
@@ -73,6 +77,8 @@ pub struct Config {
     pub path: String,
     /// Longest message a client may send, in bytes.
     pub max_payload_bytes: usize,
+    /// Levels of objects and arrays in a message, the message itself being the first.
+    pub max_depth: usize,
     /// How dead connections are noticed.
     pub heartbeat: Heartbeat,
     /// How much may wait for a slow reader.
@@ -89,6 +95,12 @@ pub struct Config {
     pub allowed_origins: Option<Vec<String>>,
     /// Open connections per remote address; `None` is no limit.
     pub max_connections_per_ip: Option<NonZeroUsize>,
+    /// How many requests there may be.
+    pub rate_limit: RateLimit,
+    /// Proxies that are believed whose connection theirs is.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Whether these begin each connection with a head of the PROXY protocol.
+    pub proxy_protocol: bool,
     /// How long a stopping server waits for its clients to leave, in milliseconds.
     pub shutdown_grace_ms: u64,
     /// Who may log in.
@@ -356,6 +368,7 @@ impl Default for Config {
             port: limits::PORT,
             path: limits::PATH.to_owned(),
             max_payload_bytes: limits::PAYLOAD_BYTES,
+            max_depth: limits::DEPTH,
             heartbeat: Heartbeat {
                 interval_ms: limits::HEARTBEAT_INTERVAL_MS,
                 timeout_ms: limits::HEARTBEAT_TIMEOUT_MS,
@@ -383,6 +396,16 @@ impl Default for Config {
             expose_error_details: true,
             allowed_origins: None,
             max_connections_per_ip: None,
+            rate_limit: RateLimit {
+                max_requests: None,
+                window_ms: limits::RATE_WINDOW_MS,
+                burst: Burst { max_requests: None, window_ms: limits::BURST_WINDOW_MS },
+                weights: BTreeMap::new(),
+                allow: Vec::new(),
+                max_keys: limits::RATE_KEYS,
+            },
+            trusted_proxies: Vec::new(),
+            proxy_protocol: false,
             shutdown_grace_ms: limits::SHUTDOWN_GRACE_MS,
             auth: Auth::default(),
             storage: Storage {

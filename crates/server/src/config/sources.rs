@@ -12,6 +12,7 @@ use super::keys::{self, KEYS, Key, PROGRAM_VARIABLES, SHORT_FLAGS};
 use super::kind::shown;
 use super::later::{self, LATER, Later};
 use super::nearest::nearest;
+use super::networks;
 
 /// Command line flags that were given, in their order: names as typed (`--port`) and their text.
 ///
@@ -156,7 +157,14 @@ struct Draft {
 }
 
 impl Draft {
-    fn finish(self) -> Result<Loaded, ConfigError> {
+    fn finish(mut self) -> Result<Loaded, ConfigError> {
+        // What was not understood is not in the configuration: only a whole one can be judged as a whole.
+        if self.faults.is_empty()
+            && let Some((key, kind)) = networks::useless(&self.config)
+        {
+            let origin = self.origins.get(key).unwrap_or(&Origin::Default).clone();
+            self.fault(&origin, key.to_owned(), kind);
+        }
         ConfigError::unless_none(self.faults)?;
         Ok(Loaded { config: self.config, origins: self.origins })
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dunlin_protocol::{Close, Code, Error, frame};
+use dunlin_protocol::{Close, Code, Error, Kind, frame};
 use dunlin_store::Guard;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::oneshot;
@@ -16,6 +16,7 @@ use tracing::Instrument;
 use super::SubscriptionId;
 use super::turn::Turn;
 use crate::auth::{Auth, Rights, Session};
+use crate::limiter::{Moment, Pass};
 use crate::live::{LiveMessage, Watch};
 use crate::ops;
 use crate::ops::write::Scope;
@@ -57,6 +58,8 @@ pub(crate) struct ConnectionState {
     scope: Scope,
     /// What the session may do, as it was worked out last.
     rights: Option<Rights>,
+    /// `None`: its requests are not limited.
+    pass: Option<Pass>,
     seat: Seat,
     /// Wakes the actor when the session ends.
     expiry: Option<JoinHandle<()>>,
@@ -97,8 +100,10 @@ impl Actor for ConnectionActor {
     ) -> Result<ConnectionState, ActorProcessingErr> {
         let ConnectionArguments { shared, seat, span } = arguments;
         seat.seat_actor(myself);
+        let pass = shared.limiter.as_ref().and_then(|limiter| limiter.pass(seat.entry().address));
         Ok(ConnectionState {
             shared,
+            pass,
             subscriptions: BTreeMap::new(),
             positions: false,
             scope: Scope::default(),
@@ -154,6 +159,14 @@ impl ConnectionState {
     /// Whose idempotency keys its requests have.
     pub(crate) fn scope(&mut self) -> Arc<str> {
         self.scope.of(self.seat.entry())
+    }
+
+    /// Charges a request, or a frame that is none, to whoever sends it.
+    pub(super) fn charge(&mut self, kind: Option<Kind>, moment: &mut Moment) -> Result<(), Error> {
+        match &mut self.pass {
+            Some(pass) => pass.charge(self.seat.entry(), kind, moment),
+            None => Ok(()),
+        }
     }
 
     pub(crate) fn entry(&self) -> &Arc<Entry> {

@@ -3,12 +3,13 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use dunlin_protocol::{Code, Error, Id, Kind, Message, Operation, Read, Write, frame};
-use dunlin_store::Intent;
+use dunlin_protocol::{Code, Error, Id, Kind, Message, Operation, Read, Write, frame, nested_deeper};
+use dunlin_store::{Guard, Intent};
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::actor::ConnectionState;
+use crate::limiter::Moment;
 use crate::metrics::Tally;
 use crate::ops;
 use crate::ops::gate::Judged;
@@ -33,6 +34,8 @@ pub(super) struct Turn<'a> {
     intents: Vec<Intent>,
     /// The state this turn's reads look at; taken anew after each group of writes.
     view: Option<View>,
+    /// When the requests came, for the limiter; taken anew after each wait.
+    moment: Moment,
 }
 
 /// An answer that waits for the writes before it.
@@ -54,6 +57,7 @@ impl<'a> Turn<'a> {
             queued: Vec::new(),
             intents: Vec::new(),
             view: None,
+            moment: Moment::default(),
         }
     }
 
@@ -66,15 +70,29 @@ impl<'a> Turn<'a> {
             }
             // Looked at where it is: it is large, and this is the hottest loop there is.
             let message = Message::parse(frame);
+            let (id, named) = match &message {
+                Ok(Message::Request(request)) => (request.id, Kind::named(&request.kind)),
+                Ok(Message::Pong) => continue,
+                Err(_) => (Id::ZERO, None),
+            };
+            // Before anything else is looked at: whatever comes costs, also what will be refused.
+            if let Err(error) = self.state.charge(named, &mut self.moment) {
+                self.state.shared.metrics.rate_limited.increment(1);
+                self.refuse(named, id, &error);
+                continue;
+            }
             let request = match &message {
                 Ok(Message::Request(request)) => request,
                 Ok(Message::Pong) => continue,
                 Err(error) => {
-                    self.refuse(None, Id::ZERO, error);
+                    self.refuse(None, id, error);
                     continue;
                 }
             };
-            let (id, named) = (request.id, Kind::named(&request.kind));
+            if nested_deeper(frame, self.state.shared.config.max_depth) {
+                self.refuse(named, id, &too_deep(self.state.shared.config.max_depth));
+                continue;
+            }
             let (kind, operation) = match ops::understand(self.state, named, request) {
                 Ok(understood) => understood,
                 Err(error) => {
@@ -98,6 +116,7 @@ impl<'a> Turn<'a> {
                 Judged::Later(judged) => {
                     // Nothing that was allowed before is carried out after a long time.
                     self.settle().await;
+                    self.moment.over();
                     let judged = judged.await;
                     if self.state.entry().outbox.is_closing() {
                         break;
@@ -109,26 +128,39 @@ impl<'a> Turn<'a> {
                 self.refuse(named, id, &error);
                 continue;
             }
+            // Taken now and not with the judgement, which may have taken its time.
+            let guard = match kind.tier().map(|_| self.state.guard()) {
+                None => Guard::default(),
+                Some(Ok(guard)) => guard,
+                Some(Err(error)) => {
+                    self.refuse(named, id, &error);
+                    continue;
+                }
+            };
             let answer = match operation {
                 Operation::Write { write, idempotency_key } => {
-                    self.stage(id, named, write, idempotency_key.as_deref());
+                    self.stage(id, named, write, &guard, idempotency_key.as_deref());
                     continue;
                 }
                 Operation::Read(read) if read != Read::Buckets => {
                     let view = self.view.get_or_insert_with(|| self.state.shared.published.view());
-                    if ops::read::is_small(view, &read) {
-                        ops::read::run(view, id, &read)
+                    if ops::read::is_small(view, &guard, &read) {
+                        ops::read::run(view, &guard, id, &read)
                     } else {
-                        ops::read::run_apart(self.state.shared.published.snapshot(), frame.clone()).await
+                        self.moment.over();
+                        let snapshot = self.state.shared.published.snapshot();
+                        ops::read::run_apart(snapshot, guard, frame.clone()).await
                     }
                 }
                 Operation::Backup { name } => {
                     // It takes its time: what was answered before it goes first.
                     self.hand_over().await;
+                    self.moment.over();
                     let written = ops::backup::run(self.state, id, name.map(Cow::into_owned)).await;
                     written.map(|data| frame::result(id, &data))
                 }
                 operation => {
+                    self.moment.over();
                     let data = ops::control::run(self.state, operation).await;
                     // A live query may have shown a newer state; what is read after it is not older.
                     self.view = None;
@@ -155,6 +187,7 @@ impl<'a> Turn<'a> {
         let outbox = Arc::clone(&self.state.entry().outbox);
         outbox.answer(std::mem::take(&mut self.answers), false);
         outbox.below(self.state.shared.answer_mark).await;
+        self.moment.over();
     }
 
     /// Counts what is about to be handed over: whoever has an answer finds it counted.
@@ -162,8 +195,15 @@ impl<'a> Turn<'a> {
         self.state.shared.metrics.answered(&mut self.tally, self.read.elapsed());
     }
 
-    fn stage(&mut self, id: Id, kind: Option<Kind>, write: Write<'_>, idempotency_key: Option<&str>) {
-        let (mut intent, shape) = ops::write::intent(write);
+    fn stage(
+        &mut self,
+        id: Id,
+        kind: Option<Kind>,
+        write: Write<'_>,
+        guard: &Guard,
+        idempotency_key: Option<&str>,
+    ) {
+        let (mut intent, shape) = ops::write::intent(write, guard);
         if let Some(key) = idempotency_key {
             intent = intent.idempotent(self.state.scope(), key);
         }
@@ -187,6 +227,7 @@ impl<'a> Turn<'a> {
         let written = self.state.shared.store.write(std::mem::take(&mut self.intents)).await;
         let mut written = written.into_iter();
         self.view = None;
+        self.moment.over();
         for queued in queued {
             match queued {
                 Queued::Known { kind, error, answer } => self.answer(kind, error, answer),
@@ -226,4 +267,9 @@ impl<'a> Turn<'a> {
         let answer = frame::error(id, error, self.state.shared.config.expose_error_details);
         self.answer(kind, Some(error.code), answer);
     }
+}
+
+fn too_deep(levels: usize) -> Error {
+    let text = format!("The message is nested deeper than {levels} levels (maxDepth); make it flatter");
+    Error::new(Code::ValidationError, text)
 }

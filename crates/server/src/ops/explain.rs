@@ -1,7 +1,7 @@
 //! `store.explain`: how a filter or a query is answered, and how much work that is.
 
 use dunlin_protocol::{Code, Error, Explained, frame};
-use dunlin_store::{Filter, LiveQuery, Snapshot};
+use dunlin_store::{Filter, Guard, LiveQuery, Snapshot, StoreError};
 use serde_json::{Map, Value, json};
 
 use super::read::parsed;
@@ -11,12 +11,15 @@ use crate::limits;
 use crate::live::LiveMessage;
 
 /// Runs it and returns the JSON text of its `data`. What is large runs on a blocking thread: to explain is to do the work.
-pub(crate) async fn run(state: &ConnectionState, what: Explained<'_>) -> Result<String, Error> {
+/// A bucket under a rule is not explained: the answer tells how many records were looked at, seen or not.
+pub(crate) async fn run(state: &mut ConnectionState, what: Explained<'_>) -> Result<String, Error> {
+    let guard = state.guard()?;
     let shared = &state.shared;
     let snapshot = shared.published.snapshot();
     match what {
         Explained::Subscription { subscription_id } => live(state, &subscription_id).await,
         Explained::Bucket { bucket, filter } => {
+            whole(&guard, &bucket)?;
             let explained = explain(snapshot, bucket.into_owned(), parsed(filter.as_ref())?).await?;
             Ok(frame::json(&explained))
         }
@@ -29,6 +32,7 @@ pub(crate) async fn run(state: &ConnectionState, what: Explained<'_>) -> Result<
         }
         Explained::Query { query, params } => {
             let bound = snapshot.query(&query)?.bind(&params)?;
+            bound.buckets(&snapshot).iter().try_for_each(|bucket| whole(&guard, bucket))?;
             let mut data = Map::new();
             data.insert("bucket".into(), bound.bucket().into());
             data.extend(explain(snapshot, bound.bucket().to_owned(), bound.filter().clone()).await?);
@@ -38,6 +42,14 @@ pub(crate) async fn run(state: &ConnectionState, what: Explained<'_>) -> Result<
             }
             Ok(frame::json(&data))
         }
+    }
+}
+
+/// Refuses what tells of records that are not seen.
+fn whole(guard: &Guard, bucket: &str) -> Result<(), Error> {
+    match guard.rule(bucket) {
+        None => Ok(()),
+        Some(_) => Err(StoreError::NotWhole { bucket: bucket.into() }.into()),
     }
 }
 

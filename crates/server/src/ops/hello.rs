@@ -2,8 +2,9 @@
 
 use dunlin_protocol::{Hello, frame, limits as wire};
 use dunlin_store::limits as store;
-use serde_json::json;
+use serde_json::{Value, json};
 
+use crate::config::RateLimit;
 use crate::connection::ConnectionState;
 
 /// What this server can do beyond protocol 1.0.0.
@@ -12,6 +13,20 @@ const EXTENSIONS: [&str; 7] =
 
 /// The only one that a client has to ask for: it changes what other answers look like.
 const POSITION: &str = "position";
+
+/// A client that knows how much it may ask need not run into the limit.
+fn told(limit: &RateLimit) -> Value {
+    let window = |requests: Option<u32>, ms: u64| requests.map(|n| json!({"maxRequests": n, "windowMs": ms}));
+    let mut told = json!({
+        "maxRequests": limit.max_requests,
+        "windowMs": limit.window_ms,
+        "burst": window(limit.burst.max_requests, limit.burst.window_ms),
+    });
+    if !limit.weights.is_empty() {
+        told["weights"] = json!(limit.weights);
+    }
+    told
+}
 
 /// The last `hello` says what holds from here on. Extensions that this server does not know are for others.
 pub(super) fn hello(state: &mut ConnectionState, wishes: &Hello<'_>) -> String {
@@ -34,6 +49,7 @@ pub(super) fn hello(state: &mut ConnectionState, wishes: &Hello<'_>) -> String {
         "extensions": EXTENSIONS,
         "limits": {
             "maxPayloadBytes": config.max_payload_bytes,
+            "maxDepth": config.max_depth,
             "maxRecordBytes": store::MAX_RECORD_BYTES,
             "maxOperations": wire::MAX_OPERATIONS,
             "maxInserted": wire::MAX_INSERTED,
@@ -43,6 +59,8 @@ pub(super) fn hello(state: &mut ConnectionState, wishes: &Hello<'_>) -> String {
             "heartbeatTimeoutMs": config.heartbeat.timeout_ms,
             "idempotencyTtlMs": config.idempotency.ttl_ms,
             "slowConsumerMs": config.backpressure.slow_consumer_ms,
+            "loginTimeoutMs": config.auth.login_timeout_ms,
+            "rateLimit": state.shared.limiter.as_ref().map(|_| told(&config.rate_limit)),
         },
     }))
 }

@@ -14,6 +14,10 @@ pub(crate) async fn login(state: &mut ConnectionState, token: String) -> Result<
     let Some(auth) = state.shared.auth.clone() else {
         return Err(Error::new(Code::UnknownOperation, "Authentication is not configured"));
     };
+    let place = state.shared.logins.enter(state.entry().address);
+    let Ok(_place) = tokio::time::timeout(limits::LOGIN_WAIT, place).await else {
+        return Err(Error::new(Code::RateLimited, "Too many logins are under way; try again later"));
+    };
     let login = Login { token, remote_address: state.entry().address };
     let answer =
         tokio::time::timeout(limits::AUTHENTICATE_WAIT, auth.authenticator.authenticate(login)).await;
@@ -58,7 +62,7 @@ fn counted(state: &ConnectionState, outcome: Outcome) {
 
 /// Ends the session, if there is one, and with it the live queries it had asked for.
 pub(crate) fn logout(state: &mut ConnectionState) -> String {
-    if state.entry().session.swap(None).is_some() {
+    if state.seat().end_session().is_some() {
         state.end_all(&Error::new(Code::Unauthorized, "Logged out"));
     }
     "{\"loggedOut\":true}".to_owned()
@@ -69,7 +73,7 @@ pub(crate) fn who_am_i(state: &mut ConnectionState) -> String {
         state.entry().session.load_full().filter(|s| s.expires_at.is_none_or(|end| end >= unix_ms()));
     let Some(session) = session else {
         // An expired one is dropped, with what it had asked for.
-        if state.entry().session.swap(None).is_some() {
+        if state.seat().end_session().is_some() {
             state.end_all(&Error::new(Code::Unauthorized, "Session expired"));
         }
         return "{\"authenticated\":false}".to_owned();

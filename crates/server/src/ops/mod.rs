@@ -61,7 +61,7 @@ fn require_session(state: &mut ConnectionState, anonymous: bool) -> Result<(), E
         Some(session) => session.expires_at,
     };
     if expires_at.is_some_and(|end| end < unix_ms()) {
-        state.entry().session.store(None);
+        state.seat().end_session();
         let expired = Error::new(Code::Unauthorized, "Session expired");
         state.end_all(&expired);
         return Err(expired);

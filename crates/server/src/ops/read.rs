@@ -4,7 +4,7 @@ use dunlin_protocol::{
     Code, Error, Grouping, Id, KeyField, Message, Object, Operation, PageFields, Read, frame,
 };
 use dunlin_store::limits::MAX_QUERY_FIELDS;
-use dunlin_store::{Direction, Filter, Key, PageRequest, Record, Snapshot};
+use dunlin_store::{Direction, Filter, Guard, Key, PageRequest, Record, Seen, Snapshot};
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
@@ -12,10 +12,10 @@ use crate::limits;
 
 /// Runs a read on a blocking thread, so that the connections which share this worker thread do not wait for it. The request
 /// is parsed once more over there: cheaper than copying every small one for the sake of the large ones.
-pub(crate) async fn run_apart(snapshot: Snapshot, request: Utf8Bytes) -> Result<String, Error> {
+pub(crate) async fn run_apart(snapshot: Snapshot, guard: Guard, request: Utf8Bytes) -> Result<String, Error> {
     let scan = move || match Message::parse(&request) {
         Ok(Message::Request(request)) => match Operation::parse(&request)? {
-            Operation::Read(read) => run(&snapshot, request.id, &read),
+            Operation::Read(read) => run(&snapshot, &guard, request.id, &read),
             _ => Err(scan_failed()),
         },
         _ => Err(scan_failed()),
@@ -27,15 +27,11 @@ fn scan_failed() -> Error {
     Error::new(Code::InternalError, "The read failed by a fault of the server")
 }
 
-/// Whether a read looks at few enough rows to be run on the spot.
-pub(crate) fn is_small(snapshot: &Snapshot, read: &Read<'_>) -> bool {
+/// Whether a read looks at few enough rows to be run on the spot. Under a rule it may look at all to find a few.
+pub(crate) fn is_small(snapshot: &Snapshot, guard: &Guard, read: &Read<'_>) -> bool {
     let (bucket, most) = match read {
-        Read::Get { .. }
-        | Read::Buckets
-        | Read::GetBucketSchema { .. }
-        | Read::Count { filter: None, .. } => {
-            return true;
-        }
+        Read::Get { .. } | Read::Buckets | Read::GetBucketSchema { .. } => return true,
+        Read::Count { bucket, filter: None } => (bucket, 0),
         Read::First { bucket, n } | Read::Last { bucket, n } => (bucket, *n),
         Read::Paginate { bucket, limit, .. }
         | Read::Page { bucket, limit, page: PageFields { filter: None, sort: None, .. } } => (bucket, *limit),
@@ -47,58 +43,70 @@ pub(crate) fn is_small(snapshot: &Snapshot, read: &Read<'_>) -> bool {
         | Read::Aggregate { bucket, .. }
         | Read::GroupBy { bucket, .. } => (bucket, usize::MAX),
     };
+    let most = if guard.rule(bucket).is_some() { usize::MAX } else { most };
     snapshot.bucket(bucket).map_or(0, |bucket| bucket.len().min(most)) <= limits::INLINE_ROWS
 }
 
-/// Answers a read with a whole frame.
-pub(crate) fn run(snapshot: &Snapshot, id: Id, read: &Read<'_>) -> Result<String, Error> {
+/// Answers a read with a whole frame, as far as somebody under a guard sees.
+pub(crate) fn run(snapshot: &Snapshot, guard: &Guard, id: Id, read: &Read<'_>) -> Result<String, Error> {
+    let seen = |name: &str| snapshot.bucket(name).map(|bucket| bucket.through(guard.rule(name)));
     let data = |value: &Value| frame::result(id, &frame::json(value));
     Ok(match read {
         Read::Get { bucket, key } => {
-            let bucket = snapshot.bucket(bucket)?;
+            let bucket = seen(bucket)?;
             let record = match key {
-                KeyField::Text(text) => bucket.find(Key::Str(text)).map(|(_, record)| record),
-                KeyField::Other(value) => bucket.get(value),
+                KeyField::Text(text) => bucket.find(Key::Str(text))?,
+                KeyField::Other(value) => bucket.get(value)?,
             };
-            one(id, record)
+            one(id, &bucket, record)
         }
-        Read::All { bucket } => many(id, snapshot.bucket(bucket)?.iter()),
+        Read::All { bucket } => {
+            let bucket = seen(bucket)?;
+            many(id, &bucket, bucket.all())
+        }
         Read::Where { bucket, filter } => {
-            let bucket = snapshot.bucket(bucket)?;
-            many(id, bucket.scan(&Filter::parse(filter)?))
+            let bucket = seen(bucket)?;
+            many(id, &bucket, bucket.matching(&Filter::parse(filter)?)?)
         }
         Read::FindOne { bucket, filter } => {
-            let bucket = snapshot.bucket(bucket)?;
-            one(id, bucket.find_one(&Filter::parse(filter)?))
+            let bucket = seen(bucket)?;
+            one(id, &bucket, bucket.find_one(&Filter::parse(filter)?)?)
         }
         Read::Count { bucket, filter } => {
-            let bucket = snapshot.bucket(bucket)?;
-            data(&json!(bucket.count(&parsed(filter.as_ref())?)))
+            let bucket = seen(bucket)?;
+            data(&json!(bucket.count(&parsed(filter.as_ref())?)?))
         }
-        Read::First { bucket, n } => many(id, snapshot.bucket(bucket)?.first(*n)),
-        Read::Last { bucket, n } => many(id, snapshot.bucket(bucket)?.last(*n)),
+        Read::First { bucket, n } => {
+            let bucket = seen(bucket)?;
+            many(id, &bucket, bucket.first(*n)?)
+        }
+        Read::Last { bucket, n } => {
+            let bucket = seen(bucket)?;
+            many(id, &bucket, bucket.last(*n)?)
+        }
         Read::Paginate { bucket, limit, after } => {
-            let page = snapshot.bucket(bucket)?.paginate(after.as_ref(), *limit)?;
+            let bucket = seen(bucket)?;
+            let page = bucket.paginate(after.as_ref(), *limit)?;
             let cursor = page.next_cursor.map(|key| ("nextCursor", frame::json(&key)));
-            one_page(id, page.records, page.has_more, cursor)
+            one_page(id, &bucket, page.records, page.has_more, cursor)
         }
         Read::Page { bucket, limit, page: PageFields { cursor, filter, sort } } => {
+            let bucket = seen(bucket)?;
             let (limit, cursor) = (*limit, cursor.clone());
             let request =
                 PageRequest { filter: parsed(filter.as_ref())?, sort: order(sort.as_ref())?, limit, cursor };
-            let page = snapshot.bucket(bucket)?.page(&request)?;
+            let page = bucket.page(&request)?;
             let cursor = page.cursor.map(|cursor| ("cursor", frame::json(&cursor)));
-            one_page(id, page.records, page.has_more, cursor)
+            one_page(id, &bucket, page.records, page.has_more, cursor)
         }
         Read::Aggregate { function, bucket, field, filter } => {
-            let bucket = snapshot.bucket(bucket)?;
-            let value = bucket.aggregate(*function, field, &parsed(filter.as_ref())?);
+            let value = seen(bucket)?.aggregate(*function, field, &parsed(filter.as_ref())?)?;
             data(&value.map_or(Value::Null, |number| json!(number)))
         }
         Read::GroupBy { bucket, grouping, filter } => {
-            let bucket = snapshot.bucket(bucket)?;
             let Grouping { by, function, field } = grouping;
-            frame::result(id, &bucket.group_by(by, *function, field, &parsed(filter.as_ref())?))
+            let groups = seen(bucket)?.group_by(by, *function, field, &parsed(filter.as_ref())?)?;
+            frame::result(id, &groups)
         }
         // It takes more than a snapshot: who asks.
         Read::Buckets => return Err(scan_failed()),
@@ -127,10 +135,16 @@ fn order(sort: Option<&Object>) -> Result<Vec<(String, Direction)>, Error> {
 }
 
 /// `{"records":…,"hasMore":…,"<name>":<cursor>}`.
-fn one_page(id: Id, records: Vec<&Record>, has_more: bool, cursor: Option<(&'static str, String)>) -> String {
+fn one_page(
+    id: Id,
+    bucket: &Seen<'_>,
+    records: Vec<&Record>,
+    has_more: bool,
+    cursor: Option<(&'static str, String)>,
+) -> String {
     let mut answer = frame::begin_result(id, 0);
     answer.push_str("{\"records\":");
-    list(&mut answer, records);
+    list(&mut answer, bucket, records);
     answer.push_str(",\"hasMore\":");
     answer.push_str(if has_more { "true" } else { "false" });
     if let Some((name, cursor)) = cursor {
@@ -145,25 +159,28 @@ pub(super) fn parsed(filter: Option<&Object>) -> Result<Filter, Error> {
     Ok(Filter::parse(filter.unwrap_or(&Object::new()))?)
 }
 
-fn one(id: Id, record: Option<&Record>) -> String {
-    frame::result(id, record.map_or("null", Record::json))
+fn one(id: Id, bucket: &Seen<'_>, record: Option<&Record>) -> String {
+    match record {
+        None => frame::result(id, "null"),
+        Some(record) => frame::result(id, &bucket.json(record)),
+    }
 }
 
-fn many<'a>(id: Id, records: impl IntoIterator<Item = &'a Record>) -> String {
+fn many(id: Id, bucket: &Seen<'_>, records: Vec<&Record>) -> String {
     let mut answer = frame::begin_result(id, 0);
-    list(&mut answer, records);
+    list(&mut answer, bucket, records);
     answer.push('}');
     answer
 }
 
 /// A JSON array of records, from their shared encodings.
-pub(super) fn list<'a>(out: &mut String, records: impl IntoIterator<Item = &'a Record>) {
+fn list(out: &mut String, bucket: &Seen<'_>, records: Vec<&Record>) {
     out.push('[');
     for (i, record) in records.into_iter().enumerate() {
         if i > 0 {
             out.push(',');
         }
-        out.push_str(record.json());
+        bucket.write_json(out, record);
     }
     out.push(']');
 }

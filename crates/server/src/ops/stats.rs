@@ -113,7 +113,7 @@ pub(crate) async fn server_stats(shared: &Shared, horizon: &Horizon) -> Result<V
         "name": shared.config.name,
         "connectionCount": shared.registry.len(),
         "authEnabled": shared.auth.is_some(),
-        "rateLimitEnabled": false,
+        "rateLimitEnabled": shared.limiter.is_some(),
         "rulesEnabled": false,
         "connections": shared.registry.totals(),
         "store": store_stats(shared, horizon).await?,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use dunlin_journal::JournalError;
 use dunlin_protocol::{Code, Error, Grouping, Id, Step, Write, frame};
-use dunlin_store::{Intent, Outcome};
+use dunlin_store::{Guard, Intent, Outcome};
 use serde_json::json;
 
 use crate::auth::Session;
@@ -19,8 +19,13 @@ pub(crate) enum Shape {
     Named { name: Box<str>, what: &'static str },
 }
 
-/// The intent an operation stands for, and the shape of its answer.
-pub(crate) fn intent(write: Write<'_>) -> (Intent, Shape) {
+/// The intent an operation of somebody under a guard stands for, and the shape of its answer.
+pub(crate) fn intent(write: Write<'_>, guard: &Guard) -> (Intent, Shape) {
+    let (intent, shape) = unguarded(write);
+    (intent.guarded(guard), shape)
+}
+
+fn unguarded(write: Write<'_>) -> (Intent, Shape) {
     match write {
         Write::DefineBucket { name, config } => {
             let name = name.into_owned();
@@ -123,7 +128,7 @@ fn step(step: Step<'_>) -> dunlin_store::Step {
             field,
             filter: filter.unwrap_or_default(),
         },
-        Step::Write(write) => Store::Write(intent(write).0),
+        Step::Write(write) => Store::Write(unguarded(write).0),
     }
 }
 

@@ -5,6 +5,7 @@
 pub mod hostile;
 #[path = "../../../store/tests/live/patch.rs"]
 pub mod patch;
+pub mod pipe;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;

@@ -42,8 +42,8 @@ impl fmt::Display for StoreError {
             ),
             Self::NotWhole { bucket } => write!(
                 f,
-                "This takes all records of bucket \"{bucket}\", of which you may not see or write all; delete by a filter \
-                 what you may"
+                "Not possible for all records of bucket \"{bucket}\", of which you may not see or write every one; name those that \
+                 you mean by a filter"
             ),
             Self::NotUniqueUnseen { bucket } => write!(
                 f,

@@ -12,6 +12,7 @@ mod seen;
 mod template;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -31,10 +32,9 @@ pub use template::RuleTemplate;
 /// assert!(guard.rule("orders").is_some() && guard.rule("products").is_none());
 /// assert!(Guard::default().is_empty() && Guard::default() != guard);
 /// ```
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Guard(Option<Arc<Rules>>);
 
-#[derive(Debug)]
 struct Rules {
     by_bucket: BTreeMap<Arc<str>, RowRule>,
     key: Box<str>,
@@ -84,6 +84,12 @@ impl Guard {
 /// A name as JSON text.
 pub(crate) fn quoted(name: &str) -> String {
     Value::from(name).to_string()
+}
+
+impl fmt::Debug for Guard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Guard").field(&self.key()).finish()
+    }
 }
 
 impl PartialEq for Guard {

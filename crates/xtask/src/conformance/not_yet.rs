@@ -30,6 +30,7 @@ pub(crate) const DIRECTORIES: &[&str] = &[
     "store-transactions",
     "auth",
     "auth-tiers",
+    "rate-limiting",
     "server-stats",
     "admin-store",
     "admin-queries",
@@ -41,7 +42,6 @@ pub(crate) const DIRECTORIES: &[&str] = &[
 pub(crate) const NOT_YET: &[NotYet] = &[
     row("permission rules in configuration", Sign::Server("/auth/permissions")),
     row("built-in identity", Sign::Server("/auth/builtIn")),
-    row("rate limits", Sign::Server("/rateLimit")),
     row("the audit log", Sign::Server("/audit")),
     row("revocation", Sign::Server("/revocation")),
     row("the rule engine", Sign::Server("/rules")),

@@ -37,7 +37,14 @@ fn plausible() -> impl Strategy<Value = Value> {
     let value = |path: &'static str| {
         match path {
         "port" | "metrics.port" => (0u64..65_536).prop_map(Value::from).boxed(),
-        "exposeErrorDetails" | "auth.required" => any::<bool>().prop_map(Value::from).boxed(),
+        "maxDepth" => (8u64..129).prop_map(Value::from).boxed(),
+        "trustedProxies" | "rateLimit.allow" => {
+            prop::collection::vec("10\\.[1-9]\\.0\\.0(/16)?|fe80::(/10)?", 1..4).prop_map(Value::from).boxed()
+        }
+        "rateLimit.weights" => Just(json!({"store.all": 5, "store.*": 2})).boxed(),
+        "exposeErrorDetails" | "auth.required" | "proxyProtocol" => {
+            any::<bool>().prop_map(Value::from).boxed()
+        }
         "backpressure.highWaterMark" => (0.0001f64..1.0).prop_map(Value::from).boxed(),
         "allowedOrigins" => {
             prop::collection::vec("https?://[a-z.]{1,9}(:[0-9]{1,4})?", 0..4).prop_map(Value::from).boxed()
@@ -78,10 +85,14 @@ fn plausible() -> impl Strategy<Value = Value> {
         let mut tree = json!({});
         for (key, value) in keys::KEYS.iter().zip(values) {
             let Some(value) = value else { continue };
-            match key.path.split_once('.') {
-                Some((group, name)) => tree[group][name] = value,
-                None => tree[key.path] = value,
-            }
+            *key.path.split('.').fold(&mut tree, |place, name| &mut place[name]) = value;
+        }
+        // Where these are missing others mean nothing, and are refused.
+        if tree["rateLimit"].is_object() {
+            tree["rateLimit"]["maxRequests"] = json!(5);
+        }
+        if tree["proxyProtocol"] == true {
+            tree["trustedProxies"] = json!(["::1"]);
         }
         tree
     })

@@ -10,8 +10,8 @@ const IN_A_FILE: &[(&str, &str)] = &[
     (r#"{"prot": 1}"#, "s.json: unknown key prot; did you mean port?"),
     (
         r#"{"colour": 1}"#,
-        "s.json: unknown key colour; known here: name, host, port, path, maxPayloadBytes, heartbeat, backpressure, \
-         connectionLimits, live, idempotency, exposeErrorDetails, allowedOrigins, maxConnectionsPerIp, shutdownGraceMs, auth, storage, metrics, log, seed",
+        "s.json: unknown key colour; known here: name, host, port, path, maxPayloadBytes, maxDepth, heartbeat, backpressure, \
+         connectionLimits, live, idempotency, exposeErrorDetails, allowedOrigins, maxConnectionsPerIp, rateLimit, trustedProxies, proxyProtocol, shutdownGraceMs, auth, storage, metrics, log, seed",
     ),
     (r#"{"max_payload_bytes": 1}"#, "s.json: unknown key max_payload_bytes; did you mean maxPayloadBytes?"),
     (r#"{"hartbeat": {}}"#, "s.json: unknown key hartbeat; did you mean heartbeat?"),
@@ -107,13 +107,32 @@ const IN_A_FILE: &[(&str, &str)] = &[
     (r#"{"auth": {"token": {}}}"#, "s.json: unknown key auth.token; did you mean auth.tokens?"),
     (
         r#"{"auth": 5}"#,
-        "s.json: auth: expected an object with tokens, required, anonymous, roles, permissions, found 5",
+        "s.json: auth: expected an object with tokens, required, anonymous, roles, permissions, loginTimeoutMs, found 5",
     ),
     (r#"{"auth": {"tokens": {}}}"#, "s.json: auth.tokens: expected 1 to 10000 tokens, found 0 of them"),
     (r#"{"auth": {"anonymous": 7}}"#, "s.json: auth.anonymous: expected the name of a role, found 7"),
     (
-        r#"{"rateLimit": {"maxRequests": 5, "windowMs": 9}}"#,
-        "s.json: rateLimit: this version of dunlin has no rate limit yet; remove it",
+        r#"{"rateLimit": {"maxRequests": -5, "windowMs": 0, "burst": {"maxRequests": 0}}}"#,
+        "the configuration has 3 faults:\n  s.json: rateLimit.maxRequests: expected a whole number from 0 to 1000000000, found \
+         -5\n  s.json: rateLimit.windowMs: expected a whole number of milliseconds from 1 to 86400000, found 0\n  s.json: \
+         rateLimit.burst.maxRequests: expected a whole number from 1 to 1000000000, found 0",
+    ),
+    (
+        r#"{"rateLimit": {"windowMs": 9}}"#,
+        "default: rateLimit.maxRequests: expected a whole number, because other keys of rateLimit are set, found nothing",
+    ),
+    (
+        r#"{"rateLimit": {"maxRequests": 5, "weights": {"store.*": 0, "store.al": 2}}}"#,
+        "the configuration has 2 faults:\n  s.json: rateLimit.weights.store.*: expected a whole number from 1 to 1000000, found \
+         0\n  s.json: unknown key rateLimit.weights.store.al; did you mean rateLimit.weights.store.all?",
+    ),
+    (
+        r#"{"trustedProxies": ["10.0.0.0/8", "10.0.0.0/33"]}"#,
+        "s.json: trustedProxies[1]: expected an address or a network such as \"10.0.0.0/8\" or \"::1\", found \"10.0.0.0/33\"",
+    ),
+    (
+        r#"{"proxyProtocol": true}"#,
+        "default: trustedProxies: expected the addresses of the proxies, because proxyProtocol is true, found none",
     ),
     (
         r#"{"persistence": "sqlite"}"#,
@@ -236,9 +255,9 @@ fn every_fault_of_variables_and_flags_has_its_text() {
              of a directory)",
         ),
         (
-            &[("DUNLIN_RATE_LIMIT_MAX_REQUESTS", "5")],
+            &[("DUNLIN_AUDIT_MAX_ENTRIES", "5")],
             &[],
-            "DUNLIN_RATE_LIMIT_MAX_REQUESTS: rateLimit: this version of dunlin has no rate limit yet; remove it",
+            "DUNLIN_AUDIT_MAX_ENTRIES: audit: this version of dunlin has no audit log yet; remove it or set it to false",
         ),
         (
             &[("DUNLIN_SEED", "[]")],

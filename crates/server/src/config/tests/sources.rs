@@ -46,13 +46,20 @@ fn every_key_can_be_set_by_variable_and_by_flag() {
         "storage.durability" => "none",
         "log.format" => "json",
         "log.level" => "trace",
+        "rateLimit.allow" | "trustedProxies" => "10.0.0.0/8, ::1",
+        "proxyProtocol" => "true",
         _ => "17",
     };
-    let default = Config::default();
+    // What other keys need to mean anything.
+    let needed = [("DUNLIN_RATE_LIMIT_MAX_REQUESTS", "3"), ("DUNLIN_TRUSTED_PROXIES", "127.0.0.1")];
+    let default = load(&needed, &[]).unwrap().config;
     for key in keys::KEYS.iter().filter(|key| !key.kind.is_for_files()) {
         let (variable, flag) = (keys::variable(key.path), keys::flag(key.path));
-        let by_variable = load(&[(&variable, samples(key.path))], &[]).unwrap();
-        let by_flag = load(&[], &[(&flag, samples(key.path))]).unwrap();
+        let sample = samples(key.path);
+        let mut env: Vec<_> = needed.into_iter().filter(|(name, _)| *name != variable).collect();
+        let by_flag = load(&needed, &[(&flag, sample)]).unwrap();
+        env.push((&variable, sample));
+        let by_variable = load(&env, &[]).unwrap();
         assert_eq!(by_variable.config, by_flag.config, "{}", key.path);
         assert_ne!(by_variable.config, default, "{}", key.path);
         assert_eq!(by_variable.origin(key.path), &Origin::Variable(variable));
