@@ -185,3 +185,24 @@ async fn who_counts_positions_begins_anew_under_other_rights() {
     let whole = json!({"epoch": again["epoch"], "position": again["position"]});
     assert_eq!(ada.data(resume(&whole)).await["resumed"], false);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_is_not_logged_in_has_no_user_id_that_a_rule_could_ask_for() {
+    let rows = json!([{"role": "guest", "bucket": "orders", "read": {"ownerId": "{{ session.userId }}"}}]);
+    let rules = json!([{"role": "guest", "allow": "store.*"}]);
+    let auth = json!({
+        "tokens": {"t": {"userId": "anonymous", "roles": ["guest"]}},
+        "required": false, "anonymous": "guest",
+        "permissions": {"rules": rules, "rows": rows},
+    });
+    let config = json!({"auth": auth, "storage": {"kind": "memory"}, "port": 0});
+    let config = Config::parse("test.json", &config.to_string()).unwrap().config;
+    let server = Server::builder().config(config).bind().await.unwrap();
+    let fields = json!({"id": {"type": "string"}, "ownerId": {"type": "string"}});
+    server.store().define_bucket("orders", json!({"key": "id", "schema": fields})).await.unwrap();
+    server.store().insert("orders", json!({"id": "a", "ownerId": "anonymous"})).await.unwrap();
+    let mut nobody = Client::connect(address(&server)).await;
+    assert_eq!(nobody.data(on("store.all", json!({}))).await, json!([]));
+    let mut called_so = logged_in(&server, "t").await;
+    assert_eq!(ids(&called_so.data(on("store.all", json!({}))).await), ["a"]);
+}

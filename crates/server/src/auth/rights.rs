@@ -28,8 +28,9 @@ pub(crate) struct Rights {
 }
 
 impl Rights {
-    pub(crate) fn new(session: Arc<Session>, policy: Arc<Policy>) -> Self {
-        let (grants, guard) = (policy.grants(&session.roles), policy.guard(&session));
+    /// `logged_in`: whether it is the session of somebody, and not what stands in for one.
+    pub(crate) fn new(session: Arc<Session>, policy: Arc<Policy>, logged_in: bool) -> Self {
+        let (grants, guard) = (policy.grants(&session.roles), policy.guard(&session, logged_in));
         Self { session, grants, guard, policy }
     }
 

@@ -180,6 +180,7 @@ impl ConnectionState {
     /// What whoever is logged in here may do now; or whoever is not, where that is allowed.
     pub(crate) fn rights(&mut self, auth: &Auth) -> Result<&Rights, Error> {
         let session = self.seat.entry().session.load();
+        let logged_in = session.is_some();
         let Some(session) = session.as_ref().or(auth.anonymous.as_ref()) else {
             return Err(ops::gate::login_required());
         };
@@ -187,7 +188,7 @@ impl ConnectionState {
         if !self.rights.as_ref().is_some_and(|rights| rights.are_of(session, &policy)) {
             self.rights = None;
         }
-        let fresh = || Rights::new(Arc::clone(session), Arc::clone(&policy));
+        let fresh = || Rights::new(Arc::clone(session), Arc::clone(&policy), logged_in);
         Ok(self.rights.get_or_insert_with(fresh))
     }
 

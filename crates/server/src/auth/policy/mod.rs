@@ -133,13 +133,14 @@ impl Policy {
         grants
     }
 
-    /// What row and field rules leave a session.
-    pub(crate) fn guard(&self, session: &Session) -> Guard {
+    /// What row and field rules leave a session. Whoever is not logged in has no user id that a rule could ask for.
+    pub(crate) fn guard(&self, session: &Session, logged_in: bool) -> Guard {
         if self.rows.is_empty() {
             return Guard::default();
         }
         let all = self.roles.closure(session.roles.iter().map(String::as_str));
-        let facts = json!({"userId": session.user_id, "roles": session.roles, "metadata": session.metadata});
+        let user_id = logged_in.then_some(&session.user_id);
+        let facts = json!({"userId": user_id, "roles": session.roles, "metadata": session.metadata});
         let mut by_bucket: BTreeMap<&Arc<str>, Vec<BoundRule>> = BTreeMap::new();
         for (role, template) in &self.rows {
             if role == "*" || all.contains(role.as_str()) {
