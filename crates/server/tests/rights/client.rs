@@ -10,6 +10,9 @@ use crate::patch;
 use crate::tally::Tally;
 use crate::wire::{Frame, Pipe};
 
+/// Ended live queries that are remembered: more than can end between a request to come back and its answer.
+const BACK_MOST: usize = 50;
+
 /// Bytes of a pipe: all that is ever under way.
 pub(crate) const PIPE_BYTES: usize = 1 << 24;
 
@@ -58,6 +61,8 @@ struct Asked {
     id: u64,
     request: Value,
     expected: Expected,
+    /// What it begins ends in the same batch.
+    end: Option<End>,
 }
 
 pub(crate) struct Client {
@@ -95,6 +100,25 @@ impl Client {
         self.subscriptions.keys().filter(|id| !self.closing.contains(*id)).cloned().collect()
     }
 
+    /// Asks of each live query whether it ends now: also of those that have not been answered yet.
+    pub(crate) fn ending(&mut self, mut ends: impl FnMut(&Query, bool, &mut Sight) -> Option<End>) {
+        for (id, subscription) in &mut self.subscriptions {
+            if self.closing.contains(id) {
+                continue;
+            }
+            let Subscription { query, patch, sight, .. } = subscription;
+            if let Some(end) = ends(query, *patch, sight) {
+                self.ends.insert(id.clone(), end);
+            }
+        }
+        for asked in &mut self.asked {
+            if let Expected::Subscribed(begun) = &mut asked.expected {
+                let Subscribed { query, patch, sight_then, .. } = &mut **begun;
+                asked.end = ends(query, *patch, sight_then);
+            }
+        }
+    }
+
     pub(crate) fn ask(&mut self, mut request: Value, expected: Expected) -> String {
         if let Expected::Unsubscribed(id) = &expected {
             self.closing.insert(id.clone());
@@ -105,7 +129,7 @@ impl Client {
         sent.as_object_mut().unwrap().shift_remove("place");
         let text = sent.to_string();
         self.pipe.send(&text);
-        self.asked.push_back(Asked { id: self.last_id, request, expected });
+        self.asked.push_back(Asked { id: self.last_id, request, expected, end: None });
         text
     }
 
@@ -145,7 +169,7 @@ impl Client {
     }
 
     fn answered(&mut self, frame: &Value, tally: &mut Tally) -> Kind {
-        let Asked { id, request, expected } = self.asked.pop_front().expect("an answer to a request");
+        let Asked { id, request, expected, end } = self.asked.pop_front().expect("an answer to a request");
         assert_eq!(frame["id"], id, "answers come in order: {frame} to {request}");
         let kind = request["type"].as_str().unwrap().to_owned();
         let (data, place) = (&frame["data"], || format!("client {}: {frame} to {request}", self.name));
@@ -176,7 +200,8 @@ impl Client {
                 Kind::Nothing
             }
             Expected::Subscribed(begun) => {
-                self.subscribed(*begun, &request, data, tally);
+                let id = self.subscribed(*begun, &request, data, tally);
+                self.ends.extend(end.map(|end| (id, end)));
                 Kind::Nothing
             }
             Expected::Unsubscribed(id) => {
@@ -216,7 +241,7 @@ impl Client {
         }
     }
 
-    fn subscribed(&mut self, begun: Subscribed, request: &Value, data: &Value, tally: &mut Tally) {
+    fn subscribed(&mut self, begun: Subscribed, request: &Value, data: &Value, tally: &mut Tally) -> String {
         let id = data["subscriptionId"].as_str().unwrap().to_owned();
         let resume = &request["resume"];
         let lost = self.lost.iter().find(|lost| {
@@ -252,10 +277,11 @@ impl Client {
         let mut request = request.clone();
         request.as_object_mut().unwrap().shift_remove("resume");
         request.as_object_mut().unwrap().shift_remove("id");
-        let Subscribed { query, patch, sight, .. } = begun;
+        let Subscribed { query, patch, sight_then: sight, .. } = begun;
         let (epoch, position) = (data["epoch"].as_str().map(str::to_owned), data["position"].as_u64());
         let subscription = Subscription { query, patch, sight, belief, epoch, position, request };
-        assert!(self.subscriptions.insert(id, subscription).is_none(), "an id of its own");
+        assert!(self.subscriptions.insert(id.clone(), subscription).is_none(), "an id of its own");
+        id
     }
 
     fn pushed(&mut self, push: &Value, tally: &mut Tally) {
@@ -294,7 +320,7 @@ impl Client {
         let Subscription { belief, epoch, position, request, sight, .. } = subscription;
         // One that goes on under other rules in full mode has no epoch of these.
         if let (Some(epoch), Some(position)) = (epoch, position) {
-            self.lost.truncate(5);
+            self.lost.truncate(BACK_MOST);
             self.lost.insert(0, Lost { request, epoch, position, belief, sight });
         }
     }

@@ -35,6 +35,8 @@ pub(crate) struct Subscribed {
     /// It asks for more than protocol 1.0.0 has.
     pub(crate) extended: bool,
     pub(crate) sight: Sight,
+    /// The same by the end of its batch.
+    pub(crate) sight_then: Sight,
 }
 
 /// A query with its parameters in their places, and its name if it has one.
@@ -120,7 +122,12 @@ impl Model {
         let buckets = reads::buckets_of(&self.tables, query);
         let rules: Vec<Rc<Rule>> = buckets.iter().map(|bucket| self.rule(who, bucket)).collect();
         let comes_to: Vec<_> = rules.iter().map(|rule| rule.view()).collect();
-        let written: Vec<_> = rules.iter().map(|rule| rule.text()).collect();
+        let mut written: Vec<_> = rules.iter().map(|rule| rule.text()).collect();
+        if query.get("include").is_some() {
+            // What includes is bound to the buckets that it looks into now, as soon as there is a rule for any bucket.
+            let all_open = BUCKETS.iter().all(|bucket| self.rule(who, bucket).is_open());
+            written.push(format!("all open: {all_open}"));
+        }
         let open = comes_to.iter().all(|view| *view == Rule::default().view());
         Sight { comes_to: format!("{comes_to:?}"), written: format!("{written:?}"), open }
     }
@@ -269,7 +276,8 @@ impl Model {
             },
         };
         let bucket = query["bucket"].as_str().unwrap();
-        if !self.rule(who, bucket).is_open() {
+        // It would tell how many records were looked at.
+        if reads::buckets_of(&self.tables, &query).iter().any(|bucket| !self.rule(who, bucket).is_open()) {
             return refuse("FORBIDDEN");
         }
         let filter = json!({"bucket": bucket, "filter": query["filter"]});
@@ -289,7 +297,7 @@ impl Model {
         let patch = request["mode"] == "patch";
         let extended = patch || request.get("resume").is_some();
         let sight = self.sight(who, &query.bound);
-        Ok(Expected::Subscribed(Box::new(Subscribed { query, result, patch, extended, sight })))
+        Ok(Expected::Subscribed(Box::new(Subscribed { query, result, patch, extended, sight_then: sight.clone(), sight })))
     }
 
     /// Names of buckets on which the session may do anything, and how many records there are in those that it sees whole.

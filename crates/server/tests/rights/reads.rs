@@ -16,7 +16,7 @@ struct Seen<'t> {
 }
 
 impl<'t> Seen<'t> {
-    fn new(tables: &'t Tables, rules: &Rules, name: &str) -> Result<Self, Refused> {
+    fn new(tables: &'t Tables, rules: &Rules<'_>, name: &str) -> Result<Self, Refused> {
         let (bucket, rule) = (tables.bucket(name)?, rules(name));
         let rows = bucket.rows.iter().filter(|row| rule.sees(&row.record)).collect();
         Ok(Self { bucket, rule, rows })
@@ -77,7 +77,7 @@ fn sort(rows: &mut [&Row], by: &Value) {
 }
 
 /// What a read of a bucket comes to. `kind` is its name without `store.`.
-pub(crate) fn read(tables: &Tables, rules: &Rules, kind: &str, request: &Value) -> Answer {
+pub(crate) fn read(tables: &Tables, rules: &Rules<'_>, kind: &str, request: &Value) -> Answer {
     let seen = Seen::new(tables, rules, request["bucket"].as_str().unwrap())?;
     let limit = |name: &str| usize::try_from(request[name].as_u64().unwrap()).unwrap();
     let filter = &request["filter"];
@@ -222,7 +222,7 @@ pub(crate) fn buckets_of(tables: &Tables, query: &Value) -> Vec<String> {
 }
 
 /// The result of a query. What it includes is referred to by the field `up`.
-pub(crate) fn query(tables: &Tables, rules: &Rules, query: &Value) -> Answer {
+pub(crate) fn query(tables: &Tables, rules: &Rules<'_>, query: &Value) -> Answer {
     let own = query["bucket"].as_str().unwrap();
     let seen = Seen::new(tables, rules, own)?;
     let listed = |name: &str| query.get(name).map(names).unwrap_or_default();

@@ -254,7 +254,7 @@ impl Wish<'_> {
 
     fn subscribe(&mut self, client: &Client) -> Value {
         if !client.lost.is_empty() && self.chance.once_in(2) {
-            let lost = self.chance.pick(&client.lost);
+            let lost = self.chance.pick(&client.lost[..client.lost.len().min(6)]);
             let mut request = lost.request.clone();
             request["resume"] = json!({"epoch": lost.epoch, "position": lost.position});
             return request;

@@ -65,7 +65,7 @@ impl Bucket {
 pub(crate) struct Tables(BTreeMap<&'static str, Bucket>);
 
 /// What a write is carried out for: the rules of whoever writes.
-pub(crate) type Rules = dyn Fn(&str) -> Rc<Rule>;
+pub(crate) type Rules<'r> = dyn Fn(&str) -> Rc<Rule> + 'r;
 
 impl Tables {
     /// The same buckets as [`definition`] defines.
@@ -129,13 +129,13 @@ pub(crate) fn definition(place: usize, on_delete: OnDelete, indexes: &[&str]) ->
 /// A write under way. It changes a copy, which takes the place of the tables if nothing is wrong.
 pub(crate) struct Draft<'w> {
     pub(crate) tables: Tables,
-    rules: &'w Rules,
+    rules: &'w Rules<'w>,
     /// Every row that was changed, and what it was before: nothing if it is new.
     pub(crate) before: BTreeMap<(&'static str, u64), Option<Rc<Value>>>,
 }
 
 impl<'w> Draft<'w> {
-    pub(crate) fn new(tables: &Tables, rules: &'w Rules) -> Self {
+    pub(crate) fn new(tables: &Tables, rules: &'w Rules<'w>) -> Self {
         Self { tables: tables.clone(), rules, before: BTreeMap::new() }
     }
 

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::chance::Chance;
 use crate::client::{Client, End, Kind, PIPE_BYTES};
-use crate::model::{Expected, Model, Person};
+use crate::model::Model;
 use crate::random;
 use crate::requests::{QUERIES, Wish};
 use crate::rights::{Policy, Rule, Session};
@@ -179,7 +179,10 @@ impl World {
     /// Some requests of one client, or something that changes rights, or the program itself; then everything gets quiet.
     async fn batch(&mut self) {
         match self.chance.below(12) {
-            0 => self.new_policy(),
+            0 => {
+                self.new_policy();
+                self.quiet().await;
+            }
             1 => {
                 for _ in 0..self.chance.within(1, 6) {
                     self.embedded_write().await;
@@ -242,10 +245,7 @@ impl World {
     }
 
     fn end_all(&mut self, who: usize) {
-        let client = &mut self.clients[who];
-        for id in client.subscriptions.keys() {
-            client.ends.insert(id.clone(), End { must: true, code: "UNAUTHORIZED" });
-        }
+        self.clients[who].ending(|_, _, _| Some(End { must: true, code: "UNAUTHORIZED" }));
     }
 
     fn new_policy(&mut self) {
@@ -269,25 +269,29 @@ impl World {
 
     /// What becomes of the live queries of somebody whose rights may have changed.
     fn judge_again(&mut self, who: usize) {
-        let client = &mut self.clients[who];
-        for (id, subscription) in &mut client.subscriptions {
-            let watched = self.model.watched(who, &subscription.query);
-            let sight = self.model.sight(who, &subscription.query.bound);
-            let counts = subscription.patch || client.positions;
-            let other = sight.comes_to != subscription.sight.comes_to;
+        let positions = self.clients[who].positions;
+        let (model, tally) = (&self.model, &mut self.tally);
+        self.clients[who].ending(|query, patch, sight| {
+            let watched = model.watched(who, query);
+            let now = model.sight(who, &query.bound);
+            let before = sight.clone();
+            let other = now.comes_to != before.comes_to;
             // Two rules that come to the same may be different ones for the server.
-            let otherwise = sight.written != subscription.sight.written;
-            let (must, may) = match watched {
-                Err(_) => (true, true),
-                Ok(_) => (counts && other, counts && otherwise),
-            };
-            if may {
-                client.ends.insert(id.clone(), End { must, code: "FORBIDDEN" });
-            } else if other {
-                self.tally.count("went on under other rules");
+            let otherwise = now.written != before.written;
+            let counts = patch || positions;
+            if watched.is_err() {
+                return Some(End { must: true, code: "FORBIDDEN" });
             }
-            subscription.sight = sight;
-        }
+            if other && !counts {
+                tally.count("went on under other rules");
+            }
+            if counts && otherwise {
+                // What it has seen it has seen by the rules before, if it ends.
+                return Some(End { must: other, code: "FORBIDDEN" });
+            }
+            *sight = now;
+            None
+        });
     }
 
     async fn embedded_write(&mut self) {
