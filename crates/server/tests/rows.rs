@@ -206,3 +206,22 @@ async fn whoever_is_not_logged_in_has_no_user_id_that_a_rule_could_ask_for() {
     let mut called_so = logged_in(&server, "t").await;
     assert_eq!(ids(&called_so.data(on("store.all", json!({}))).await), ["a"]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_about_writing_alone_is_none_for_who_reads() {
+    let server = shop().await;
+    let write_only = json!({"rows": [{"role": "customer", "bucket": "orders", "write": {"open": true}}]});
+    server.set_policy(Policy::parse(&write_only).unwrap());
+    let mut ada = logged_in(&server, "ada").await;
+    let mut admin = logged_in(&server, "admin").await;
+    let subscribe = json!({"type": "store.subscribe", "query": "orders", "mode": "patch"});
+    let hers = ada.data(subscribe.clone()).await;
+    admin.data(subscribe).await;
+    assert_eq!(metric(address(&server), "dunlin_live_views").await, 1);
+    let stats = ada.data(json!({"type": "store.stats"})).await;
+    assert_eq!(stats["records"], json!({"total": 3, "perBucket": {"orders": 3}}), "she sees it whole");
+    server.set_policy(Policy::parse(&json!({})).unwrap());
+    server.store().delete("orders", json!("b1")).await.unwrap();
+    let pushed = ada.message().await;
+    assert_eq!((&pushed["type"], &pushed["subscriptionId"]), (&json!("push"), &hers["subscriptionId"]), "{pushed}");
+}
