@@ -303,6 +303,23 @@ async fn w10_another_login_of_the_same_user_is_another_set_of_rights() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_live_query_that_ends_in_the_batch_in_which_it_begins_ends_behind_its_result() {
+    let server = started(with(&only_mine())).await;
+    let mut client = logged_in(&server, "mine").await;
+    let watch = json!({"type": "store.subscribe", "query": "all-mine"});
+    let whole = json!({"type": "auth.login", "token": "keeper"});
+    for ends in [whole, json!({"type": "auth.logout"})] {
+        client.data(json!({"type": "auth.login", "token": "mine"})).await;
+        let ids = client.send_all([watch.clone(), ends]).await;
+        let begun = client.message().await;
+        assert_eq!(begun["id"], ids[0], "{begun}");
+        let ended = client.message().await;
+        assert_eq!(ended["subscriptionId"], begun["data"]["subscriptionId"], "{ended}");
+        assert_eq!(client.message().await["id"], ids[1]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn requests_that_wait_are_judged_when_their_turn_comes() {
     let server = Arc::new(
         started(with(&only_mine()).query("slow", |ctx, _| {

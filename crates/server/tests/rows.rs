@@ -60,7 +60,7 @@ fn ids(records: &Value) -> Vec<&str> {
     records.as_array().unwrap().iter().map(|record| record["id"].as_str().unwrap()).collect()
 }
 
-fn on(operation: &str, more: Value) -> Value {
+fn on(operation: &str, more: &Value) -> Value {
     let mut request = json!({"type": operation, "bucket": "orders"});
     request.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     request
@@ -75,24 +75,24 @@ async fn watch(client: &mut Client, query: &str) -> (Value, Value) {
 async fn what_is_not_seen_does_not_exist() {
     let server = shop().await;
     let mut ada = logged_in(&server, "ada").await;
-    let all = ada.data(on("store.all", json!({}))).await;
+    let all = ada.data(on("store.all", &json!({}))).await;
     assert_eq!(ids(&all), ["a1", "a2"]);
     assert!(!all.to_string().contains("cost"), "{all}");
-    assert_eq!(ada.data(on("store.get", json!({"key": "b1"}))).await, Value::Null);
-    assert_eq!(ada.data(on("store.count", json!({}))).await, 2);
-    assert_eq!(ada.data(on("store.sum", json!({"field": "n"}))).await, 3);
-    assert_eq!(ada.data(on("store.delete", json!({"key": "b1"}))).await, json!({"deleted": true}));
-    assert_eq!(ada.code(on("store.update", json!({"key": "b1", "data": {"n": 0}}))).await, "NOT_FOUND");
-    let updated = ada.data(on("store.update", json!({"key": "a1", "data": {"n": 5}}))).await;
+    assert_eq!(ada.data(on("store.get", &json!({"key": "b1"}))).await, Value::Null);
+    assert_eq!(ada.data(on("store.count", &json!({}))).await, 2);
+    assert_eq!(ada.data(on("store.sum", &json!({"field": "n"}))).await, 3);
+    assert_eq!(ada.data(on("store.delete", &json!({"key": "b1"}))).await, json!({"deleted": true}));
+    assert_eq!(ada.code(on("store.update", &json!({"key": "b1", "data": {"n": 0}}))).await, "NOT_FOUND");
+    let updated = ada.data(on("store.update", &json!({"key": "a1", "data": {"n": 5}}))).await;
     assert_eq!((&updated["n"], updated.get("cost")), (&json!(5), None));
     for refused in [
-        on("store.insert", json!({"data": {"id": "x", "ownerId": "bob"}})),
-        on("store.insert", json!({"data": {"id": "x", "ownerId": "ada", "cost": 0}})),
-        on("store.update", json!({"key": "a1", "data": {"ownerId": "bob"}})),
-        on("store.where", json!({"filter": {"cost": {"$gt": 1}}})),
-        on("store.sum", json!({"field": "cost"})),
-        on("store.explain", json!({})),
-        on("store.clear", json!({})),
+        on("store.insert", &json!({"data": {"id": "x", "ownerId": "bob"}})),
+        on("store.insert", &json!({"data": {"id": "x", "ownerId": "ada", "cost": 0}})),
+        on("store.update", &json!({"key": "a1", "data": {"ownerId": "bob"}})),
+        on("store.where", &json!({"filter": {"cost": {"$gt": 1}}})),
+        on("store.sum", &json!({"field": "cost"})),
+        on("store.explain", &json!({})),
+        on("store.clear", &json!({})),
     ] {
         assert_eq!(ada.code(refused.clone()).await, "FORBIDDEN", "{refused}");
     }
@@ -101,11 +101,11 @@ async fn what_is_not_seen_does_not_exist() {
         json!({"total": 0, "perBucket": {}})
     );
     let mut admin = logged_in(&server, "admin").await;
-    let all = admin.data(on("store.all", json!({}))).await;
+    let all = admin.data(on("store.all", &json!({}))).await;
     assert_eq!((ids(&all), &all[2]["n"], &all[2]["cost"]), (vec!["a1", "a2", "b1"], &json!(4), &json!(9)));
     // Somebody without the value that the rule asks for sees nothing.
     let mut none = logged_in(&server, "none").await;
-    assert_eq!(none.data(on("store.all", json!({}))).await, json!([]));
+    assert_eq!(none.data(on("store.all", &json!({}))).await, json!([]));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -184,4 +184,48 @@ async fn who_counts_positions_begins_anew_under_other_rights() {
     ada.system().await;
     let whole = json!({"epoch": again["epoch"], "position": again["position"]});
     assert_eq!(ada.data(resume(&whole)).await["resumed"], false);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_is_not_logged_in_has_no_user_id_that_a_rule_could_ask_for() {
+    let rows = json!([{"role": "guest", "bucket": "orders", "read": {"ownerId": "{{ session.userId }}"}}]);
+    let rules = json!([{"role": "guest", "allow": "store.*"}]);
+    let auth = json!({
+        "tokens": {"t": {"userId": "anonymous", "roles": ["guest"]}},
+        "required": false, "anonymous": "guest",
+        "permissions": {"rules": rules, "rows": rows},
+    });
+    let config = json!({"auth": auth, "storage": {"kind": "memory"}, "port": 0});
+    let config = Config::parse("test.json", &config.to_string()).unwrap().config;
+    let server = Server::builder().config(config).bind().await.unwrap();
+    let fields = json!({"id": {"type": "string"}, "ownerId": {"type": "string"}});
+    server.store().define_bucket("orders", json!({"key": "id", "schema": fields})).await.unwrap();
+    server.store().insert("orders", json!({"id": "a", "ownerId": "anonymous"})).await.unwrap();
+    let mut nobody = Client::connect(address(&server)).await;
+    assert_eq!(nobody.data(on("store.all", &json!({}))).await, json!([]));
+    let mut called_so = logged_in(&server, "t").await;
+    assert_eq!(ids(&called_so.data(on("store.all", &json!({}))).await), ["a"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_about_writing_alone_is_none_for_who_reads() {
+    let server = shop().await;
+    let write_only = json!({"rows": [{"role": "customer", "bucket": "orders", "write": {"open": true}}]});
+    server.set_policy(Policy::parse(&write_only).unwrap());
+    let mut ada = logged_in(&server, "ada").await;
+    let mut admin = logged_in(&server, "admin").await;
+    let subscribe = json!({"type": "store.subscribe", "query": "orders", "mode": "patch"});
+    let hers = ada.data(subscribe.clone()).await;
+    admin.data(subscribe).await;
+    assert_eq!(metric(address(&server), "dunlin_live_views").await, 1);
+    let stats = ada.data(json!({"type": "store.stats"})).await;
+    assert_eq!(stats["records"], json!({"total": 3, "perBucket": {"orders": 3}}), "she sees it whole");
+    server.set_policy(Policy::parse(&json!({})).unwrap());
+    server.store().delete("orders", json!("b1")).await.unwrap();
+    let pushed = ada.message().await;
+    assert_eq!(
+        (&pushed["type"], &pushed["subscriptionId"]),
+        (&json!("push"), &hers["subscriptionId"]),
+        "{pushed}"
+    );
 }

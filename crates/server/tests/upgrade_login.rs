@@ -86,7 +86,7 @@ async fn a_wrong_token_is_401_before_there_is_a_connection() {
         );
         assert!(response.contains(&challenge), "{response}");
     }
-    assert_eq!(metric(address(&server), "dunlin_connections_refused_total").await, 5);
+    assert_eq!(metric(address(&server), "dunlin_connections_refused_total{reason=\"login\"}").await, 5);
     assert_eq!(metric(address(&server), "dunlin_connections_opened_total").await, 0);
 }
 
@@ -164,7 +164,7 @@ async fn an_authenticator_knows_where_a_login_comes_from_and_its_fault_is_503() 
     }
     let response = refused(&server, "/", "Authorization: Bearer fault\r\n").await;
     assert!(response.starts_with("HTTP/1.1 503 ") && !response.contains("service is down"), "{response}");
-    assert_eq!(metric(address(&server), "dunlin_login_faults_total").await, 1);
+    assert_eq!(metric(address(&server), "dunlin_logins_total{outcome=\"fault\"}").await, 1);
     let response = refused(&server, "/", "Authorization: Bearer panic\r\n").await;
     assert!(!response.contains(" 101 "), "a panic denies, too: {response}");
     connect(&server, "/", "Authorization: Bearer eve\r\n").await;

@@ -318,7 +318,7 @@ async fn clients_log_in_by_the_service_behind_the_table() {
     let fault = login("status:500").await;
     assert_eq!(fault["code"], "INTERNAL_ERROR");
     assert!(!fault.to_string().contains("500"), "what the service says is for the log: {fault}");
-    assert_eq!(metric(address(&server), "dunlin_login_faults_total").await, 1);
+    assert_eq!(metric(address(&server), "dunlin_logins_total{outcome=\"fault\"}").await, 1);
     // Also an answer that is remembered is held to the blacklist.
     server.revoke_session("nobody");
     let mut other = Client::connect(address(&server)).await;

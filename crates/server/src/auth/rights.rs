@@ -38,12 +38,12 @@ impl Auth {
     /// What a session may do, or whoever is not logged in.
     pub(crate) fn rights_of(&self, session: Arc<Session>, policy: Arc<Policy>) -> Rights {
         let mut roles = Cow::Borrowed(&session.roles[..]);
-        let is_nobody = self.anonymous.as_ref().is_some_and(|nobody| Arc::ptr_eq(nobody, &session));
-        if let Some(role) = self.logged_in.as_ref().filter(|_| !is_nobody && policy.reached(&roles).is_none())
+        let logged_in = !self.anonymous.as_ref().is_some_and(|nobody| Arc::ptr_eq(nobody, &session));
+        if let Some(role) = self.logged_in.as_ref().filter(|_| logged_in && policy.reached(&roles).is_none())
         {
             roles.to_mut().push(role.clone());
         }
-        let (grants, guard) = (policy.grants(&roles), policy.guard(&session, &roles));
+        let (grants, guard) = (policy.grants(&roles), policy.guard(&session, &roles, logged_in));
         Rights { session, grants, guard, policy }
     }
 }

@@ -133,6 +133,10 @@ impl<'a> Turn<'a> {
                 }
                 operation => {
                     self.moment.over();
+                    if matches!(kind, Kind::Login | Kind::Logout | Kind::WhoAmI) {
+                        // They may end live queries that began in this batch, and what ends follows what began.
+                        self.answer_so_far();
+                    }
                     let data = ops::control::run(self.state, operation).await;
                     // A live query may have shown a newer state; what is read after it is not older.
                     self.view = None;
@@ -203,17 +207,24 @@ impl<'a> Turn<'a> {
         let answer = frame::result(id, &format!("{{\"revoked\":{}}}", revoked.connections));
         self.answer(Some(Kind::RevokeSessions), None, answer);
         if revoked.own {
-            entry.outbox.answer(std::mem::take(&mut self.answers), false);
+            self.answer_so_far();
             auth::close_revoked(&entry);
+        }
+    }
+
+    /// Puts what is answered so far before everything that is told from here on.
+    fn answer_so_far(&mut self) {
+        if !self.answers.is_empty() {
+            self.count();
+            self.state.entry().outbox.answer(std::mem::take(&mut self.answers), false);
         }
     }
 
     /// Gives the socket what is answered so far and waits until it has taken it.
     async fn hand_over(&mut self) {
         self.answer_bytes = 0;
-        self.count();
         let outbox = Arc::clone(&self.state.entry().outbox);
-        outbox.answer(std::mem::take(&mut self.answers), false);
+        self.answer_so_far();
         outbox.below(self.state.shared.answer_mark).await;
         self.moment.over();
     }
@@ -247,10 +258,7 @@ impl<'a> Turn<'a> {
         let outbox = Arc::clone(&self.state.entry().outbox);
         // The pushes these writes cause must not overtake their answers.
         outbox.hold();
-        if !self.answers.is_empty() {
-            self.count();
-            outbox.answer(std::mem::take(&mut self.answers), false);
-        }
+        self.answer_so_far();
         let queued = std::mem::take(&mut self.queued);
         let written = self.state.shared.store.write(std::mem::take(&mut self.intents)).await;
         let mut written = written.into_iter();

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use dunlin_protocol::{Error, frame};
-use dunlin_store::{Guard, Snapshot};
+use dunlin_store::{Guard, RowRule, Snapshot};
 use serde_json::{Map, Value, json};
 
 use super::gate;
@@ -33,8 +33,8 @@ impl Horizon {
 
     /// Numbers by bucket as far as they may be known, with their sum.
     fn counts(&self, counts: &Map<String, Value>, are_of_records: bool) -> Value {
-        let known =
-            |name: &str| self.visible.contains(name) && !(are_of_records && self.guard.rule(name).is_some());
+        let whole = |name: &str| self.guard.rule(name).is_none_or(RowRule::shows_all);
+        let known = |name: &str| self.visible.contains(name) && (!are_of_records || whole(name));
         let known: Map<String, Value> = counts
             .iter()
             .filter(|(name, _)| known(name))

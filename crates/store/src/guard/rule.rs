@@ -138,6 +138,21 @@ impl RowRule {
         self.0.read.is_empty() && self.0.write.is_empty() && self.0.hidden.is_empty()
     }
 
+    /// Whether every record can be seen, whole. What may be written is another matter.
+    ///
+    /// ```
+    /// use dunlin_store::RuleTemplate;
+    /// use serde_json::json;
+    ///
+    /// let rule = json!({"bucket": "orders", "write": {"state": "open"}});
+    /// let rule = RuleTemplate::parse(rule.as_object().unwrap())?.bind(&json!({"userId": "ada"}));
+    /// assert!(rule.shows_all() && !rule.is_open());
+    /// # Ok::<(), dunlin_store::StoreError>(())
+    /// ```
+    pub fn shows_all(&self) -> bool {
+        self.0.read.is_empty() && self.0.hidden.is_empty()
+    }
+
     /// Which records can be seen.
     pub fn read(&self) -> &Filter {
         &self.0.read

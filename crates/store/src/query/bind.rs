@@ -107,7 +107,9 @@ impl BoundQuery {
     pub fn guarded(&self, guard: &Guard, snapshot: &Snapshot) -> Result<Self, StoreError> {
         let whole = self.0.whole.as_ref().unwrap_or(&self.0);
         let Bound { key, bucket, filter, shape, .. } = &**whole;
-        let own = guard.rule(bucket).cloned();
+        // A rule that is about writing alone is none for who reads.
+        let rule = |name: &str| guard.rule(name).filter(|rule| !rule.shows_all()).cloned();
+        let own = rule(bucket);
         let mut key = key.to_string();
         let mut narrowed = None;
         if let Some(rule) = &own {
@@ -120,7 +122,7 @@ impl BoundQuery {
         if !guard.is_empty() && !shape.includes.is_empty() {
             let names = Self(Arc::clone(whole)).included(snapshot).into_iter();
             let rules: BTreeMap<Arc<str>, Option<RowRule>> =
-                names.map(|name| (Arc::clone(&name), guard.rule(&name).cloned())).collect();
+                names.map(|name| (Arc::clone(&name), rule(&name))).collect();
             for (name, rule) in &rules {
                 key.extend(["\nincluded ", &quoted(name), " "]);
                 key.push_str(rule.as_ref().map_or("open", RowRule::view_key));

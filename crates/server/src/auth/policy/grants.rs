@@ -92,15 +92,15 @@ impl Grants {
         if kind.tier().is_none() || resources == [Resource::Own] {
             return Ok(());
         }
-        let allowed =
-            match self.exceptions.iter().find_map(|exception| applies(exception, user, kind, resources)) {
-                Some(result) => result,
-                None => match grant {
-                    Grant::All => true,
-                    Grant::Buckets(buckets) => within(buckets, kind, resources),
-                    Grant::Nothing | Grant::BelowTier(_) => false,
-                },
-            };
+        let exception = self.exceptions.iter().find(|exception| applies(exception, user, kind, resources));
+        let allowed = match exception.and_then(|exception| exception.result) {
+            Some(result) => result,
+            None => match grant {
+                Grant::All => true,
+                Grant::Buckets(buckets) => within(buckets, kind, resources),
+                Grant::Nothing | Grant::BelowTier(_) => false,
+            },
+        };
         if allowed { Ok(()) } else { Err(refusal(kind, resources)) }
     }
 
@@ -182,19 +182,17 @@ fn within(buckets: &HashSet<String>, kind: Kind, resources: &[Resource<'_>]) -> 
     some_bucket
 }
 
-/// What an exception decides, if it applies.
-fn applies(exception: &Exception, user: &str, kind: Kind, resources: &[Resource<'_>]) -> Option<bool> {
+/// Whether an exception is about this.
+fn applies(exception: &Exception, user: &str, kind: Kind, resources: &[Resource<'_>]) -> bool {
     let Exception { user_id, operation, resource, result, .. } = exception;
     if user_id.as_deref().is_some_and(|id| id != user)
         || operation.as_deref().is_some_and(|name| name != kind.as_str())
     {
-        return None;
+        return false;
     }
-    let result = (*result)?;
-    let Some(wanted) = resource else { return Some(result) };
+    let Some(wanted) = resource else { return true };
     let mut named = resources.iter().map(|resource| name(resource) == wanted);
-    let matches = if result { named.all(|is| is) } else { named.any(|is| is) };
-    matches.then_some(result)
+    if *result == Some(false) { named.any(|is| is) } else { named.all(|is| is) }
 }
 
 /// A resource as exceptions and messages name it.

@@ -140,13 +140,15 @@ impl Policy {
         Tier::reached(self.roles.closure(roles.iter().map(String::as_str)))
     }
 
-    /// What row and field rules leave a session that has these roles.
-    pub(crate) fn guard(&self, session: &Session, roles: &[String]) -> Guard {
+    /// What row and field rules leave a session that has these roles. Whoever is not logged in has no user id that a rule could
+    /// ask for.
+    pub(crate) fn guard(&self, session: &Session, roles: &[String], logged_in: bool) -> Guard {
         if self.rows.is_empty() {
             return Guard::default();
         }
         let all = self.roles.closure(roles.iter().map(String::as_str));
-        let facts = json!({"userId": session.user_id, "roles": session.roles, "metadata": session.metadata});
+        let user_id = logged_in.then_some(&session.user_id);
+        let facts = json!({"userId": user_id, "roles": session.roles, "metadata": session.metadata});
         let mut by_bucket: BTreeMap<&Arc<str>, Vec<BoundRule>> = BTreeMap::new();
         for (role, template) in &self.rows {
             if role == "*" || all.contains(role.as_str()) {

@@ -110,6 +110,19 @@ fn exceptions_decide_before_rules_and_behind_tiers() {
 }
 
 #[test]
+fn an_exception_without_a_result_leaves_it_to_the_rules() {
+    let policy = policy(&json!({
+        "default": "deny",
+        "check": [{"operation": "store.get", "resource": "a", "result": null}, {"role": "ops", "result": false}],
+        "rules": [{"role": "ops", "allow": "*"}],
+    }));
+    assert!(may(&policy, &["ops"], Kind::Get, &[bucket("a")]).is_ok(), "the first one that matches decides");
+    assert!(may(&policy, &["other"], Kind::Get, &[bucket("a")]).is_err());
+    assert!(may(&policy, &["ops"], Kind::Get, &[bucket("a"), bucket("b")]).is_err());
+    assert!(may(&policy, &["ops"], Kind::Count, &[bucket("a")]).is_err());
+}
+
+#[test]
 fn roles_are_what_they_include() {
     let policy = policy(&json!({
         "roles": {"lead": ["editor"], "editor": ["writer"]},
