@@ -47,7 +47,7 @@ pub(crate) struct ConnectionArguments {
     pub(crate) shared: Arc<Shared>,
     pub(crate) seat: Seat,
     /// Who has logged in with the handshake itself.
-    pub(crate) session: Option<Session>,
+    pub(crate) session: Option<Box<Session>>,
     pub(crate) span: tracing::Span,
 }
 
@@ -115,7 +115,7 @@ impl Actor for ConnectionActor {
             span,
         };
         if let Some(session) = session
-            && !state.begin_session(session)
+            && !state.begin_session(*session)
         {
             // Revoked between the handshake and now.
             auth::close_revoked(state.entry());
