@@ -223,5 +223,9 @@ async fn a_rule_about_writing_alone_is_none_for_who_reads() {
     server.set_policy(Policy::parse(&json!({})).unwrap());
     server.store().delete("orders", json!("b1")).await.unwrap();
     let pushed = ada.message().await;
-    assert_eq!((&pushed["type"], &pushed["subscriptionId"]), (&json!("push"), &hers["subscriptionId"]), "{pushed}");
+    assert_eq!(
+        (&pushed["type"], &pushed["subscriptionId"]),
+        (&json!("push"), &hers["subscriptionId"]),
+        "{pushed}"
+    );
 }

@@ -229,7 +229,8 @@ impl Client {
                     let right = match name.as_str() {
                         "names" => sorted(told) == sorted(expected),
                         "buckets" => {
-                            told["count"] == expected["count"] && sorted(&told["names"]) == sorted(&expected["names"])
+                            told["count"] == expected["count"]
+                                && sorted(&told["names"]) == sorted(&expected["names"])
                         }
                         "queries" => told.as_array().unwrap().iter().zip(expected.as_array().unwrap()).all(
                             |(told, expected)| {
@@ -259,7 +260,8 @@ impl Client {
         });
         let belief = if data["resumed"] == true {
             let lost = lost.expect("only who asks for it is resumed");
-            let same_rules = lost.sight.comes_to == begun.sight.comes_to || lost.sight.open && begun.sight.open;
+            let same_rules =
+                lost.sight.comes_to == begun.sight.comes_to || lost.sight.open && begun.sight.open;
             assert!(same_rules, "resumed under other rules: {data} to {request} after {lost:?}");
             tally.count("resumed");
             let mut belief = lost.belief.clone();

@@ -14,14 +14,21 @@ use crate::tables::{Answer, BUCKETS, Draft, Refused, Tables, refuse};
 pub(crate) enum Expected {
     Data(Value),
     /// A page, whose `cursor` is what the text stands for.
-    Page { page: Value, bucket: String, sort: Value },
+    Page {
+        page: Value,
+        bucket: String,
+        sort: Value,
+    },
     Refused(Vec<&'static str>),
     Subscribed(Box<Subscribed>),
     Unsubscribed(String),
     /// So many records match; nothing else is said of the data.
     Explained(usize),
     /// Statistics with these members among others.
-    Stats { within: &'static str, known: Value },
+    Stats {
+        within: &'static str,
+        known: Value,
+    },
     /// Something that says nothing of any record.
     Silent,
 }
@@ -90,8 +97,18 @@ impl Model {
         let people = (0..people).map(|_| Person { session: None, rules: BTreeMap::new() }).collect();
         let (queries, remembered, changed) = (BTreeMap::new(), HashMap::new(), Vec::new());
         let repeats = 0;
-        let mut model =
-            Self { tables, policy, opinions, tokens, anonymous, queries, people, remembered, repeats, changed };
+        let mut model = Self {
+            tables,
+            policy,
+            opinions,
+            tokens,
+            anonymous,
+            queries,
+            people,
+            remembered,
+            repeats,
+            changed,
+        };
         model.rights_changed();
         model
     }
@@ -207,7 +224,8 @@ impl Model {
 
     fn asked(&mut self, who: usize, request: &Value) -> Result<Expected, Refused> {
         let kind = request["type"].as_str().unwrap();
-        let shown = |session: &Session| json!({"userId": session.user, "roles": session.roles, "expiresAt": null});
+        let shown =
+            |session: &Session| json!({"userId": session.user, "roles": session.roles, "expiresAt": null});
         match kind {
             "auth.login" => {
                 let token = request["token"].as_str().unwrap().strip_prefix("token-").unwrap();
@@ -331,7 +349,14 @@ impl Model {
         let patch = request["mode"] == "patch";
         let extended = patch || request.get("resume").is_some();
         let sight = self.sight(who, &query.bound);
-        Ok(Expected::Subscribed(Box::new(Subscribed { query, result, patch, extended, sight_then: sight.clone(), sight })))
+        Ok(Expected::Subscribed(Box::new(Subscribed {
+            query,
+            result,
+            patch,
+            extended,
+            sight_then: sight.clone(),
+            sight,
+        })))
     }
 
     /// Names of buckets on which the session may do anything, and how many records there are in those that it sees whole.
@@ -392,7 +417,12 @@ fn transaction(draft: &mut Draft<'_>, rules: &dyn Fn(&str) -> Rc<Rule>, operatio
         };
         let data = answer.map_err(|Refused(codes)| {
             // A key that is taken is a conflict here.
-            Refused(codes.into_iter().map(|code| if code == "ALREADY_EXISTS" { "CONFLICT" } else { code }).collect())
+            Refused(
+                codes
+                    .into_iter()
+                    .map(|code| if code == "ALREADY_EXISTS" { "CONFLICT" } else { code })
+                    .collect(),
+            )
         })?;
         results.push(json!({"index": index, "data": data}));
     }

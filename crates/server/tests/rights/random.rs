@@ -16,11 +16,33 @@ const CODES: usize = 60;
 /// The first number of a marker that stands in one place only.
 pub(crate) const FRESH: u32 = 10_000;
 const MEMBERS: [&str; 13] = [
-    "id", "owner", "tag", "role", "n", "open", "code", "mark", "secret", "address.city", "address", "lines.0.price",
+    "id",
+    "owner",
+    "tag",
+    "role",
+    "n",
+    "open",
+    "code",
+    "mark",
+    "secret",
+    "address.city",
+    "address",
+    "lines.0.price",
     "up",
 ];
 const HIDDEN: [&str; 13] = [
-    "secret", "mark", "code", "n", "owner", "tag", "address", "address.city", "lines.price", "lines", "up", "secret",
+    "secret",
+    "mark",
+    "code",
+    "n",
+    "owner",
+    "tag",
+    "address",
+    "address.city",
+    "lines.price",
+    "lines",
+    "up",
+    "secret",
     "open",
 ];
 
@@ -49,7 +71,9 @@ pub(crate) fn session(chance: &mut Chance) -> Session {
     let metadata = match chance.below(4) {
         0 => json!({}),
         1 => json!({"tag": null, "tags": ["a"]}),
-        _ => json!({"tag": *chance.pick(&TAGS), "tags": [*chance.pick(&TAGS), "c"], "deep": {"open": chance.once_in(2)}}),
+        _ => {
+            json!({"tag": *chance.pick(&TAGS), "tags": [*chance.pick(&TAGS), "c"], "deep": {"open": chance.once_in(2)}})
+        }
     };
     Session { user: Some((*chance.pick(&USERS[..4])).to_owned()), roles, metadata }
 }
@@ -65,8 +89,7 @@ pub(crate) fn policy(chance: &mut Chance) -> Value {
         roles.insert((*role).to_owned(), json!(included));
     }
     let closed = chance.once_in(4);
-    let check: Vec<Value> =
-        (0..chance.below(4).saturating_sub(1)).map(|_| exception(chance)).collect();
+    let check: Vec<Value> = (0..chance.below(4).saturating_sub(1)).map(|_| exception(chance)).collect();
     let mut rules: Vec<Value> = (0..chance.below(5)).map(|_| permission(chance)).collect();
     if closed && !chance.once_in(4) {
         rules.push(json!({"role": "writer", "allow": ["store.*"]}));
@@ -307,7 +330,9 @@ pub(crate) fn query(chance: &mut Chance, bucket: &str, rule: &Rule) -> Value {
     }
     if chance.once_in(4) {
         let fields: Vec<&str> = (0..chance.within(1, 4))
-            .map(|_| member(chance, rule, &["id", "n", "mark", "secret", "address.city", "lines", "owner", "up"]))
+            .map(|_| {
+                member(chance, rule, &["id", "n", "mark", "secret", "address.city", "lines", "owner", "up"])
+            })
             .collect();
         query["fields"] = json!(fields);
     }

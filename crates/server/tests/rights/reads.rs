@@ -263,8 +263,7 @@ pub(crate) fn query(tables: &Tables, rules: &Rules<'_>, query: &Value) -> Answer
         }
     };
     let shown = rows.into_iter().map(|row| {
-        let mut shown =
-            if fields.is_empty() { seen.shown(row) } else { projected(&row.record, &fields) };
+        let mut shown = if fields.is_empty() { seen.shown(row) } else { projected(&row.record, &fields) };
         if let Some((name, up)) = &included {
             let found = up.rows.iter().find(|other| other.record["id"] == row.record["up"]);
             shown[name.as_str()] = found.map_or(Value::Null, |found| up.shown(found));

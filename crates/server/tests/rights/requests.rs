@@ -110,8 +110,8 @@ impl Wish<'_> {
         let bucket = self.bucket();
         let rule = self.rule(bucket);
         let kind = *self.chance.pick(&[
-            "get", "get", "all", "where", "where", "findOne", "count", "first", "last", "paginate", "paginate", "sum",
-            "avg", "min", "max", "groupBy",
+            "get", "get", "all", "where", "where", "findOne", "count", "first", "last", "paginate",
+            "paginate", "sum", "avg", "min", "max", "groupBy",
         ]);
         let mut request = json!({"type": format!("store.{kind}"), "bucket": bucket});
         match kind {

@@ -193,7 +193,6 @@ impl Policy {
         self.0["default"] != "deny" && reached.is_some()
     }
 
-
     /// What row and field rules leave a session of a bucket.
     pub(crate) fn rule(&self, session: &Session, bucket: &str) -> Rule {
         let roles = self.all_roles(session);
@@ -245,15 +244,17 @@ impl Condition {
 /// The rule with what the session has in the places that are kept for it.
 fn bound(rule: &Value, session: &Session) -> Option<Value> {
     Some(match rule {
-        Value::String(text) => match text.strip_prefix("{{ session.").and_then(|rest| rest.strip_suffix(" }}")) {
-            None => rule.clone(),
-            Some("userId") => session.user.clone()?.into(),
-            Some("roles") => session.roles.clone().into(),
-            Some(path) => {
-                let value = filter::member(&session.metadata, path.strip_prefix("metadata.").unwrap())?;
-                Some(value.clone()).filter(|value| !value.is_null())?
+        Value::String(text) => {
+            match text.strip_prefix("{{ session.").and_then(|rest| rest.strip_suffix(" }}")) {
+                None => rule.clone(),
+                Some("userId") => session.user.clone()?.into(),
+                Some("roles") => session.roles.clone().into(),
+                Some(path) => {
+                    let value = filter::member(&session.metadata, path.strip_prefix("metadata.").unwrap())?;
+                    Some(value.clone()).filter(|value| !value.is_null())?
+                }
             }
-        },
+        }
         Value::Array(items) => {
             items.iter().map(|item| bound(item, session)).collect::<Option<Vec<Value>>>()?.into()
         }

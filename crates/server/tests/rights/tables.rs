@@ -286,8 +286,11 @@ impl<'w> Draft<'w> {
         let gone = rows.remove(at);
         self.before.entry((bucket, place)).or_insert_with(|| Some(Rc::clone(&gone.record)));
         for name in BUCKETS {
-            let Some((_, on_delete)) = self.tables.0[name].up.filter(|(up, _)| *up == bucket) else { continue };
-            let referring = self.tables.0[name].rows.iter().filter(|row| row.record["up"] == gone.record["id"]);
+            let Some((_, on_delete)) = self.tables.0[name].up.filter(|(up, _)| *up == bucket) else {
+                continue;
+            };
+            let referring =
+                self.tables.0[name].rows.iter().filter(|row| row.record["up"] == gone.record["id"]);
             for row in referring.cloned().collect::<Vec<Row>>() {
                 match on_delete {
                     OnDelete::Restrict => {}

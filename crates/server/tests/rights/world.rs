@@ -147,7 +147,8 @@ impl World {
         let on_delete = [(); 3].map(|()| {
             *chance.pick(&[OnDelete::Restrict, OnDelete::Cascade, OnDelete::SetNull, OnDelete::Cascade])
         });
-        let model = Model::new(Tables::new(&on_delete), (Policy(policy), opinions), tokens, anonymous, clients);
+        let model =
+            Model::new(Tables::new(&on_delete), (Policy(policy), opinions), tokens, anonymous, clients);
         for (place, name) in BUCKETS.iter().enumerate() {
             let indexes: Vec<&str> =
                 ["owner", "tag", "n", "open"].into_iter().filter(|_| chance.once_in(3)).collect();
@@ -374,7 +375,8 @@ impl World {
             client.is_quiet();
             for (id, subscription) in &client.subscriptions {
                 let watched = self.model.watched(who, &subscription.query);
-                let right = watched.as_ref().is_ok_and(|result| crate::client::same(result, &subscription.belief));
+                let right =
+                    watched.as_ref().is_ok_and(|result| crate::client::same(result, &subscription.belief));
                 assert!(
                     right,
                     "{id} of {who} should show {watched:?}, shows {}: {:?}",

@@ -92,8 +92,7 @@ impl Grants {
         if kind.tier().is_none() || resources == [Resource::Own] {
             return Ok(());
         }
-        let exception =
-            self.exceptions.iter().find(|exception| applies(exception, user, kind, resources));
+        let exception = self.exceptions.iter().find(|exception| applies(exception, user, kind, resources));
         let allowed = match exception.and_then(|exception| exception.result) {
             Some(result) => result,
             None => match grant {
