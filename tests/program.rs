@@ -2,7 +2,7 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write as _};
 use std::net::TcpListener;
 use std::process::{Child, Command, Output, Stdio};
 
@@ -69,6 +69,23 @@ fn the_banner_says_what_is_on_and_sigterm_and_sigint_stop_it() {
         let (code, rest) = server.signal(signal);
         assert_eq!((code, rest.lines().last()), (Some(0), Some("stopped")));
     }
+}
+
+#[test]
+fn the_banner_says_where_monitoring_is() {
+    let server = Running::start(&["--memory", "--port", "0", "--metrics-port", "0"]);
+    let after = |word: &str| server.banner.split_once(word).unwrap().1.split_once('/').unwrap().0.to_owned();
+    let (clients, monitoring) = (after("ws://"), after("http://"));
+    assert_ne!(clients, monitoring, "{}", server.banner);
+    let get = |address: &str| {
+        let mut stream = std::net::TcpStream::connect(address).unwrap();
+        write!(stream, "GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    assert!(get(&monitoring).contains("dunlin_build_info{"));
+    assert!(get(&clients).starts_with("HTTP/1.1 404 "));
 }
 
 #[test]

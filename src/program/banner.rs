@@ -15,9 +15,10 @@ pub(super) fn banner(config: &Config, server: &Server, address: SocketAddr) -> S
         Some(dir) => dir.canonicalize().unwrap_or_else(|_| dir.clone()).display().to_string(),
         None => "in memory".to_owned(),
     };
+    let monitoring = server.monitoring_addr().unwrap_or(address);
     let facts = [
         ("Clients", format!("ws://{address}{}", config.path)),
-        ("Monitoring", format!("http://{address}/health  /ready  /metrics")),
+        ("Monitoring", format!("http://{monitoring}/health  /ready  /metrics")),
         ("Data", data),
         ("Durability", storage.durability.clone()),
         ("Login", login(config)),
@@ -31,7 +32,7 @@ pub(super) fn banner(config: &Config, server: &Server, address: SocketAddr) -> S
         // Writing to a String cannot fail; here and below.
         let _ = writeln!(text, "  {name:<14} {fact}");
     }
-    if !address.ip().is_loopback() && config.auth.tokens.is_none() {
+    if !address.ip().is_loopback() && !has_logins(config) {
         let _ = writeln!(
             text,
             "  {bold}Note{plain}           {} is reachable from other machines, and there is no login",
@@ -45,12 +46,31 @@ pub(super) fn banner(config: &Config, server: &Server, address: SocketAddr) -> S
 }
 
 fn login(config: &Config) -> String {
-    let Some(tokens) = &config.auth.tokens else { return "off: every client may do everything".to_owned() };
-    let known = format!("by one of {} tokens", tokens.len());
-    if config.auth.required.unwrap_or(true) {
+    let auth = &config.auth;
+    let tokens = auth.tokens.as_ref().map(|tokens| format!("one of {} tokens", tokens.len()));
+    let signed = is_signed(config).then(|| "signed tokens".to_owned());
+    let asked = auth.webhook.url.as_ref().map(|_| "a webhook".to_owned());
+    let ways: Vec<String> = [tokens, signed, asked].into_iter().flatten().collect();
+    if ways.is_empty() {
+        return "off: every client may do everything".to_owned();
+    }
+    let known = format!("by {}", ways.join(", "));
+    if auth.required.unwrap_or(true) {
         return format!("{known}, required");
     }
-    format!("{known}, or none as {}", config.auth.anonymous.map_or("writer", |role| role.as_str()))
+    format!("{known}, or none as {}", auth.anonymous.as_deref().unwrap_or("writer"))
+}
+
+fn is_signed(config: &Config) -> bool {
+    let jwt = &config.auth.jwt;
+    jwt.secret.is_some()
+        || jwt.secret_file.is_some()
+        || jwt.public_key_file.is_some()
+        || jwt.jwks_file.is_some()
+}
+
+fn has_logins(config: &Config) -> bool {
+    config.auth.tokens.is_some() || is_signed(config) || config.auth.webhook.url.is_some()
 }
 
 fn origins(config: &Config) -> String {

@@ -16,8 +16,8 @@ pub(super) fn command() -> Command {
         .version(env!("CARGO_PKG_VERSION"))
         .styles(styles)
         .args_conflicts_with_subcommands(true)
-        .args(arguments())
-        .subcommand(Command::new("serve").about("Start the server (the default)").args(arguments()))
+        .args(serve_arguments())
+        .subcommand(Command::new("serve").about("Start the server (the default)").args(serve_arguments()))
         .subcommand(
             Command::new("check")
                 .about("Check the configuration without starting, and show every value with its origin")
@@ -94,13 +94,24 @@ pub(super) fn command() -> Command {
         )
         .after_help(
             "Flags stand over DUNLIN_* environment variables, those over the file, that over the defaults.\n\
-             DUNLIN_CONFIG names a file, DUNLIN_LOG filters the log (for example dunlin=debug).\n\
+             DUNLIN_CONFIG names a file, DUNLIN_LOG filters the log (for example dunlin=debug), \
+             DUNLIN_CONTROL=stdin is --control stdin.\n\
+             SIGHUP reads the configuration again.\n\
              Exit codes: 0 done or stopped as asked, 1 could not start or not do it, 2 wrong configuration or command line, 3 had to stop by itself.",
         )
 }
 
 fn path(name: &'static str) -> Arg {
     Arg::new(name).value_parser(value_parser!(PathBuf))
+}
+
+fn serve_arguments() -> impl Iterator<Item = Arg> {
+    let control = Arg::new("control")
+        .long("control")
+        .value_name("CHANNEL")
+        .value_parser(["stdin"])
+        .help("Take orders as lines of JSON from standard input, for supervisors (docs/operating.md)");
+    arguments().into_iter().chain([control])
 }
 
 fn arguments() -> Vec<Arg> {

@@ -2,6 +2,7 @@
 
 mod banner;
 mod command;
+mod control;
 mod keep;
 mod logs;
 mod serve;
@@ -68,7 +69,10 @@ pub(crate) fn run() -> ExitCode {
             let path = matches.get_one::<PathBuf>("what").map(PathBuf::as_path);
             done(keep::inspect(&loaded.config, path, matches.get_flag("json")))
         }
-        _ => serve::serve(&loaded.config),
+        _ => match control::is_wanted(matches) {
+            Ok(control) => serve::serve(&loaded.config, matches, control),
+            Err(error) => fail(Exit::Configuration, &error),
+        },
     }
 }
 

@@ -160,6 +160,12 @@ pub fn shutdown(grace_period_ms: u64) -> String {
     format!("{{\"type\":\"system\",\"event\":\"shutdown\",\"gracePeriodMs\":{grace_period_ms}}}")
 }
 
+/// Tells that the sessions of whoever is logged in were revoked; the connection is closed behind it.
+pub fn session_revoked() -> String {
+    "{\"type\":\"system\",\"event\":\"session_revoked\",\"reason\":\"Session revoked by administrator\"}"
+        .to_owned()
+}
+
 /// Tells that the server ended a live query and why. Clients of 1.0.0 ignore system events they do not know.
 pub fn subscription_ended(subscription_id: &str, code: Code, message: &str) -> String {
     concat(&[
@@ -224,6 +230,7 @@ mod tests {
             welcome(1, true),
             ping(2),
             shutdown(3),
+            session_revoked(),
         ] {
             serde_json::from_str::<serde_json::Value>(&frame).expect(&frame);
         }

@@ -3,8 +3,8 @@
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -17,10 +17,12 @@ use tokio::sync::watch;
 
 use crate::Access;
 use crate::auth::{
-    AsyncPermissions, Auth, Authentication, Authenticator, Login, OwnedAccess, PermissionFault, Permissions,
-    Policy, Session, TokenTable, Verdict,
+    AsyncPermissions, Auth, Authentication, Authenticator, Blacklist, Chain, JwtAuthenticator, Login,
+    OwnedAccess, PermissionFault, Permissions, Policy, Session, TokenTable, Verdict, WebhookAuthenticator,
 };
-use crate::config::{Config, Durability, SeedRequest, Storage, StorageKind};
+use crate::config::{
+    Config, Durability, JwtOptions, SeedRequest, Storage, StorageKind, TokenSession, WebhookOptions,
+};
 use crate::crew::Crew;
 use crate::events::EventBus;
 use crate::http::{self, Http};
@@ -115,6 +117,25 @@ impl ServerBuilder {
     /// The same with a type of your own.
     pub fn authenticator_with(mut self, authenticator: impl Authenticator) -> Self {
         self.authenticator = Some(Box::new(authenticator));
+        self
+    }
+
+    /// Requires a login, and knows these tokens: `auth.tokens`. With [`jwt`](Self::jwt) and [`webhook`](Self::webhook) beside it
+    /// the first of the three that knows a token decides, in this order.
+    pub fn tokens(mut self, tokens: impl IntoIterator<Item = (String, TokenSession)>) -> Self {
+        self.config.auth.tokens = Some(tokens.into_iter().collect());
+        self
+    }
+
+    /// Requires a login, and knows tokens that are signed: `auth.jwt`.
+    pub fn jwt(mut self, options: JwtOptions) -> Self {
+        self.config.auth.jwt = options;
+        self
+    }
+
+    /// Requires a login, and asks another service who a token is: `auth.webhook`.
+    pub fn webhook(mut self, options: WebhookOptions) -> Self {
+        self.config.auth.webhook = options;
         self
     }
 
@@ -316,6 +337,7 @@ impl ServerBuilder {
                     backup: crate::backup::Turn::default(),
                     journal: Arc::downgrade(&journal),
                     durable: journal.blocks(),
+                    now: Mutex::new(config.clone()),
                     config,
                     published,
                     feed,
@@ -431,30 +453,47 @@ fn auth(
     policy: Option<Policy>,
 ) -> Result<Option<Auth>, StartError> {
     let configured = &config.auth;
+    let is_default_policy = policy.is_none() && !configured.has_policy();
     let policy = match policy {
         Some(_) if configured.has_policy() => return Err(StartError::TwoPolicies),
         Some(policy) => policy,
         None => configured.policy()?,
     };
-    let authenticator = match (&configured.tokens, authenticator) {
+    let tokens = configured.tokens.clone().map(TokenTable::new);
+    let mut all: Vec<Box<dyn Authenticator>> = Vec::new();
+    if let Some(tokens) = &tokens {
+        all.push(Box::new(tokens.clone()));
+    }
+    if configured.jwt != JwtOptions::default() {
+        all.push(Box::new(JwtAuthenticator::new(&configured.jwt)?));
+    }
+    if configured.webhook != WebhookOptions::default() {
+        all.push(Box::new(WebhookAuthenticator::new(&configured.webhook)?));
+    }
+    let authenticator = match (Chain::of(all), authenticator) {
         (Some(_), Some(_)) => return Err(StartError::TwoAuthenticators),
-        (Some(tokens), None) => Box::new(TokenTable::new(tokens.clone())),
-        (None, Some(authenticator)) => authenticator,
+        (Some(authenticator), None) | (None, Some(authenticator)) => authenticator,
         (None, None) if configured.is_given() => return Err(StartError::NoAuthenticator),
         (None, None) => return Ok(None),
     };
-    let role = configured.anonymous.as_deref().unwrap_or(ANONYMOUS_ROLE);
+    // Where nobody has said what roles mean, who logs in may do what anybody may where no login is required.
+    let unsaid = permissions.is_none() && is_default_policy;
+    let logged_in = configured.logged_in.clone().or_else(|| unsaid.then(|| DATA_ROLE.to_owned()));
+    let role = configured.anonymous.as_deref().unwrap_or(DATA_ROLE);
     let anonymous = Arc::new(Session::new("anonymous").with_role(role));
     Ok(Some(Auth {
         authenticator,
         permissions,
         policy: ArcSwap::from_pointee(policy),
+        tokens,
+        revoked: Blacklist::new(Duration::from_millis(config.revocation.blacklist_ttl_ms)),
+        logged_in,
         anonymous: (configured.required == Some(false)).then_some(anonymous),
     }))
 }
 
-/// What whoever is not logged in may do where nothing is said: read and write data, administer nothing.
-const ANONYMOUS_ROLE: &str = "writer";
+/// What somebody may do where nothing is said: read and write data, administer nothing.
+const DATA_ROLE: &str = "writer";
 
 /// What to say about a server that everybody can reach and ask without end.
 fn unlimited(config: &Config) -> Option<&'static str> {

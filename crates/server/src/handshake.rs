@@ -4,6 +4,8 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode
 use axum::response::{IntoResponse, Response};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
+use crate::auth::Denied;
+
 /// Why an upgrade was refused, before anything of WebSocket was spoken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refusal {
@@ -15,6 +17,10 @@ pub(crate) enum Refusal {
     BadRequest,
     /// `Origin` is not among the allowed ones.
     Origin,
+    /// A login is required with the handshake, and there is none.
+    NoToken,
+    /// The login in the handshake was refused.
+    Denied(Denied),
 }
 
 impl IntoResponse for Refusal {
@@ -41,8 +47,34 @@ impl IntoResponse for Refusal {
                     .into_response()
             }
             Self::Origin => StatusCode::FORBIDDEN.into_response(),
+            Self::NoToken => unauthorised(
+                "Bearer realm=\"dunlin\"".to_owned(),
+                "A token is required with the handshake.\n".to_owned(),
+            ),
+            // Whether the token is right is not known.
+            Self::Denied(denied @ (Denied::Fault | Denied::Late)) => {
+                let text = format!("{}.\n", denied.error().message);
+                (StatusCode::SERVICE_UNAVAILABLE, [(header::CONNECTION, "close")], text).into_response()
+            }
+            Self::Denied(Denied::Busy) => {
+                (StatusCode::TOO_MANY_REQUESTS, format!("{}.\n", Denied::Busy.error().message))
+                    .into_response()
+            }
+            Self::Denied(denied) => {
+                let message = denied.error().message;
+                let challenge = format!(
+                    "Bearer realm=\"dunlin\", error=\"invalid_token\", error_description=\"{message}\""
+                );
+                unauthorised(challenge, format!("{message}.\n"))
+            }
         }
     }
+}
+
+/// Whoever tries tokens needs a new connection for each.
+fn unauthorised(challenge: String, text: String) -> Response {
+    let headers = [(header::WWW_AUTHENTICATE, challenge), (header::CONNECTION, "close".to_owned())];
+    (StatusCode::UNAUTHORIZED, headers, text).into_response()
 }
 
 /// Checks a handshake (RFC 6455, section 4.2.1) and builds the answer to it.

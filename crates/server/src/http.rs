@@ -15,6 +15,7 @@ use hyper_util::rt::TokioIo;
 use ractor::ActorCell;
 use tokio::net::TcpStream;
 
+use crate::auth::UpgradeWish;
 use crate::connection::{Upgrade, serve};
 use crate::handshake;
 use crate::metrics::{Metrics, Refused};
@@ -110,6 +111,16 @@ async fn upgrade(State(http): State<Http>, mut request: Request<Body>) -> Respon
         .get::<ConnectInfo<SocketAddr>>()
         .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |ConnectInfo(peer)| peer.ip());
     let address = proxy::client(&http.shared.config.trusted_proxies, peer, request.headers());
+    let session = match UpgradeWish::of(&http.shared, &request, address) {
+        Some(wish) => match wish.session(&http.shared).await {
+            Ok(session) => session,
+            Err(refusal) => {
+                http.shared.metrics.connections_refused.of(Refused::Login).increment(1);
+                return refusal.into_response();
+            }
+        },
+        None => None,
+    };
     let upgraded = hyper::upgrade::on(&mut request);
     let member = http.shared.crew.join();
     tokio::spawn(async move {
@@ -123,11 +134,12 @@ async fn upgrade(State(http): State<Http>, mut request: Request<Body>) -> Respon
                     // Copied: it is nearly always empty, and would keep hyper's whole read buffer alive.
                     let early = read_buf.to_vec();
                     drop(read_buf);
-                    let upgrade = Upgrade { stream: io.into_inner(), early, address };
+                    let upgrade = Upgrade { stream: io.into_inner(), early, address, session };
                     Box::pin(serve(shared, supervisor, upgrade)).await;
                 }
                 Err(upgraded) => {
-                    let upgrade = Upgrade { stream: TokioIo::new(upgraded), early: Vec::new(), address };
+                    let upgrade =
+                        Upgrade { stream: TokioIo::new(upgraded), early: Vec::new(), address, session };
                     Box::pin(serve(shared, supervisor, upgrade)).await;
                 }
             }

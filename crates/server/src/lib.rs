@@ -5,6 +5,7 @@
 //! - `listener`, `http`, `handshake`: TCP and HTTP until the upgrade;
 //! - `connection`: a driver task owns the socket, an actor owns the session, an outbox joins them;
 //! - `ops`: what each operation does, and the gate they all pass ([`auth`](Authenticator));
+//! - `auth`: who is who: tokens, signed tokens, another service (`http_client`, `breaker`), and whose sessions were revoked;
 //! - `store_actor`: the only writer, `workbench`: where it prepares what it writes; `published`: the newest durable state, which reads use without asking anybody;
 //! - `live`: from commits to pushes; `programmatic`: queries that are part of the program; `events`: from commits to listeners in this process;
 //! - `backup`: the newest durable state as a file;
@@ -15,6 +16,7 @@
 mod address;
 mod auth;
 mod backup;
+mod breaker;
 mod builder;
 pub mod config;
 mod connection;
@@ -23,6 +25,7 @@ mod events;
 mod expiry;
 mod handshake;
 mod http;
+mod http_client;
 mod limiter;
 pub mod limits;
 mod listener;
@@ -34,6 +37,7 @@ mod ops;
 mod programmatic;
 mod proxy;
 mod published;
+mod reconfigure;
 mod registry;
 mod server;
 mod shared;
@@ -56,13 +60,15 @@ mod integration;
 extern crate self as dunlin_server;
 
 pub use auth::{
-    Access, Authentication, Authenticator, AuthenticatorFault, Decision, Login, OwnedAccess, PermissionFault,
-    Permissions, Policy, PolicyError, Session, Verdict,
+    Access, Authentication, Authenticator, AuthenticatorFault, Decision, HandshakeInfo, JwtAuthenticator,
+    JwtError, Login, OwnedAccess, PermissionFault, Permissions, Policy, PolicyError, Revocation, Session,
+    Verdict, WebhookAuthenticator, WebhookError,
 };
 pub use backup::{Backup, BackupError};
 pub use builder::{ServerBuilder, open_journal};
-pub use config::Config;
+pub use config::{Config, JwtOptions, WebhookOptions};
 pub use events::{Event, EventKind, Events, Lagged, Removal};
+pub use reconfigure::Reconfigured;
 pub use registry::{ConnectionInfo, ConnectionTotals};
 pub use server::{ServeError, Server};
 pub use start_error::StartError;

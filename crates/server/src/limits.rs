@@ -152,6 +152,40 @@ pub const PROXY_HEAD_BYTES: usize = 4096;
 /// Addresses of an `X-Forwarded-For` that are looked at, from the last one on: more proxies in a row there are not.
 pub const FORWARDED: usize = 32;
 
+/// Users that are kept from logging in because their sessions were revoked. Beyond that the one whose time ends first may log in
+/// again; each is some 200 bytes.
+pub const REVOKED_USERS: usize = 1_000_000;
+
+/// How often a file with the keys of signed tokens is read again, at most; it happens with a login.
+pub const KEY_FILE_CHECK: Duration = Duration::from_secs(1);
+
+/// Bytes of such a file: a JWK set of a hundred keys with their certificates fits.
+pub const KEY_FILE_BYTES: u64 = 1024 * 1024;
+
+/// Keys in a JWK set: issuers have a handful.
+pub const JWKS_KEYS: usize = 100;
+
+/// Requests to the webhook of logins at once; others wait within their time. Nobody's service shall be flooded by us.
+pub const WEBHOOK_REQUESTS: usize = 32;
+
+/// Different tokens that wait for the webhook. Further logins are denied at once.
+pub const WEBHOOK_WAITING: usize = 4096;
+
+/// Bytes of a webhook's answer: a session with a generous metadata.
+pub const WEBHOOK_ANSWER_BYTES: usize = 64 * 1024;
+
+/// Bytes of the answers of a webhook that are remembered, beside the bound of their number.
+pub const WEBHOOK_CACHE_BYTES: usize = 64 * 1024 * 1024;
+
+/// Faults of the webhook in a row after which it is not asked for [`WEBHOOK_PAUSE`]; then one login tries it.
+pub const WEBHOOK_FAULTS: u32 = 5;
+
+/// See [`WEBHOOK_FAULTS`].
+pub const WEBHOOK_PAUSE: Duration = Duration::from_secs(5);
+
+/// How long a connection to another server is kept for the next request.
+pub const HTTP_IDLE: Duration = Duration::from_secs(30);
+
 /// Rows that a read may visit on the spot. A read that may visit more moves to a blocking thread, so that a large scan
 /// does not hold up the connections that share its worker thread.
 pub const INLINE_ROWS: usize = 4096;

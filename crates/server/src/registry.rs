@@ -156,6 +156,16 @@ impl Registry {
         u64::try_from(self.made.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
+    /// Lets every connection judge its live queries anew.
+    pub(crate) fn rights_changed(&self) {
+        for entry in self.entries() {
+            if let Some(actor) = entry.actor() {
+                // A connection that is gone watches nothing.
+                let _ = actor.cast(ConnectionMessage::RightsChanged);
+            }
+        }
+    }
+
     pub(crate) fn connections(&self) -> Vec<ConnectionInfo> {
         self.entries().iter().map(|entry| entry.info()).collect()
     }

@@ -203,7 +203,7 @@ impl Server {
         let member = shared.crew.join();
         // A task of its own: were it dropped before its end, its actor would stay.
         tokio::spawn(async move {
-            serve(shared, supervisor, Upgrade { stream, early: Vec::new(), address }).await;
+            serve(shared, supervisor, Upgrade { stream, early: Vec::new(), address, session: None }).await;
             drop(member);
         });
     }
@@ -233,12 +233,7 @@ impl Server {
 
     /// Judges every live query anew, because the permission callback may decide otherwise now than it did.
     pub fn rights_changed(&self) {
-        for entry in self.inner.shared.registry.entries() {
-            if let Some(actor) = entry.actor() {
-                // A connection that is gone watches nothing.
-                let _ = actor.cast(ConnectionMessage::RightsChanged);
-            }
-        }
+        self.inner.shared.registry.rights_changed();
     }
 
     /// `GET /health`, `GET /ready` and `GET /metrics` as an axum router.
@@ -300,6 +295,14 @@ impl Server {
     /// # Errors
     /// [`ServeError::Broken`] if it had to stop by itself.
     pub async fn run_until(self, signal: impl Future<Output = ()>) -> Result<(), ServeError> {
+        self.serve_until(signal).await
+    }
+
+    /// The same with a server that is used meanwhile.
+    ///
+    /// # Errors
+    /// [`ServeError::Broken`] if it had to stop by itself.
+    pub async fn serve_until(&self, signal: impl Future<Output = ()>) -> Result<(), ServeError> {
         let mut broken = self.inner.broken.clone();
         let grace = Duration::from_millis(self.inner.shared.config.shutdown_grace_ms);
         let failure = async {

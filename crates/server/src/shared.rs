@@ -1,7 +1,7 @@
 //! What all connections of one server look at.
 
 use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Instant;
 
 use dunlin_journal::Journal;
@@ -23,6 +23,8 @@ use crate::store_handle::StoreHandle;
 /// One server's shared parts. Each is safe to use from anywhere; see `docs/actors.md` for who changes what.
 pub(crate) struct Shared {
     pub(crate) config: Config,
+    /// The same with what has changed since the start.
+    pub(crate) now: Mutex<Config>,
     pub(crate) published: Arc<Published>,
     pub(crate) feed: Arc<ChangeFeed>,
     pub(crate) events: Arc<EventBus>,

@@ -2,7 +2,7 @@
 
 use dunlin_journal::JournalError;
 
-use crate::auth::PolicyError;
+use crate::auth::{JwtError, PolicyError, WebhookError};
 use crate::config::ConfigError;
 use crate::store_actor::WriteError;
 
@@ -42,13 +42,14 @@ pub enum StartError {
     },
     /// Logins are configured in two places.
     #[error(
-        "both the configuration (auth.tokens) and the program (an authenticator) say who may log in; keep one of them"
+        "both the configuration (auth.tokens, auth.jwt or auth.webhook) and the program (an authenticator) say who may log in; \
+         keep one of them"
     )]
     TwoAuthenticators,
     /// The configuration says who must log in, and nobody can.
     #[error(
-        "auth.required, auth.anonymous, auth.roles and auth.permissions mean nothing where nobody can log in; add auth.tokens, \
-         give an authenticator, or remove them"
+        "auth.required, auth.anonymous, auth.upgrade, auth.roles and auth.permissions mean nothing where nobody can log in; add \
+         auth.tokens, auth.jwt or auth.webhook, give an authenticator, or remove them"
     )]
     NoAuthenticator,
     /// What roles mean is said in two places.
@@ -59,6 +60,12 @@ pub enum StartError {
     /// What roles mean cannot be read.
     #[error("auth.permissions: {0}")]
     Policy(#[from] PolicyError),
+    /// Signed tokens could not be checked.
+    #[error(transparent)]
+    Jwt(#[from] JwtError),
+    /// The webhook of logins could not be asked.
+    #[error(transparent)]
+    Webhook(#[from] WebhookError),
     /// An actor or a thread could not be started.
     #[error("the server's actors could not be started: {0}")]
     Actors(String),
@@ -75,6 +82,8 @@ impl StartError {
             Self::Query { .. } => "QUERY",
             Self::TwoAuthenticators | Self::NoAuthenticator => "AUTHENTICATOR",
             Self::TwoPolicies | Self::Policy(_) => "POLICY",
+            Self::Jwt(error) => error.code(),
+            Self::Webhook(error) => error.code(),
             Self::Actors(_) => "ACTORS",
         }
     }

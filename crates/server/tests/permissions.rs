@@ -12,6 +12,7 @@ use dunlin_server::{
     Access, Authentication, Config, Login, OwnedAccess, PermissionFault, Policy, Server, ServerBuilder,
     Session, Verdict,
 };
+use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 
 /// A server whose tokens are `user:role,role`.
@@ -228,7 +229,6 @@ async fn a_callback_that_never_answers_denies() {
         None,
     )
     .await;
-    use futures_util::{SinkExt, StreamExt};
     for request in
         [json!({"id": 1, "type": "auth.login", "token": "admin"}), json!({"id": 2, "type": "store.buckets"})]
     {
@@ -379,4 +379,32 @@ async fn the_policy_decides_where_a_callback_abstains() {
     assert_eq!(client.code(on("store.all")).await, "FORBIDDEN");
     client.data(on("store.clear")).await;
     assert_eq!(client.data(on("store.count")).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_configuration_brings_new_rules() {
+    let server = started(with(&only_mine())).await;
+    let mut client = logged_in(&server, "mine").await;
+    let id =
+        client.data(json!({"type": "store.subscribe", "query": "all-mine"})).await["subscriptionId"].clone();
+    let text = |permissions: Value| {
+        let tokens = json!({"mine": {"userId": "u1", "roles": ["mine"]}});
+        let auth = json!({"tokens": tokens, "permissions": permissions, "roles": {"mine": ["guest"]}});
+        Config::parse(
+            "test.json",
+            &json!({"auth": auth, "storage": {"kind": "memory"}, "port": 0}).to_string(),
+        )
+        .unwrap()
+    };
+    let new = text(
+        json!({"default": "deny", "rules": [{"role": "guest", "allow": "store.count", "buckets": ["other"]}]}),
+    );
+    let done = server.reconfigure(&new.config).unwrap();
+    assert_eq!(
+        (done.applied, done.needs_restart),
+        (vec!["auth.tokens", "auth.roles", "auth.permissions"], vec![])
+    );
+    assert_eq!(client.system().await["subscriptionId"], id);
+    assert_eq!(client.data(json!({"type": "store.count", "bucket": "other"})).await, 1);
+    assert_eq!(client.code(json!({"type": "store.count", "bucket": "mine"})).await, "FORBIDDEN");
 }

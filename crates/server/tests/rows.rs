@@ -60,7 +60,7 @@ fn ids(records: &Value) -> Vec<&str> {
     records.as_array().unwrap().iter().map(|record| record["id"].as_str().unwrap()).collect()
 }
 
-fn on(operation: &str, more: Value) -> Value {
+fn on(operation: &str, more: &Value) -> Value {
     let mut request = json!({"type": operation, "bucket": "orders"});
     request.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     request
@@ -75,24 +75,24 @@ async fn watch(client: &mut Client, query: &str) -> (Value, Value) {
 async fn what_is_not_seen_does_not_exist() {
     let server = shop().await;
     let mut ada = logged_in(&server, "ada").await;
-    let all = ada.data(on("store.all", json!({}))).await;
+    let all = ada.data(on("store.all", &json!({}))).await;
     assert_eq!(ids(&all), ["a1", "a2"]);
     assert!(!all.to_string().contains("cost"), "{all}");
-    assert_eq!(ada.data(on("store.get", json!({"key": "b1"}))).await, Value::Null);
-    assert_eq!(ada.data(on("store.count", json!({}))).await, 2);
-    assert_eq!(ada.data(on("store.sum", json!({"field": "n"}))).await, 3);
-    assert_eq!(ada.data(on("store.delete", json!({"key": "b1"}))).await, json!({"deleted": true}));
-    assert_eq!(ada.code(on("store.update", json!({"key": "b1", "data": {"n": 0}}))).await, "NOT_FOUND");
-    let updated = ada.data(on("store.update", json!({"key": "a1", "data": {"n": 5}}))).await;
+    assert_eq!(ada.data(on("store.get", &json!({"key": "b1"}))).await, Value::Null);
+    assert_eq!(ada.data(on("store.count", &json!({}))).await, 2);
+    assert_eq!(ada.data(on("store.sum", &json!({"field": "n"}))).await, 3);
+    assert_eq!(ada.data(on("store.delete", &json!({"key": "b1"}))).await, json!({"deleted": true}));
+    assert_eq!(ada.code(on("store.update", &json!({"key": "b1", "data": {"n": 0}}))).await, "NOT_FOUND");
+    let updated = ada.data(on("store.update", &json!({"key": "a1", "data": {"n": 5}}))).await;
     assert_eq!((&updated["n"], updated.get("cost")), (&json!(5), None));
     for refused in [
-        on("store.insert", json!({"data": {"id": "x", "ownerId": "bob"}})),
-        on("store.insert", json!({"data": {"id": "x", "ownerId": "ada", "cost": 0}})),
-        on("store.update", json!({"key": "a1", "data": {"ownerId": "bob"}})),
-        on("store.where", json!({"filter": {"cost": {"$gt": 1}}})),
-        on("store.sum", json!({"field": "cost"})),
-        on("store.explain", json!({})),
-        on("store.clear", json!({})),
+        on("store.insert", &json!({"data": {"id": "x", "ownerId": "bob"}})),
+        on("store.insert", &json!({"data": {"id": "x", "ownerId": "ada", "cost": 0}})),
+        on("store.update", &json!({"key": "a1", "data": {"ownerId": "bob"}})),
+        on("store.where", &json!({"filter": {"cost": {"$gt": 1}}})),
+        on("store.sum", &json!({"field": "cost"})),
+        on("store.explain", &json!({})),
+        on("store.clear", &json!({})),
     ] {
         assert_eq!(ada.code(refused.clone()).await, "FORBIDDEN", "{refused}");
     }
@@ -101,11 +101,11 @@ async fn what_is_not_seen_does_not_exist() {
         json!({"total": 0, "perBucket": {}})
     );
     let mut admin = logged_in(&server, "admin").await;
-    let all = admin.data(on("store.all", json!({}))).await;
+    let all = admin.data(on("store.all", &json!({}))).await;
     assert_eq!((ids(&all), &all[2]["n"], &all[2]["cost"]), (vec!["a1", "a2", "b1"], &json!(4), &json!(9)));
     // Somebody without the value that the rule asks for sees nothing.
     let mut none = logged_in(&server, "none").await;
-    assert_eq!(none.data(on("store.all", json!({}))).await, json!([]));
+    assert_eq!(none.data(on("store.all", &json!({}))).await, json!([]));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -202,9 +202,9 @@ async fn whoever_is_not_logged_in_has_no_user_id_that_a_rule_could_ask_for() {
     server.store().define_bucket("orders", json!({"key": "id", "schema": fields})).await.unwrap();
     server.store().insert("orders", json!({"id": "a", "ownerId": "anonymous"})).await.unwrap();
     let mut nobody = Client::connect(address(&server)).await;
-    assert_eq!(nobody.data(on("store.all", json!({}))).await, json!([]));
+    assert_eq!(nobody.data(on("store.all", &json!({}))).await, json!([]));
     let mut called_so = logged_in(&server, "t").await;
-    assert_eq!(ids(&called_so.data(on("store.all", json!({}))).await), ["a"]);
+    assert_eq!(ids(&called_so.data(on("store.all", &json!({}))).await), ["a"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

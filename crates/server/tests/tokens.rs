@@ -50,7 +50,8 @@ async fn a_token_of_the_table_becomes_its_session() {
     assert_eq!(client.data(count.clone()).await, 0);
     assert_eq!(client.code(clear).await, "FORBIDDEN");
     login(&mut client, "t-nobody").await;
-    assert_eq!(client.code(count).await, "FORBIDDEN");
+    assert_eq!(client.data(count).await, 0);
+    assert_eq!(client.code(json!({"type": "store.dropBucket", "name": "items"})).await, "FORBIDDEN");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -134,4 +135,29 @@ async fn who_logs_in_is_said_in_one_place() {
     let plain = memory().bind().await.unwrap();
     let mut client = Client::connect(address(&plain)).await;
     assert_eq!(client.code(json!({"type": "auth.whoami"})).await, "UNKNOWN_OPERATION");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_alone_is_worth_what_is_said_and_nothing_where_roles_have_a_meaning() {
+    let on = |operation: &str| json!({"type": operation, "bucket": "items"});
+    let table = [
+        (json!({"loggedIn": "reader"}), [true, false]),
+        (json!({"loggedIn": "nobody"}), [false, false]),
+        (json!({"permissions": {}}), [false, false]),
+        (json!({"roles": {"lead": ["admin"]}}), [false, false]),
+        (json!({"roles": {"lead": ["admin"]}, "loggedIn": "lead"}), [true, true]),
+    ];
+    for (auth, allowed) in table {
+        let mut with_tokens = auth.clone();
+        with_tokens["tokens"] = tokens();
+        let server = configured(&with_tokens).bind().await.unwrap();
+        define_items(&server).await;
+        let mut client = Client::connect(address(&server)).await;
+        login(&mut client, "t-nobody").await;
+        for (operation, allowed) in ["store.count", "store.clear"].into_iter().zip(allowed) {
+            assert_eq!(client.call(on(operation)).await["type"] == "result", allowed, "{auth} {operation}");
+        }
+        login(&mut client, "t-reader").await;
+        assert_eq!(client.code(on("store.clear")).await, "FORBIDDEN", "{auth}");
+    }
 }

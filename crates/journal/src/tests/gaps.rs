@@ -180,3 +180,21 @@ fn what_cannot_be_removed_does_not_keep_the_journal_out_of_service() {
     writer.write(&journal, [insert("a", "z", 1)]).unwrap();
     assert_eq!(picture(&journal.recover().unwrap()), picture(&writer.state));
 }
+
+#[test]
+fn figures_tell_of_images_and_of_what_is_on_disk() {
+    let disk = Fickle::default();
+    let (journal, mut writer) = filled(&disk);
+    let before = journal.figures();
+    assert_eq!((before.images, before.image_failures, before.image_bytes), (0, 0, 0));
+    disk.fail(&["create image"]);
+    journal.tend().unwrap_err();
+    assert_eq!((journal.figures().images, journal.figures().image_failures), (0, 1));
+    disk.fail(&[]);
+    while journal.tend().unwrap() {}
+    let after = journal.figures();
+    assert_eq!((after.images, after.image_failures), (1, 1));
+    assert!(after.image_bytes > 0 && after.log_bytes < before.log_bytes, "{before:?}, then {after:?}");
+    writer.write(&journal, [insert("a", "y", 1)]).unwrap();
+    assert!(journal.figures().log_bytes > after.log_bytes);
+}

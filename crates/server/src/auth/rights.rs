@@ -1,12 +1,13 @@
 //! Who is let in and to what: the parts that all connections share, and what they give one session.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use dunlin_store::Guard;
 
 use super::policy::{Grants, Policy};
-use super::{Authenticator, Permissions, Session};
+use super::{Authenticator, Blacklist, Permissions, Session, TokenTable};
 
 /// Who is let in, and to what.
 pub(crate) struct Auth {
@@ -14,6 +15,12 @@ pub(crate) struct Auth {
     /// The embedder's callback, asked before the policy.
     pub(crate) permissions: Option<Box<dyn Permissions>>,
     pub(crate) policy: ArcSwap<Policy>,
+    /// The table of `auth.tokens`, which can be replaced; the authenticator asks the same one.
+    pub(crate) tokens: Option<TokenTable>,
+    /// Whose sessions were revoked a short while ago.
+    pub(crate) revoked: Blacklist,
+    /// The role of a session that has none of the built-in ones.
+    pub(crate) logged_in: Option<String>,
     /// What somebody who has not logged in is treated as; `None` if a login is required.
     pub(crate) anonymous: Option<Arc<Session>>,
 }
@@ -27,13 +34,21 @@ pub(crate) struct Rights {
     policy: Arc<Policy>,
 }
 
-impl Rights {
-    /// `logged_in`: whether it is the session of somebody, and not what stands in for one.
-    pub(crate) fn new(session: Arc<Session>, policy: Arc<Policy>, logged_in: bool) -> Self {
-        let (grants, guard) = (policy.grants(&session.roles), policy.guard(&session, logged_in));
-        Self { session, grants, guard, policy }
+impl Auth {
+    /// What a session may do, or whoever is not logged in.
+    pub(crate) fn rights_of(&self, session: Arc<Session>, policy: Arc<Policy>) -> Rights {
+        let mut roles = Cow::Borrowed(&session.roles[..]);
+        let logged_in = !self.anonymous.as_ref().is_some_and(|nobody| Arc::ptr_eq(nobody, &session));
+        if let Some(role) = self.logged_in.as_ref().filter(|_| logged_in && policy.reached(&roles).is_none())
+        {
+            roles.to_mut().push(role.clone());
+        }
+        let (grants, guard) = (policy.grants(&roles), policy.guard(&session, &roles, logged_in));
+        Rights { session, grants, guard, policy }
     }
+}
 
+impl Rights {
     /// Whether these are still the rights of that session by that policy.
     pub(crate) fn are_of(&self, session: &Arc<Session>, policy: &Arc<Policy>) -> bool {
         Arc::ptr_eq(&self.session, session) && Arc::ptr_eq(&self.policy, policy)

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use super::fault::FaultKind;
 use super::kind::{Found, as_whole, mismatch, shown};
 use super::limits::{LOGIN_TIMEOUT_MS, MAX_TOKEN_BYTES, MAX_TOKENS};
+use super::logins::{JwtOptions, UpgradeLogin, WebhookOptions};
 use super::nearest::nearest;
 use crate::auth::policy::{PermissionRules, PolicyFault};
 use crate::auth::{Policy, PolicyError};
@@ -24,12 +25,21 @@ pub struct Auth {
     pub required: Option<bool>,
     /// The role of whoever has not logged in, where that is not required; `None` is `writer`.
     pub anonymous: Option<String>,
+    /// The role of whoever has logged in and has none of the built-in roles; `None` is `writer`, if nothing says what roles
+    /// mean, and else no role.
+    pub logged_in: Option<String>,
     /// Which roles each role includes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub roles: Option<BTreeMap<String, Vec<String>>>,
     /// What roles mean, beyond the built-in ones.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub permissions: Option<PermissionRules>,
+    /// Signed tokens.
+    pub jwt: JwtOptions,
+    /// Another service that knows the tokens.
+    pub webhook: WebhookOptions,
+    /// Logins with the handshake.
+    pub upgrade: UpgradeLogin,
     /// Where a login is required: how long a connection may stay without one, in milliseconds; 0 is for ever.
     pub login_timeout_ms: u64,
 }
@@ -40,8 +50,12 @@ impl Default for Auth {
             tokens: None,
             required: None,
             anonymous: None,
+            logged_in: None,
             roles: None,
             permissions: None,
+            jwt: JwtOptions::default(),
+            webhook: WebhookOptions::default(),
+            upgrade: UpgradeLogin::default(),
             login_timeout_ms: LOGIN_TIMEOUT_MS,
         }
     }
@@ -50,7 +64,11 @@ impl Default for Auth {
 impl Auth {
     /// Whether it says anything that is for logins only.
     pub(crate) fn is_given(&self) -> bool {
-        self.required.is_some() || self.anonymous.is_some() || self.has_policy()
+        self.required.is_some()
+            || self.anonymous.is_some()
+            || self.logged_in.is_some()
+            || self.upgrade != UpgradeLogin::default()
+            || self.has_policy()
     }
 
     /// Whether it says what roles mean.
@@ -70,9 +88,13 @@ impl fmt::Debug for Auth {
             .field("tokens", &self.tokens.as_ref().map(BTreeMap::len))
             .field("required", &self.required)
             .field("anonymous", &self.anonymous)
+            .field("logged_in", &self.logged_in)
             .field("roles", &self.roles)
             .field("permissions", &self.permissions)
             .field("login_timeout_ms", &self.login_timeout_ms)
+            .field("jwt", &self.jwt)
+            .field("webhook", &self.webhook)
+            .field("upgrade", &self.upgrade)
             .finish()
     }
 }
@@ -164,7 +186,7 @@ fn check_session(session: &Map<String, Value>, at: &str, found: &mut Found) {
 }
 
 /// A fault that does not repeat the value: it may be a token in the wrong place.
-fn hidden(at: impl Into<String>, expected: &str, value: &Value) -> (String, FaultKind) {
+pub(super) fn hidden(at: impl Into<String>, expected: &str, value: &Value) -> (String, FaultKind) {
     let found = match value {
         Value::Null => "null",
         Value::Bool(_) => "true or false",
@@ -198,7 +220,7 @@ fn roles(value: &Value) -> Option<Vec<String>> {
 /// What is wrong with rules, as faults of a configuration.
 pub(super) fn faults(faults: Vec<PolicyFault>, value: &Value) -> Found {
     let fault = |PolicyFault { at, expected }: PolicyFault| {
-        let pointer = at.replace('.', "/").replace('[', "/").replace(']', "");
+        let pointer = at.replace(['.', '['], "/").replace(']', "");
         let found = value.pointer(&pointer).map_or_else(|| "nothing".to_owned(), shown);
         (at, FaultKind::Value { expected, found })
     };

@@ -117,11 +117,13 @@ pub enum FaultKind {
     },
     /// The key cannot be set here (a variable or flag holds no lists of requests).
     FileOnly,
+    /// The key cannot be a flag: every user of the machine sees the flags of all programs.
+    NoFlag,
 }
 
 impl Fault {
     /// A stable code for programs: `CONFIG_UNREADABLE`, `CONFIG_SYNTAX`, `CONFIG_UNKNOWN`, `CONFIG_VALUE`,
-    /// `CONFIG_UNAVAILABLE` or `CONFIG_FILE_ONLY`.
+    /// `CONFIG_UNAVAILABLE`, `CONFIG_FILE_ONLY` or `CONFIG_NO_FLAG`.
     pub fn code(&self) -> &'static str {
         match self.kind {
             FaultKind::Unreadable { .. } => "CONFIG_UNREADABLE",
@@ -130,6 +132,7 @@ impl Fault {
             FaultKind::Value { .. } => "CONFIG_VALUE",
             FaultKind::Unavailable { .. } => "CONFIG_UNAVAILABLE",
             FaultKind::FileOnly => "CONFIG_FILE_ONLY",
+            FaultKind::NoFlag => "CONFIG_NO_FLAG",
         }
     }
 }
@@ -163,6 +166,9 @@ impl fmt::Display for Fault {
             FaultKind::Unavailable { feature, advice } => {
                 write!(f, "this version of dunlin has no {feature}; {advice}")
             }
+            FaultKind::NoFlag => f.write_str(
+                "a secret cannot be a flag, which every user of this machine could see; use a file or the environment",
+            ),
             _ => f.write_str("can only be set in a configuration file; use --config FILE"),
         }
     }

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::Config;
 use super::kind::{Kind, as_whole};
-use super::{auth, limits, networks, seed};
+use super::{Secret, auth, limits, logins, networks, seed};
 
 /// One key.
 pub(super) struct Key {
@@ -123,12 +123,54 @@ pub(super) const KEYS: &[Key] = &[
         "Whether a client must log in before anything else.", |c, v| c.auth.required => optional(v, Value::as_bool)),
     key!("auth.anonymous", Kind::Text { expected: "the name of a role", accepts: is_name }, Some("`\"writer\"`"),
         "The role of whoever has not logged in, where `auth.required` is false.", |c, v| c.auth.anonymous => optional(v, text)),
+    key!("auth.loggedIn", Kind::Text { expected: "the name of a role", accepts: is_name }, Some("`\"writer\"`; none where `auth.roles` or `auth.permissions` are given"),
+        "The role of whoever has logged in and has none of the built-in roles.", |c, v| c.auth.logged_in => optional(v, text)),
     key!("auth.roles", Kind::Roles, Some("no role includes others"),
         "Which roles each role includes.", |c, v| c.auth.roles => optional(v, read)),
     key!("auth.permissions", Kind::Permissions, Some("the built-in roles alone"),
         "What roles mean: operations, buckets, records, members.", |c, v| c.auth.permissions => optional(v, read)),
     key!("auth.loginTimeoutMs", Kind::Whole { of: MILLISECONDS, range: limits::LOGIN_TIMEOUTS_MS },
         "Where a login is required: time after which a connection on which nobody is logged in is closed; 0 waits for ever.", |c, v| c.auth.login_timeout_ms => whole(v)),
+    key!("auth.jwt.algorithms", Kind::Words(&["HS256", "RS256", "ES256", "EdDSA"]), Some("all that the key is for"),
+        "The algorithms that signed tokens may have.", |c, v| c.auth.jwt.algorithms => optional(v, words)),
+    key!("auth.jwt.secret", Kind::Secret { least: limits::JWT_SECRET_BYTES }, Some("none"),
+        "The secret of HS256.", |c, v| c.auth.jwt.secret => optional(v, secret)),
+    key!("auth.jwt.secretFile", Kind::Text { expected: "the path of a file", accepts: is_file }, Some("none"),
+        "A file with that secret; it is read again when it changes.", |c, v| c.auth.jwt.secret_file => optional(v, path)),
+    key!("auth.jwt.publicKeyFile", Kind::Text { expected: "the path of a file", accepts: is_file }, Some("none"),
+        "A file with one public key, PEM, of RSA, P-256 or Ed25519; it is read again when it changes.", |c, v| c.auth.jwt.public_key_file => optional(v, path)),
+    key!("auth.jwt.jwksFile", Kind::Text { expected: "the path of a file", accepts: is_file }, Some("none"),
+        "A file with a JWK set, from which a token chooses its key by `kid`; it is read again when it changes.", |c, v| c.auth.jwt.jwks_file => optional(v, path)),
+    key!("auth.jwt.issuer", Kind::Text { expected: "the issuer, as text", accepts: is_claim }, Some("any"),
+        "The `iss` that a token must have.", |c, v| c.auth.jwt.issuer => optional(v, text)),
+    key!("auth.jwt.audience", Kind::Text { expected: "an audience, as text", accepts: is_claim }, Some("a token may have none"),
+        "What must be among the `aud` of a token.", |c, v| c.auth.jwt.audience => optional(v, text)),
+    key!("auth.jwt.leewaySeconds", Kind::Whole { of: "a whole number of seconds", range: limits::LEEWAYS_SECONDS },
+        "By how much the clocks of the issuer and of this machine may differ.", |c, v| c.auth.jwt.leeway_seconds => whole(v)),
+    key!("auth.jwt.userClaim", Kind::Text { expected: "the name of a claim", accepts: is_claim },
+        "The claim that is the user's id: its name, or a path with dots.", |c, v| c.auth.jwt.user_claim => text(v)),
+    key!("auth.jwt.rolesClaim", Kind::Text { expected: "the name of a claim", accepts: is_claim },
+        "The claim that lists the roles: its name, or a path with dots.", |c, v| c.auth.jwt.roles_claim => text(v)),
+    key!("auth.webhook.url", Kind::Text { expected: "an http:// or https:// address without user name and password", accepts: logins::is_url }, Some("none"),
+        "The service that is asked who a token is.", |c, v| c.auth.webhook.url => optional(v, text)),
+    key!("auth.webhook.secret", Kind::Secret { least: 1 }, Some("none"),
+        "What it is shown as `Authorization: Bearer …`, so that it knows who asks.", |c, v| c.auth.webhook.secret => optional(v, secret)),
+    key!("auth.webhook.caFile", Kind::Text { expected: "the path of a file", accepts: is_file }, Some("the system's certificates"),
+        "A file with certificates, PEM, that it is held to beside the system's.", |c, v| c.auth.webhook.ca_file => optional(v, path)),
+    key!("auth.webhook.timeoutMs", Kind::Whole { of: MILLISECONDS, range: limits::WEBHOOK_TIMEOUTS_MS },
+        "Time it has to answer; a later answer denies.", |c, v| c.auth.webhook.timeout_ms => whole(v)),
+    key!("auth.webhook.cacheMs", Kind::Whole { of: MILLISECONDS, range: limits::WEBHOOK_CACHES_MS },
+        "How long its answers are remembered, yes and no; 0 asks for each login.", |c, v| c.auth.webhook.cache_ms => whole(v)),
+    key!("auth.webhook.maxCached", Kind::Whole { of: COUNT, range: limits::WEBHOOK_ANSWERS },
+        "Most answers that are remembered.", |c, v| c.auth.webhook.max_cached => whole(v)),
+    key!("auth.upgrade.header", Kind::Switch,
+        "Whether a client may log in with `Authorization: Bearer …` in its handshake.", |c, v| c.auth.upgrade.header => v.as_bool()),
+    key!("auth.upgrade.queryParameter", Kind::Text { expected: "the name of a query parameter, such as \"access_token\"", accepts: is_parameter }, Some("none"),
+        "The query parameter of the handshake in which a client may send its token.", |c, v| c.auth.upgrade.query_parameter => optional(v, text)),
+    key!("auth.upgrade.required", Kind::Switch,
+        "Whether a handshake without a token is refused.", |c, v| c.auth.upgrade.required => v.as_bool()),
+    key!("revocation.blacklistTtlMs", Kind::Whole { of: MILLISECONDS, range: limits::BLACKLIST_TTLS_MS },
+        "How long a user cannot log in whose sessions were revoked.", |c, v| c.revocation.blacklist_ttl_ms => whole(v)),
     key!("storage.kind", Kind::Word { words: &["disk", "memory"], later: &[] },
         "Where the data lives: on disk (a log and images of the state), or in memory only.", |c, v| c.storage.kind => word(v)),
     key!("storage.dir", Kind::Text { expected: "the path of a directory", accepts: is_directory },
@@ -162,8 +204,8 @@ pub(super) const SHORT_FLAGS: &[(&str, &str, Option<&str>)] = &[
     ("--memory", "storage.kind", Some("memory")),
 ];
 
-/// The variables that the program reads itself: which file to load, and a filter for its log.
-pub(super) const PROGRAM_VARIABLES: &[&str] = &["DUNLIN_CONFIG", "DUNLIN_LOG"];
+/// The variables that the program reads itself: which file to load, a filter for its log, and whether it takes orders.
+pub(super) const PROGRAM_VARIABLES: &[&str] = &["DUNLIN_CONFIG", "DUNLIN_LOG", "DUNLIN_CONTROL"];
 
 /// The key with this full path.
 pub(super) fn find(path: &str) -> Option<&'static Key> {
@@ -236,12 +278,32 @@ fn is_path(text: &str) -> bool {
     free && text.starts_with('/') && text.chars().all(|c| c.is_ascii_graphic() && !"?#".contains(c))
 }
 
+fn is_claim(text: &str) -> bool {
+    (1..=limits::MAX_CLAIM_BYTES).contains(&text.len()) && !text.chars().any(char::is_control)
+}
+
+fn is_parameter(text: &str) -> bool {
+    is_claim(text) && text.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c))
+}
+
+fn is_file(text: &str) -> bool {
+    is_directory(text)
+}
+
 fn is_directory(text: &str) -> bool {
     !text.is_empty() && !text.contains('\0')
 }
 
 fn text(value: &Value) -> Option<String> {
     value.as_str().map(str::to_owned)
+}
+
+fn secret(value: &Value) -> Option<Secret> {
+    text(value).map(Secret::new)
+}
+
+fn words<T: DeserializeOwned>(value: &Value) -> Option<Vec<T>> {
+    value.as_array()?.iter().map(word).collect()
 }
 
 fn path(value: &Value) -> Option<PathBuf> {

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use serde_json::{Number, Value};
 
 use super::fault::FaultKind;
-use super::limits::{MAX_ALLOWED_ORIGINS, MAX_SHOWN_CHARS};
+use super::limits::{MAX_ALLOWED_ORIGINS, MAX_SECRET_BYTES, MAX_SHOWN_CHARS};
 use super::{auth, networks, seed};
 use crate::auth::policy;
 
@@ -22,6 +22,10 @@ pub(super) enum Kind {
     Text { expected: &'static str, accepts: fn(&str) -> bool },
     /// One of some words; `later` are words that a coming version will know.
     Word { words: &'static [&'static str], later: &'static [&'static str] },
+    /// A list of some words, each once.
+    Words(&'static [&'static str]),
+    /// Text of at least so many bytes. It is never shown, and no flag takes it: every user of a machine sees the flags.
+    Secret { least: usize },
     /// A list of `Origin` header values.
     Origins,
     /// A list of addresses and networks.
@@ -47,6 +51,11 @@ impl Kind {
         matches!(self, Self::Seed | Self::Tokens | Self::Weights | Self::Roles | Self::Permissions)
     }
 
+    /// Whether a value can be given as a flag.
+    pub(super) fn has_flag(&self) -> bool {
+        !self.is_for_files() && !matches!(self, Self::Secret { .. })
+    }
+
     /// What a person should write, as the middle of a sentence.
     pub(super) fn expected(&self) -> String {
         match self {
@@ -54,19 +63,9 @@ impl Kind {
             Self::Whole { of, range } => format!("{of} from {} to {}", range.start(), range.end()),
             Self::Share => "a number above 0 and at most 1".to_owned(),
             Self::Text { expected, .. } => (*expected).to_owned(),
-            Self::Word { words, .. } => {
-                let mut sentence = String::new();
-                for (i, word) in words.iter().enumerate() {
-                    let joint = match i {
-                        0 => "",
-                        i if i + 1 == words.len() => " or ",
-                        _ => ", ",
-                    };
-                    // Writing to a String cannot fail.
-                    let _ = write!(sentence, "{joint}\"{word}\"");
-                }
-                sentence
-            }
+            Self::Word { words, .. } => one_of(words),
+            Self::Words(words) => format!("a list of {}", one_of(words)),
+            Self::Secret { least } => format!("a secret text of {least} to {MAX_SECRET_BYTES} bytes"),
             Self::Origins => "a list of origins such as \"https://app.example.com\"".to_owned(),
             Self::Networks => networks::NETWORKS.to_owned(),
             Self::Weights => networks::WEIGHTS_EXPECTED.to_owned(),
@@ -93,6 +92,11 @@ impl Kind {
                 Some(word) => words.contains(&word),
                 None => false,
             },
+            Self::Words(words) => value.as_array().is_some_and(|list| {
+                let known = |word: &Value| word.as_str().is_some_and(|word| words.contains(&word));
+                !list.is_empty() && list.len() <= words.len() && list.iter().all(known)
+            }),
+            Self::Secret { least } => return check_secret(value, *least, &self.expected()),
             Self::Origins => return check_origins(value, &self.expected()),
             Self::Networks => return networks::check(value),
             Self::Weights => return networks::check_weights(value),
@@ -107,6 +111,7 @@ impl Kind {
     /// A value as it may be shown.
     pub(super) fn shown(&self, value: Value) -> Value {
         match (self, &value) {
+            (Self::Secret { .. }, Value::String(_)) => "not shown".into(),
             (Self::Tokens, Value::Object(tokens)) => format!("{} (not shown)", tokens.len()).into(),
             _ => value,
         }
@@ -115,6 +120,10 @@ impl Kind {
     /// Reads a value from an environment variable or flag. What does not read as this kind stays text, so that the
     /// check names it. `None`: this kind has no text form.
     pub(super) fn value_of(&self, text: &str) -> Option<Value> {
+        if let Self::Secret { .. } = self {
+            // Blanks around it are part of it.
+            return Some(Value::from(text));
+        }
         let text = text.trim();
         Some(match self {
             Self::Switch => text.parse::<bool>().map_or_else(|_| Value::from(text), Value::from),
@@ -122,12 +131,42 @@ impl Kind {
                 text.parse::<Number>().map_or_else(|_| Value::from(text), Value::from)
             }
             Self::Text { .. } | Self::Word { .. } => Value::from(text),
-            Self::Origins | Self::Networks => {
+            Self::Origins | Self::Networks | Self::Words(_) => {
                 text.split(',').map(str::trim).filter(|part| !part.is_empty()).collect()
             }
-            Self::Seed | Self::Tokens | Self::Weights | Self::Roles | Self::Permissions => return None,
+            Self::Seed
+            | Self::Tokens
+            | Self::Weights
+            | Self::Roles
+            | Self::Permissions
+            | Self::Secret { .. } => return None,
         })
     }
+}
+
+/// `"a", "b" or "c"`.
+fn one_of(words: &[&str]) -> String {
+    let mut sentence = String::new();
+    for (i, word) in words.iter().enumerate() {
+        let joint = match i {
+            0 => "",
+            i if i + 1 == words.len() => " or ",
+            _ => ", ",
+        };
+        // Writing to a String cannot fail.
+        let _ = write!(sentence, "{joint}\"{word}\"");
+    }
+    sentence
+}
+
+/// All that is wrong with a secret; its length is told, and nothing else.
+fn check_secret(value: &Value, least: usize, expected: &str) -> Found {
+    let found = match value.as_str() {
+        Some(text) if (least..=MAX_SECRET_BYTES).contains(&text.len()) => return Found::new(),
+        Some(text) => format!("one of {}", text.len()),
+        None => return vec![auth::hidden("", expected, value)],
+    };
+    vec![(String::new(), FaultKind::Value { expected: expected.to_owned(), found })]
 }
 
 /// A fault "expected … found …" at a path below the key.

@@ -24,7 +24,6 @@ pub(super) const LATER: &[Later] = &[
     Later { key: "auth.loginRateLimit", feature: "built-in identity yet", instead: None, off: false },
     Later { key: "adminSecret",    feature: "built-in identity yet",    instead: None, off: false },
     Later { key: "audit",          feature: "audit log yet",            instead: None, off: true },
-    Later { key: "revocation",     feature: "session revocation yet",   instead: None, off: false },
     Later { key: "procedures",     feature: "procedures yet",           instead: None, off: false },
     Later { key: "tls",            feature: "TLS yet",                  instead: None, off: true },
     Later { key: "persistence",    feature: "key of this name",         instead: Some("storage.kind"), off: false },

@@ -22,6 +22,15 @@ pub const MAX_TOKENS: usize = 10_000;
 /// Longest token in `auth.tokens`, in bytes. Signed tokens fit.
 pub const MAX_TOKEN_BYTES: usize = 8 * 1024;
 
+/// Shortest secret of HS256, bytes: as long as the hash (RFC 7518, section 3.2). Shorter ones are found by trying.
+pub const JWT_SECRET_BYTES: usize = 32;
+
+/// Longest secret, bytes: a mistake is found before it is hashed for every login.
+pub const MAX_SECRET_BYTES: usize = 8 * 1024;
+
+/// Longest name of a claim, a query parameter, an issuer or an audience, bytes.
+pub const MAX_CLAIM_BYTES: usize = 1024;
+
 /// Longest `name`, in characters: it is repeated in every `server.stats` answer.
 pub const MAX_NAME_CHARS: usize = 200;
 
@@ -81,6 +90,20 @@ pub const BURST_WINDOW_MS: u64 = 1000;
 pub const RATE_KEYS: usize = 100_000;
 /// Default of `auth.loginTimeoutMs`, milliseconds: a person has time to find a password.
 pub const LOGIN_TIMEOUT_MS: u64 = 60_000;
+/// Default of `auth.jwt.leewaySeconds`: clocks that are set by the network differ by less.
+pub const JWT_LEEWAY_SECONDS: u64 = 60;
+/// Default of `auth.jwt.userClaim`.
+pub const JWT_USER_CLAIM: &str = "sub";
+/// Default of `auth.jwt.rolesClaim`.
+pub const JWT_ROLES_CLAIM: &str = "roles";
+/// Default of `auth.webhook.timeoutMs`, milliseconds: a person waits for it.
+pub const WEBHOOK_TIMEOUT_MS: u64 = 3000;
+/// Default of `auth.webhook.cacheMs`, milliseconds: so late is noticed what changes there.
+pub const WEBHOOK_CACHE_MS: u64 = 30_000;
+/// Default of `auth.webhook.maxCached`: some megabytes.
+pub const WEBHOOK_CACHED: usize = 10_000;
+/// Default of `revocation.blacklistTtlMs`, milliseconds: an hour, which is longer than tokens should live.
+pub const BLACKLIST_TTL_MS: u64 = 3_600_000;
 /// Default of `shutdownGraceMs`, milliseconds.
 pub const SHUTDOWN_GRACE_MS: u64 = 0;
 /// Default of `metrics.host`: this machine only, as for `host`.
@@ -139,3 +162,13 @@ pub const LIVE_BYTES: RangeInclusive<u64> = 0..=1024 * 1024 * 1024 * 1024;
 pub const IDEMPOTENCY_TTLS_MS: RangeInclusive<u64> = 1..=365 * 24 * 60 * 60 * 1000;
 /// Answers remembered, of one user and of all; 0 refuses every write that has a key.
 pub const REMEMBERED: RangeInclusive<u64> = 0..=100_000_000;
+/// Up to ten minutes, in seconds: a clock that is further away is broken.
+pub const LEEWAYS_SECONDS: RangeInclusive<u64> = 0..=600;
+/// Up to ten seconds, in milliseconds, as long as any login may take ([`AUTHENTICATE_WAIT`](crate::limits::AUTHENTICATE_WAIT)).
+pub const WEBHOOK_TIMEOUTS_MS: RangeInclusive<u64> = 1..=10_000;
+/// Up to an hour, in milliseconds; 0 remembers nothing.
+pub const WEBHOOK_CACHES_MS: RangeInclusive<u64> = 0..=3_600_000;
+/// Answers remembered; 0 remembers none.
+pub const WEBHOOK_ANSWERS: RangeInclusive<u64> = 0..=1_000_000;
+/// From one millisecond (tests) to a year, in milliseconds.
+pub const BLACKLIST_TTLS_MS: RangeInclusive<u64> = 1..=365 * 24 * 60 * 60 * 1000;

@@ -26,9 +26,11 @@ mod keys;
 mod kind;
 mod later;
 pub mod limits;
+mod logins;
 mod nearest;
 mod networks;
 mod reference;
+mod secret;
 mod seed;
 mod sources;
 
@@ -46,8 +48,11 @@ use serde::{Deserialize, Serialize};
 pub use crate::auth::{DefaultRule, Exception, OneOrMany, PermissionRules, RowRule, Rule};
 pub use auth::{Auth, TokenSession};
 pub use fault::{ConfigError, Fault, FaultKind, Origin};
+pub(crate) use logins::is_url;
+pub use logins::{JwtAlgorithm, JwtOptions, RevocationOptions, UpgradeLogin, WebhookOptions};
 pub use networks::{Burst, RateLimit};
 pub use reference::FlagSpec;
+pub use secret::Secret;
 pub use seed::SeedRequest;
 pub use sources::{Flags, Loaded, Setting, environment};
 
@@ -105,6 +110,8 @@ pub struct Config {
     pub shutdown_grace_ms: u64,
     /// Who may log in.
     pub auth: Auth,
+    /// Sessions that are ended from outside.
+    pub revocation: RevocationOptions,
     /// Where the data lives.
     pub storage: Storage,
     /// Where monitoring is.
@@ -408,6 +415,7 @@ impl Default for Config {
             proxy_protocol: false,
             shutdown_grace_ms: limits::SHUTDOWN_GRACE_MS,
             auth: Auth::default(),
+            revocation: RevocationOptions::default(),
             storage: Storage {
                 kind: StorageKind::Disk,
                 dir: PathBuf::from(limits::STORAGE_DIR),

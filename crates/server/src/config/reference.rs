@@ -30,7 +30,7 @@ impl Config {
     /// assert!(Config::flags().iter().any(|flag| flag.name == "--port" && flag.takes_value));
     /// ```
     pub fn flags() -> Vec<FlagSpec> {
-        let derived = KEYS.iter().filter(|key| !key.kind.is_for_files()).map(|key| FlagSpec {
+        let derived = KEYS.iter().filter(|key| key.kind.has_flag()).map(|key| FlagSpec {
             name: keys::flag(key.path),
             key: key.path,
             takes_value: true,
@@ -56,11 +56,10 @@ impl Config {
                 (Value::Null, Some(absent)) => absent.to_owned(),
                 (value, _) => format!("`{value}`"),
             };
-            let (variable, flag) = if key.kind.is_for_files() {
-                ("–".to_owned(), "–".to_owned())
-            } else {
-                (format!("`{}`", keys::variable(key.path)), format!("`{}`", keys::flag(key.path)))
-            };
+            let given =
+                |there: bool, name: String| if there { format!("`{name}`") } else { "–".to_owned() };
+            let variable = given(!key.kind.is_for_files(), keys::variable(key.path));
+            let flag = given(key.kind.has_flag(), keys::flag(key.path));
             // Writing to a String cannot fail.
             let _ = writeln!(
                 table,

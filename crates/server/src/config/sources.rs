@@ -9,7 +9,7 @@ use super::Config;
 use super::document;
 use super::fault::{ConfigError, Fault, FaultKind, Origin};
 use super::keys::{self, KEYS, Key, PROGRAM_VARIABLES, SHORT_FLAGS};
-use super::kind::shown;
+use super::kind::{Kind, shown};
 use super::later::{self, LATER, Later};
 use super::nearest::nearest;
 use super::networks;
@@ -137,6 +137,14 @@ impl Config {
     }
 }
 
+impl Config {
+    /// The keys whose values differ, in the order of the reference.
+    pub(crate) fn differences(&self, other: &Self) -> Vec<&'static str> {
+        let (one, other) = (tree_of(self), tree_of(other));
+        KEYS.iter().map(|key| key.path).filter(|path| at(&one, path) != at(&other, path)).collect()
+    }
+}
+
 /// The configuration as a file would hold it. (It only fails for a `storage.dir` that is not Unicode, which no source
 /// but code can give.)
 pub(super) fn tree_of(config: &Config) -> Value {
@@ -244,7 +252,10 @@ impl Draft {
             let key =
                 KEYS.iter().find(|key| path.map_or_else(|| keys::flag(key.path) == *name, |p| key.path == p));
             if let Some(key) = key {
-                self.text(&origin, key, text);
+                match key.kind {
+                    Kind::Secret { .. } => self.fault(&origin, key.path.to_owned(), FaultKind::NoFlag),
+                    _ => self.text(&origin, key, text),
+                }
             } else if let Some(row) = LATER.iter().find(|row| covers(row, keys::flag, name, '-')) {
                 self.later_text(&origin, row, text, keys::flag);
             } else {

@@ -15,7 +15,7 @@ use tracing::Instrument;
 
 use super::SubscriptionId;
 use super::turn::Turn;
-use crate::auth::{Auth, Rights, Session};
+use crate::auth::{self, Auth, Rights, Session};
 use crate::limiter::{Moment, Pass};
 use crate::live::{LiveMessage, Watch};
 use crate::ops;
@@ -46,6 +46,8 @@ pub(crate) struct ConnectionActor;
 pub(crate) struct ConnectionArguments {
     pub(crate) shared: Arc<Shared>,
     pub(crate) seat: Seat,
+    /// Who has logged in with the handshake itself.
+    pub(crate) session: Option<Session>,
     pub(crate) span: tracing::Span,
 }
 
@@ -98,10 +100,10 @@ impl Actor for ConnectionActor {
         myself: ActorRef<ConnectionMessage>,
         arguments: ConnectionArguments,
     ) -> Result<ConnectionState, ActorProcessingErr> {
-        let ConnectionArguments { shared, seat, span } = arguments;
+        let ConnectionArguments { shared, seat, session, span } = arguments;
         seat.seat_actor(myself);
         let pass = shared.limiter.as_ref().and_then(|limiter| limiter.pass(seat.entry().address));
-        Ok(ConnectionState {
+        let mut state = ConnectionState {
             shared,
             pass,
             subscriptions: BTreeMap::new(),
@@ -111,7 +113,14 @@ impl Actor for ConnectionActor {
             seat,
             expiry: None,
             span,
-        })
+        };
+        if let Some(session) = session
+            && !state.begin_session(session)
+        {
+            // Revoked between the handshake and now.
+            auth::close_revoked(state.entry());
+        }
+        Ok(state)
     }
 
     async fn handle(
@@ -180,7 +189,6 @@ impl ConnectionState {
     /// What whoever is logged in here may do now; or whoever is not, where that is allowed.
     pub(crate) fn rights(&mut self, auth: &Auth) -> Result<&Rights, Error> {
         let session = self.seat.entry().session.load();
-        let logged_in = session.is_some();
         let Some(session) = session.as_ref().or(auth.anonymous.as_ref()) else {
             return Err(ops::gate::login_required());
         };
@@ -188,7 +196,7 @@ impl ConnectionState {
         if !self.rights.as_ref().is_some_and(|rights| rights.are_of(session, &policy)) {
             self.rights = None;
         }
-        let fresh = || Rights::new(Arc::clone(session), Arc::clone(&policy), logged_in);
+        let fresh = || auth.rights_of(Arc::clone(session), Arc::clone(&policy));
         Ok(self.rights.get_or_insert_with(fresh))
     }
 
@@ -215,11 +223,20 @@ impl ConnectionState {
         self.shared.feed.tell(LiveMessage::Watch { watch: Box::new(watch.again()), reply: None });
     }
 
-    /// Begins a session in the place of the one before, if there was one.
-    pub(crate) fn begin_session(&mut self, session: Session) {
+    /// Begins a session in the place of the one before, if there was one. `false`: its user's sessions were revoked meanwhile,
+    /// and nobody is logged in.
+    pub(crate) fn begin_session(&mut self, session: Session) -> bool {
         let end = session.expires_at;
-        self.entry().session.store(Some(Arc::new(session)));
+        let session = Arc::new(session);
+        self.entry().session.store(Some(Arc::clone(&session)));
+        // Looked at again now that whoever revokes sees this one: it is found there or here.
+        if self.shared.auth.as_ref().is_some_and(|auth| auth.revoked.holds(&session.user_id)) {
+            self.entry().session.store(None);
+            self.wake_at(None);
+            return false;
+        }
         self.wake_at(end);
+        true
     }
 
     fn wake_at(&mut self, end: Option<u64>) {

@@ -18,6 +18,7 @@ use super::driver::{Driver, End, close};
 use super::heartbeat::{Heartbeat, Rhythm};
 use super::meter::Meter;
 use super::stall::Stall;
+use crate::auth::Session;
 use crate::limits;
 use crate::metrics::{Closed, Refused};
 use crate::shared::Shared;
@@ -29,6 +30,8 @@ pub(crate) struct Upgrade<S> {
     /// What the client sent along with its handshake: the beginning of the conversation.
     pub(crate) early: Vec<u8>,
     pub(crate) address: IpAddr,
+    /// Who has logged in with the handshake itself.
+    pub(crate) session: Option<Session>,
 }
 
 /// Runs a connection to its end.
@@ -70,7 +73,15 @@ where
     let span = tracing::info_span!("connection", id = seat.entry().id, peer = %address);
     span.in_scope(|| tracing::debug!("opened"));
     shared.metrics.connections_opened.increment(1);
-    let arguments = ConnectionArguments { shared: Arc::clone(&shared), seat, span: span.clone() };
+    // Whoever is logged in already needs no login.
+    let requires_auth =
+        upgrade.session.is_none() && shared.auth.as_ref().is_some_and(|auth| auth.anonymous.is_none());
+    let arguments = ConnectionArguments {
+        shared: Arc::clone(&shared),
+        seat,
+        session: upgrade.session,
+        span: span.clone(),
+    };
     let end = match ConnectionActor::spawn_linked(None, ConnectionActor, arguments, supervisor).await {
         Ok((actor, _)) => {
             let heartbeat = &shared.config.heartbeat;
@@ -78,7 +89,6 @@ where
                 interval: Duration::from_millis(heartbeat.interval_ms),
                 timeout: Duration::from_millis(heartbeat.timeout_ms),
             };
-            let requires_auth = shared.auth.as_ref().is_some_and(|auth| auth.anonymous.is_none());
             let welcome = frame::welcome(unix_ms(), requires_auth);
             let heartbeat = Heartbeat::new(rhythm, Instant::now());
             let stall = Stall::new(Duration::from_millis(shared.config.backpressure.slow_consumer_ms));

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::actor::ConnectionState;
+use crate::auth;
 use crate::limiter::Moment;
 use crate::metrics::Tally;
 use crate::ops;
@@ -70,36 +71,8 @@ impl<'a> Turn<'a> {
             }
             // Looked at where it is: it is large, and this is the hottest loop there is.
             let message = Message::parse(frame);
-            let (id, named) = match &message {
-                Ok(Message::Request(request)) => (request.id, Kind::named(&request.kind)),
-                Ok(Message::Pong) => continue,
-                Err(_) => (Id::ZERO, None),
-            };
-            // Before anything else is looked at: whatever comes costs, also what will be refused.
-            if let Err(error) = self.state.charge(named, &mut self.moment) {
-                self.state.shared.metrics.rate_limited.increment(1);
-                self.refuse(named, id, &error);
-                continue;
-            }
-            let request = match &message {
-                Ok(Message::Request(request)) => request,
-                Ok(Message::Pong) => continue,
-                Err(error) => {
-                    self.refuse(None, id, error);
-                    continue;
-                }
-            };
-            if nested_deeper(frame, self.state.shared.config.max_depth) {
-                self.refuse(named, id, &too_deep(self.state.shared.config.max_depth));
-                continue;
-            }
-            let (kind, operation) = match ops::understand(self.state, named, request) {
-                Ok(understood) => understood,
-                Err(error) => {
-                    self.refuse(named, id, &error);
-                    continue;
-                }
-            };
+            let Some((id, kind, operation)) = self.understand(frame, &message) else { continue };
+            let named = Some(kind);
             // Whatever is not a write sees what the writes before it did. Whoever defines a query is judged by what it would read.
             let looks = match &operation {
                 Operation::Write {
@@ -113,16 +86,10 @@ impl<'a> Turn<'a> {
             }
             let judged = match ops::gate::judge(self.state, kind, &operation) {
                 Judged::Now(judged) => judged,
-                Judged::Later(judged) => {
-                    // Nothing that was allowed before is carried out after a long time.
-                    self.settle().await;
-                    self.moment.over();
-                    let judged = judged.await;
-                    if self.state.entry().outbox.is_closing() {
-                        break;
-                    }
-                    judged
-                }
+                Judged::Later(judged) => match self.wait_for(judged).await {
+                    Some(judged) => judged,
+                    None => break,
+                },
             };
             if let Err(error) = judged {
                 self.refuse(named, id, &error);
@@ -159,6 +126,11 @@ impl<'a> Turn<'a> {
                     let written = ops::backup::run(self.state, id, name.map(Cow::into_owned)).await;
                     written.map(|data| frame::result(id, &data))
                 }
+                Operation::RevokeSessions { user_id, role } => {
+                    let (user_id, role) = (user_id.map(Cow::into_owned), role.map(Cow::into_owned));
+                    self.revoke(id, &auth::Revocation { user_id, role });
+                    continue;
+                }
                 operation => {
                     self.moment.over();
                     if matches!(kind, Kind::Login | Kind::Logout | Kind::WhoAmI) {
@@ -182,6 +154,62 @@ impl<'a> Turn<'a> {
         self.settle().await;
         self.count();
         self.state.entry().outbox.answer(self.answers, true);
+    }
+
+    /// What a frame asks for, if it may be asked at all; else it is refused, or was no request.
+    fn understand<'f>(
+        &mut self,
+        frame: &str,
+        message: &Result<Message<'f>, Error>,
+    ) -> Option<(Id, Kind, Operation<'f>)> {
+        let (id, named) = match message {
+            Ok(Message::Request(request)) => (request.id, Kind::named(&request.kind)),
+            Ok(Message::Pong) => return None,
+            Err(_) => (Id::ZERO, None),
+        };
+        // Before anything else is looked at: whatever comes costs, also what will be refused.
+        let understood = match (self.state.charge(named, &mut self.moment), message) {
+            (Err(error), _) => {
+                self.state.shared.metrics.rate_limited.increment(1);
+                Err(error)
+            }
+            (Ok(()), Ok(Message::Request(_))) if nested_deeper(frame, self.state.shared.config.max_depth) => {
+                Err(too_deep(self.state.shared.config.max_depth))
+            }
+            (Ok(()), Ok(Message::Request(request))) => ops::understand(self.state, named, request),
+            (Ok(()), Ok(Message::Pong)) => return None,
+            (Ok(()), Err(error)) => Err(error.clone()),
+        };
+        match understood {
+            Ok((kind, operation)) => Some((id, kind, operation)),
+            Err(error) => {
+                self.refuse(named, id, &error);
+                None
+            }
+        }
+    }
+
+    /// Waits for a judgement. Nothing that was allowed before is carried out after that time; `None`: the connection is closing.
+    async fn wait_for(
+        &mut self,
+        judged: impl Future<Output = Result<(), Error>>,
+    ) -> Option<Result<(), Error>> {
+        self.settle().await;
+        self.moment.over();
+        let judged = judged.await;
+        (!self.state.entry().outbox.is_closing()).then_some(judged)
+    }
+
+    /// Revokes sessions. Whoever asks for it and is among them is answered first.
+    fn revoke(&mut self, id: Id, which: &auth::Revocation) {
+        let entry = Arc::clone(self.state.entry());
+        let revoked = auth::revoke(&self.state.shared, which, Some(entry.id));
+        let answer = frame::result(id, &format!("{{\"revoked\":{}}}", revoked.connections));
+        self.answer(Some(Kind::RevokeSessions), None, answer);
+        if revoked.own {
+            self.answer_so_far();
+            auth::close_revoked(&entry);
+        }
     }
 
     /// Puts what is answered so far before everything that is told from here on.

@@ -65,6 +65,21 @@ impl Limiter {
         (!exempt).then(|| Pass { limiter: Arc::clone(self), session: None, account: None })
     }
 
+    /// Charges an operation to an address that has no connection yet.
+    pub(crate) fn charge_address(self: &Arc<Self>, address: IpAddr, kind: Kind) -> Result<(), Error> {
+        if self.pass(address).is_none() {
+            return Ok(());
+        }
+        let (now, weight) = (self.now(), self.weights.of(Some(kind)));
+        loop {
+            match self.account(Key::address(address), now).charge(&self.budget, now, weight) {
+                Verdict::Passed => return Ok(()),
+                Verdict::Refused(wait) => return Err(refusal(wait)),
+                Verdict::Forgotten => {}
+            }
+        }
+    }
+
     /// Milliseconds of this limiter's life.
     fn now(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)

@@ -54,6 +54,8 @@ words! {
         Origin "origin",
         /// No WebSocket handshake, or a broken one.
         Handshake "handshake",
+        /// The token in its handshake was refused, or there was none where one is required.
+        Login "login",
         /// Too many of its address are open.
         TooMany "too_many",
         /// Too many are in their handshake.

@@ -88,6 +88,7 @@ metrics! {
     requests: CounterBy<Served> "dunlin_requests_total" Count "Requests answered, by operation (`unknown` if there is none of that name) and outcome.";
     request_errors: CounterBy<Code> "dunlin_request_errors_total" Count "Requests answered with an error, by its code.";
     request_seconds: DurationsBy<Operation> "dunlin_request_seconds" Seconds "Time from reading a request off its socket until its answer was handed over; of requests that were sent at once the time of all.";
+    sessions_revoked: Counter "dunlin_sessions_revoked_total" Count "Connections closed because their session was revoked.";
     rate_limited: Counter "dunlin_rate_limited_total" Count "Requests, and frames that were none, refused because their user or address has made too many.";
     rate_limit_keys: Gauge "dunlin_rate_limit_keys" Count "Users and addresses that the rate limiter counts for now.";
     logins: CounterBy<Login> "dunlin_logins_total" Count "Logins: done, refused, failed by a fault of whoever knows the tokens, or answered too late, or of a user whose sessions are revoked.";

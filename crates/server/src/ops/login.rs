@@ -3,61 +3,39 @@
 use dunlin_protocol::{Code, Error, frame};
 use serde_json::json;
 
-use crate::auth::{Login, Session};
+use crate::auth::{self, Denied, Login, Session};
 use crate::connection::ConnectionState;
-use crate::limits;
-use crate::metrics::Login as Outcome;
 use crate::time::unix_ms;
 
-/// Exchanges a token for a session. A failed login leaves the old session in place.
+/// Exchanges a token for a session. A failed login leaves the old session in place, unless the user's sessions were revoked.
 pub(crate) async fn login(state: &mut ConnectionState, token: String) -> Result<String, Error> {
     let Some(auth) = state.shared.auth.clone() else {
         return Err(Error::new(Code::UnknownOperation, "Authentication is not configured"));
     };
-    let place = state.shared.logins.enter(state.entry().address);
-    let Ok(_place) = tokio::time::timeout(limits::LOGIN_WAIT, place).await else {
-        return Err(Error::new(Code::RateLimited, "Too many logins are under way; try again later"));
+    let entry = state.entry();
+    let login = Login { connection_id: Some(entry.id), ..Login::new(token, entry.address) };
+    let session = match auth::admit(&state.shared, &auth, login).await {
+        Ok(session) => session,
+        Err(Denied::Revoked) => {
+            state.seat().end_session();
+            return Err(revoked(state));
+        }
+        Err(denied) => return Err(denied.error()),
     };
-    let login = Login { token, remote_address: state.entry().address };
-    let answer =
-        tokio::time::timeout(limits::AUTHENTICATE_WAIT, auth.authenticator.authenticate(login)).await;
-    let session = match answer {
-        Ok(Ok(Some(session))) => session,
-        Ok(Ok(None)) => {
-            counted(state, Outcome::Refused);
-            return Err(Error::new(Code::Unauthorized, "Invalid token"));
-        }
-        Ok(Err(fault)) => {
-            counted(state, Outcome::Fault);
-            tracing::error!(%fault, "the authenticator failed");
-            return Err(Error::new(
-                Code::InternalError,
-                "Authentication failed by a fault of the server; try again",
-            ));
-        }
-        Err(_) => {
-            counted(state, Outcome::Late);
-            tracing::error!(wait = ?limits::AUTHENTICATE_WAIT, "the authenticator did not answer in time");
-            return Err(Error::new(Code::InternalError, "Authentication took too long; try again"));
-        }
-    };
-    if session.expires_at.is_some_and(|end| end < unix_ms()) {
-        counted(state, Outcome::Refused);
-        return Err(Error::new(Code::Unauthorized, "Token has expired"));
-    }
-    counted(state, Outcome::Ok);
     // What was asked for without a login belongs to somebody else, too.
     let another = state.entry().session.load().as_ref().is_none_or(|old| old.user_id != session.user_id);
     if another {
         state.end_all(&Error::new(Code::Unauthorized, "Somebody else has logged in on this connection"));
     }
     let data = frame::json(&shown(&session));
-    state.begin_session(session);
-    Ok(data)
+    if state.begin_session(session) { Ok(data) } else { Err(revoked(state)) }
 }
 
-fn counted(state: &ConnectionState, outcome: Outcome) {
-    state.shared.metrics.logins.of(outcome).increment(1);
+/// Nobody is logged in any more.
+fn revoked(state: &mut ConnectionState) -> Error {
+    let error = Denied::Revoked.error();
+    state.end_all(&error);
+    error
 }
 
 /// Ends the session, if there is one, and with it the live queries it had asked for.

@@ -2,8 +2,9 @@
 
 use dunlin_protocol::Code;
 use dunlin_store::{
-    ClosureQuery, Context, Filter, Guard, Intent, Issue, LiveQuery, Outcome, RowRule, RuleTemplate, Snapshot,
-    Step, StoreError, Validators,
+    BoundQuery, ClosureQuery, Context, Filter, Guard, HistoryLimits, Intent, Issue, Joined, LiveQuery,
+    Migration, Outcome, Query, RowRule, RuleTemplate, Snapshot, Step, StoreError, Validators, ViewLimits,
+    Views,
 };
 use serde_json::{Value, json};
 
@@ -264,4 +265,78 @@ fn queries_in_code_read_through_the_guard() {
     };
     assert_ne!(live(&guard), live(&Guard::default()));
     assert_eq!(live(&guard), live(&guard));
+}
+
+#[test]
+fn a_live_query_tells_of_an_included_record_only_while_it_is_seen() {
+    let mut world = shop();
+    world.update("orders", "a".into(), json!({"by": "p1"})).unwrap();
+    let people =
+        json!({"bucket": "people", "read": {"team": "{{ session.metadata.team }}"}, "hide": ["email"]});
+    let limits = ViewLimits {
+        history: HistoryLimits { commits: 40, bytes: 64 * 1024 },
+        unindexed_tests: usize::MAX,
+        bytes: usize::MAX,
+        reserve: 4,
+    };
+    let mut views = Views::new(world.state.clone(), limits);
+    let config = object(json!({"bucket": "orders", "include": {"person": {"ref": "by"}}}));
+    let query = Query::parse("orders", &config).unwrap().bind(&Value::Null).unwrap();
+    let query = query.guarded(&guard(&[people, own()]), &world.state).unwrap();
+    let prepared = views.prepare(LiveQuery::Declarative(query)).run();
+    let Joined::View(view) = views.open(prepared).unwrap() else { panic!("outdated") };
+
+    let mut step = |team: &str| {
+        let seen = world.log.len();
+        world.update("people", "p1".into(), json!({"team": team})).unwrap();
+        let step = views.advance(&world.log[seen..], world.state.clone());
+        let result = views.result(view).unwrap().unwrap();
+        assert!(!result.contains("cost") && !result.contains("p1@x"), "{result}");
+        let result: Value = serde_json::from_str(&result).unwrap();
+        let patch: Value = serde_json::from_str(&format!("[{}]", views.patch(view).unwrap())).unwrap();
+        (
+            step.changed == [view],
+            step.evaluated,
+            result[0]["person"]["team"].clone(),
+            patch[0]["value"].clone(),
+        )
+    };
+    let (told, _, team, patch) = step("red");
+    assert!(told && team == "red" && patch["team"] == "red" && patch.get("email").is_none(), "{patch}");
+    // It leaves, and is not there any more.
+    let (told, _, team, patch) = step("blue");
+    assert!(told && team.is_null() && patch.is_null());
+    assert_eq!(step("green"), (false, 0, Value::Null, Value::Null), "nobody is told, nor counts it");
+    // It is back.
+    let (told, _, team, patch) = step("red");
+    assert!(told && team == "red" && patch["team"] == "red", "{patch}");
+}
+
+#[test]
+fn a_change_of_a_hidden_member_alone_is_no_change() {
+    let mut world = shop();
+    let limits = ViewLimits {
+        history: HistoryLimits { commits: 40, bytes: 64 * 1024 },
+        unindexed_tests: usize::MAX,
+        bytes: usize::MAX,
+        reserve: 4,
+    };
+    let mut views = Views::new(world.state.clone(), limits);
+    let query =
+        Query::parse("all", &object(json!({"bucket": "orders"}))).unwrap().bind(&Value::Null).unwrap();
+    let mut open = |query: BoundQuery| {
+        let prepared = views.prepare(LiveQuery::Declarative(query)).run();
+        let Joined::View(view) = views.open(prepared).unwrap() else { panic!("outdated") };
+        view
+    };
+    let _hers = open(query.guarded(&guard(&[own()]), &world.state).unwrap());
+    let everybody = open(query);
+    // A migration leaves the version as it is.
+    let migration = Migration::new(1, "dearer", |m| {
+        m.bucket("orders")?.transform_all(|order| drop(order.insert("cost".into(), 10.into())))
+    });
+    let seen = world.log.len();
+    world.run(Intent::Migrate { migrations: vec![migration], dry_run: false }).unwrap();
+    let step = views.advance(&world.log[seen..], world.state.clone());
+    assert_eq!((step.changed, step.stale.len()), (vec![everybody], 0));
 }

@@ -245,9 +245,8 @@ fn nothing_is_seen_or_written_but_what_the_rules_let_through() {
     let wanted = usize::try_from(number("GUARD_OPERATIONS").unwrap_or(100_000)).unwrap();
     for seed in 0.. {
         let history = std::panic::AssertUnwindSafe(|| History::new(seed).run(&mut tally));
-        if std::panic::catch_unwind(history).is_err() {
-            panic!("GUARD_SEED={seed} cargo test -p dunlin-store --test guard repeats it");
-        }
+        let passed = std::panic::catch_unwind(history).is_ok();
+        assert!(passed, "GUARD_SEED={seed} cargo test -p dunlin-store --test guard repeats it");
         if tally.operations >= wanted {
             break;
         }

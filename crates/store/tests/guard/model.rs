@@ -32,15 +32,15 @@ pub fn answer(
             format!("{} {} {:?}", listed(&bucket, page.records), page.has_more, page.next_cursor)
         }
         Read::Pages(filter, sort, limit) => {
-            let (mut cursor, mut all) = (None, String::new());
+            let (mut cursor, mut all) = (None, Vec::new());
             for _ in 0..4 {
                 let request =
                     PageRequest { filter: parse(filter), sort: sort.clone(), limit: *limit, cursor };
                 let page = bucket.page(&request)?;
-                all += &format!("{} {} {:?}\n", listed(&bucket, page.records), page.has_more, page.cursor);
+                all.push(format!("{} {} {:?}", listed(&bucket, page.records), page.has_more, page.cursor));
                 cursor = page.cursor;
             }
-            all
+            all.join("\n")
         }
         Read::Aggregate(function, field, filter) => {
             format!("{:?}", bucket.aggregate(*function, field, &parse(filter))?)
@@ -129,7 +129,9 @@ fn filtered(filter: &Map<String, Value>, names: &mut Vec<String>) {
     for (name, condition) in filter {
         match condition {
             Value::Array(branches) if name == "$or" => {
-                branches.iter().for_each(|branch| filtered(branch.as_object().unwrap(), names));
+                for branch in branches {
+                    filtered(branch.as_object().unwrap(), names);
+                }
             }
             _ => names.push(name.clone()),
         }

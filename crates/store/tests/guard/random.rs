@@ -219,7 +219,7 @@ fn member(chance: &mut Chance) -> String {
 }
 
 fn members(chance: &mut Chance) -> Vec<String> {
-    (0..1 + chance.below(2)).map(|_| member(chance)).collect()
+    (0..=chance.below(2)).map(|_| member(chance)).collect()
 }
 
 fn function(chance: &mut Chance) -> Aggregate {
@@ -280,7 +280,7 @@ pub fn write(chance: &mut Chance, hidden: &[&str]) -> Intent {
         17 => Intent::DeleteMany { bucket, filter: clean(filter(chance)) },
         18 => Intent::Clear { bucket },
         _ => {
-            let operations = (0..1 + chance.below(4)).map(|_| step(chance, hidden)).collect();
+            let operations = (0..=chance.below(4)).map(|_| step(chance, hidden)).collect();
             Intent::Transaction { operations }
         }
     }

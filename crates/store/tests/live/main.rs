@@ -12,6 +12,7 @@ mod client;
 #[path = "../common/mod.rs"]
 mod common;
 mod patch;
+mod queries;
 mod random;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -22,9 +23,10 @@ use client::Client;
 use common::World;
 use common::narrowed::Session;
 use dunlin_store::{
-    ClosureQuery, Commit, Guard, HistoryLimits, Intent, Joined, LiveQuery, LiveStep, Preparation, Prepared,
-    Query, Renewed, Resume, Snapshot, StoreError, ViewId, ViewLimits, Views,
+    Commit, HistoryLimits, Intent, Joined, LiveQuery, LiveStep, Preparation, Prepared, Query, Renewed,
+    Resume, Snapshot, StoreError, ViewId, ViewLimits, Views,
 };
+use queries::{Narrowed, closure, evaluate, targets};
 use random::Chance;
 use serde_json::{Map, Value, json};
 
@@ -51,17 +53,6 @@ struct History {
     /// How many writes a step takes together, about.
     haste: usize,
     tally: Tally,
-}
-
-/// A query that somebody sees through rules.
-#[derive(Clone)]
-struct Narrowed {
-    /// The query without them.
-    whole: LiveQuery,
-    session: Rc<Session>,
-    /// Where the records that it includes come from, and which buckets were known when it began.
-    includes: Vec<String>,
-    known: BTreeSet<Arc<str>>,
 }
 
 /// What has happened, to see that everything does.
@@ -277,8 +268,8 @@ impl History {
                 self.tally.refused += 1;
                 return;
             }
-            let includes = config.get("include").and_then(Value::as_object).into_iter().flat_map(Map::values);
-            included = includes.map(|include| include["ref"].as_str().unwrap().to_owned()).collect();
+            let wanted = config.get("include").and_then(Value::as_object).into_iter().flat_map(Map::values);
+            included = wanted.map(|include| include["ref"].as_str().unwrap().to_owned()).collect();
             LiveQuery::Declarative(query.bind(&params).unwrap())
         };
         let query = if narrow && self.chance.once_in(2) { self.narrow(query, included) } else { query };
@@ -317,7 +308,10 @@ impl History {
         {
             let seen = seen.entry(Rc::as_ptr(session)).or_insert_with(|| session.view_of(snapshot));
             let truth = evaluate(whole, seen);
-            assert_eq!(evaluate(query, snapshot), truth, "{query:?} {session:?}");
+            // The same without being kept up to date; now and then, as all views are held to the truth anyway.
+            if snapshot.position().is_multiple_of(8) {
+                assert_eq!(evaluate(query, snapshot), truth, "{query:?} {session:?}");
+            }
             return truth;
         }
         evaluate(query, snapshot)
@@ -399,41 +393,6 @@ impl History {
             }
         }
     }
-}
-
-fn evaluate(query: &LiveQuery, snapshot: &Snapshot) -> Option<String> {
-    match query {
-        LiveQuery::Declarative(bound) => bound.evaluate(snapshot).unwrap(),
-        LiveQuery::Programmatic { query, params, guard } => {
-            Some(query.run_guarded(snapshot, params, guard).0.unwrap().to_string())
-        }
-    }
-}
-
-/// The buckets that these fields refer to.
-fn targets(query: &LiveQuery, includes: &[String], snapshot: &Snapshot) -> BTreeSet<Arc<str>> {
-    let LiveQuery::Declarative(bound) = query else { return BTreeSet::new() };
-    let Ok(bucket) = snapshot.bucket(bound.bucket()) else { return BTreeSet::new() };
-    let fields =
-        bucket.definition().fields().iter().filter(|field| includes.contains(&field.name().to_owned()));
-    fields.filter_map(|field| Some(Arc::clone(&field.reference()?.bucket))).collect()
-}
-
-/// A query that is code: one that looks keys up, or one that reads everything.
-fn closure(chance: &mut Chance) -> LiveQuery {
-    let (query, params) = if chance.once_in(2) {
-        let query = ClosureQuery::new("one", |ctx, params| {
-            let task = ctx.bucket("tasks")?.get(&params["id"]).map(|task| task.to_value());
-            let person = task.as_ref().map(|task| task["p"].clone()).unwrap_or_default();
-            let person = ctx.bucket("people")?.get(&person).map(|person| person.to_value());
-            Ok(json!({"task": task, "person": person}))
-        });
-        (query, json!({"id": *chance.pick(&["1", "2", "3"])}))
-    } else {
-        let query = ClosureQuery::new("many", |ctx, _| Ok(json!(ctx.bucket("people")?.all().count())));
-        (query, Value::Null)
-    };
-    LiveQuery::Programmatic { query, params: params.into(), guard: Guard::default() }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! One WebSocket connection of the load generator.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -29,7 +29,7 @@ pub(crate) const TYPE_BYTES: usize = 96;
 /// Payload bytes kept where the answer itself is wanted.
 pub(crate) const WHOLE: usize = 4 * 1024 * 1024;
 
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Kind {
     Answer,
     Failure,
@@ -60,22 +60,36 @@ pub(crate) struct Connection {
 impl Connection {
     /// Connects and waits for the welcome message. Of each payload `keep` bytes will be shown.
     pub(crate) async fn open(address: SocketAddr, keep: usize) -> Outcome<Self> {
-        Self::reading(address, keep, READ_BYTES).await
+        Self::reading(address, keep, READ_BYTES, "").await
+    }
+
+    /// Like `open`, as somebody whom the server has to know first.
+    pub(crate) async fn logged_in(address: SocketAddr, keep: usize, login: Option<&Value>) -> Outcome<Self> {
+        let mut connection = Self::open(address, keep).await?;
+        if let Some(login) = login {
+            connection.settle(login).await?;
+        }
+        Ok(connection)
+    }
+
+    /// Like `lean`, as a proxy on behalf of a client.
+    pub(crate) async fn forwarded(address: SocketAddr, keep: usize, client: Ipv4Addr) -> Outcome<Self> {
+        Self::reading(address, keep, LEAN_READ_BYTES, &format!("X-Forwarded-For: {client}\r\n")).await
     }
 
     /// Like `open`, with a buffer that ten thousand connections can afford.
     pub(crate) async fn lean(address: SocketAddr, keep: usize) -> Outcome<Self> {
-        Self::reading(address, keep, LEAN_READ_BYTES).await
+        Self::reading(address, keep, LEAN_READ_BYTES, "").await
     }
 
-    async fn reading(address: SocketAddr, keep: usize, read_bytes: usize) -> Outcome<Self> {
+    async fn reading(address: SocketAddr, keep: usize, read_bytes: usize, headers: &str) -> Outcome<Self> {
         let opening = async {
             let stream =
                 TcpStream::connect(address).await.doing(|| format!("cannot connect to {address}"))?;
             stream.set_nodelay(true).doing(|| "no-delay".into())?;
             let frames = Frames::keeping(keep);
             let mut connection = Self { stream, frames, buffer: Vec::new(), read_bytes };
-            connection.upgrade(address).await?;
+            connection.upgrade(address, headers).await?;
             Ok(connection)
         };
         timeout(CONNECT_LIMIT, opening)
@@ -83,10 +97,10 @@ impl Connection {
             .map_err(|_| Failure::new(format!("no welcome from {address} within {CONNECT_LIMIT:?}")))?
     }
 
-    async fn upgrade(&mut self, address: SocketAddr) -> Outcome {
+    async fn upgrade(&mut self, address: SocketAddr, headers: &str) -> Outcome {
         let request = format!(
             "GET / HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n{headers}\r\n"
         );
         self.send(request.as_bytes()).await?;
         let mut head = Vec::new();

@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use rustix::process::Pid;
-use tempfile::TempDir;
+use serde_json::Value;
+use tempfile::{NamedTempFile, TempDir};
 use tokio::process::Command;
 
 use crate::failure::{Doing, Outcome};
@@ -46,13 +47,15 @@ pub(crate) struct Contest {
     pub(crate) directory: PathBuf,
 }
 
-/// A started server; killed, and its data removed, when this is dropped.
+/// A started server; killed, and its data and its configuration removed, when this is dropped.
 pub(crate) struct Running {
     pub(crate) server: Server,
     pub(crate) address: SocketAddr,
     pub(crate) id: Pid,
     // Dropped after the server that writes to it.
     data: Option<TempDir>,
+    // It was read at the start; kept for whoever looks at a server that failed.
+    _file: Option<NamedTempFile>,
 }
 
 impl Running {
@@ -74,14 +77,26 @@ impl Contest {
         let (mut command, data) = self.command(Role::Dunlin, storage, Canned::default(), 0)?;
         let (server, address) = Server::start(command.args(options)).await?;
         let id = server.id()?;
-        Ok(Running { server, address, id, data })
+        Ok(Running { server, address, id, data, _file: None })
+    }
+
+    /// Dunlin in memory with a configuration file, for what no option says.
+    pub(crate) async fn start_configured(&self, config: &Value) -> Outcome<Running> {
+        let file = tempfile::Builder::new()
+            .prefix("bench-")
+            .suffix(".json")
+            .tempfile_in(&self.directory)
+            .doing(|| format!("cannot create a configuration in {}", self.directory.display()))?;
+        std::fs::write(file.path(), config.to_string()).doing(|| "cannot write a configuration".into())?;
+        let running = self.start_dunlin(Storage::Memory, &["--config", &text(file.path())]).await?;
+        Ok(Running { _file: Some(file), ..running })
     }
 
     pub(crate) async fn start(&self, role: Role, storage: Storage, canned: Canned) -> Outcome<Running> {
         let (mut command, data) = self.command(role, storage, canned, 0)?;
         let (server, address) = Server::start(&mut command).await?;
         let id = server.id()?;
-        Ok(Running { server, address, id, data })
+        Ok(Running { server, address, id, data, _file: None })
     }
 
     /// Stops dunlin and starts it again with the data it has; the port is another one.
@@ -92,7 +107,7 @@ impl Contest {
         keep(&mut command, data.as_ref());
         let (server, address) = Server::start(&mut command).await?;
         let id = server.id()?;
-        Ok(Running { server, address, id, data })
+        Ok(Running { server, address, id, data, _file: None })
     }
 
     /// The command that starts one of the servers, and its data directory.

@@ -24,6 +24,16 @@ pub(crate) const STORM_LIMIT: Duration = Duration::from_secs(60);
 pub(crate) const FEW_SLICES: usize = 100;
 pub(crate) const MANY_SLICES: usize = 4_000;
 
+/// Subscribers of `scopes`; also what `connectionLimits.maxTotalSubscriptions` allows by default.
+pub(crate) const SCOPED: usize = 10_000;
+pub(crate) const FEW_SCOPED: usize = 1_000;
+
+/// Addresses of each wave of `limiter-memory`, and the window in which each has made a request: no address may leave it
+/// before the last one of its wave has come.
+pub(crate) fn addresses(quick: bool) -> (u32, Duration) {
+    if quick { (10_000, Duration::from_secs(20)) } else { (100_000, Duration::from_secs(120)) }
+}
+
 /// Updates of `patch-bytes` in either mode.
 pub(crate) const PATCHES: u64 = 20;
 

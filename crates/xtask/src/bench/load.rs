@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::process::Pid;
+use serde_json::Value;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
@@ -41,6 +42,18 @@ pub(crate) struct Window {
     pub(crate) measured: Duration,
 }
 
+/// Who loads, and what he is answered.
+#[derive(Clone)]
+pub(crate) struct Visitor {
+    /// What he says first.
+    pub(crate) login: Option<Value>,
+    /// What every answer is; another one is a failure.
+    pub(crate) answer: Kind,
+}
+
+/// Anybody, served.
+pub(crate) const ANYBODY: Visitor = Visitor { login: None, answer: Kind::Answer };
+
 #[derive(Default)]
 struct Gauge {
     phase: AtomicU8,
@@ -55,11 +68,24 @@ pub(crate) async fn measure(
     window: Window,
     requests: impl Fn(usize) -> Outcome<Requests>,
 ) -> Outcome<Figures> {
+    measure_as(&ANYBODY, address, server, shape, window, requests).await
+}
+
+/// The same, by somebody.
+pub(crate) async fn measure_as(
+    visitor: &Visitor,
+    address: SocketAddr,
+    server: Pid,
+    shape: Shape,
+    window: Window,
+    requests: impl Fn(usize) -> Outcome<Requests>,
+) -> Outcome<Figures> {
     let gauge = Arc::new(Gauge::default());
     let mut drivers = JoinSet::new();
     for number in 0..shape.connections {
-        let connection = Connection::open(address, TYPE_BYTES).await?;
-        drivers.spawn(drive(connection, requests(number)?, shape.in_flight, Arc::clone(&gauge)));
+        let connection = Connection::logged_in(address, TYPE_BYTES, visitor.login.as_ref()).await?;
+        let (requests, gauge) = (requests(number)?, Arc::clone(&gauge));
+        drivers.spawn(drive(connection, requests, shape.in_flight, visitor.answer, gauge));
     }
     watch(&mut drivers, window.warm_up).await?;
     let cpu = Sample::take(server)?;
@@ -98,6 +124,7 @@ async fn drive(
     mut connection: Connection,
     mut requests: Requests,
     in_flight: usize,
+    answer: Kind,
     gauge: Arc<Gauge>,
 ) -> Outcome<Vec<u32>> {
     let mut out = Vec::new();
@@ -116,11 +143,12 @@ async fn drive(
         while free == 0 {
             connection
                 .receive(|payload, _| match kind(payload) {
-                    Kind::Answer => {
+                    kind if kind == answer => {
                         free += 1;
                         Ok(())
                     }
                     Kind::Failure => Err(refused(payload)),
+                    Kind::Answer => Err(Failure::new("a request was served that should be refused")),
                     Kind::Push | Kind::Other => Ok(()),
                 })
                 .await?;

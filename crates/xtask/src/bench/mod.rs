@@ -4,14 +4,17 @@
 //! of the pairs' ratios: on a noisy machine only the ratio can be trusted. What the floor knows nothing of is
 //! measured against an aim.
 
+mod access;
 mod connection;
 mod contest;
 mod cpu;
 mod fan_out;
 mod figures;
+mod guarded;
 mod hello;
 mod idle;
 mod keyed;
+mod limiter_memory;
 mod limits;
 mod load;
 mod machine;
@@ -19,10 +22,13 @@ mod options;
 mod patch_bytes;
 mod reconnect;
 mod records;
+mod refused;
 mod report;
 mod requests;
 mod returning;
 mod scenario;
+mod scopes;
+mod scrape;
 mod sliced;
 mod slices;
 mod start;
@@ -152,6 +158,18 @@ async fn measure(
         Kind::Keyed(shape) => {
             let window = if options.quick { QUICK_WINDOW } else { WINDOW };
             keyed::run(contest, shape, window, rounds).await?.put(scenario.title, report);
+        }
+        Kind::Guarded(shape) => {
+            let window = if options.quick { QUICK_WINDOW } else { WINDOW };
+            guarded::run(contest, shape, window, rounds).await?.put(scenario.title, report);
+        }
+        Kind::Refused(shape) => {
+            let window = if options.quick { QUICK_WINDOW } else { WINDOW };
+            refused::run(contest, shape, window, rounds).await?.put(scenario.title, report);
+        }
+        Kind::Scopes => scopes::run(contest).await?.put(report),
+        Kind::LimiterMemory => {
+            limiter_memory::run(contest, limits::addresses(options.quick)).await?.put(report);
         }
         Kind::Slices => {
             let window = if options.quick { QUICK_WINDOW } else { WINDOW };

@@ -58,7 +58,7 @@ pub(crate) fn usage() -> String {
   --server-cmd CMD  measure this instead of `dunlin serve`; it gets the same options and must print
                     a line with ws://127.0.0.1:PORT/
                     (`target/release/xtask floor --fan-out`: the floor against itself, to see the noise;
-                    not for slices, patch-bytes and reconnect, which have no floor)
+                    not for slices, patch-bytes, reconnect and what needs a login or a limit, which have no floor)
 
 scenarios: {}",
         scenario::names().join(" ")

@@ -64,18 +64,36 @@ fn keyed_insert(id: usize, number: u64) -> String {
 
 /// Inserts records 0 to `count` over a connection of their own.
 pub(crate) async fn load(address: SocketAddr, count: usize) -> Outcome {
-    load_all(address, (0..count).map(|number| insert(FIRST_ID + number, number as u64))).await
+    load_as(None, address, count).await
+}
+
+/// The same, by somebody who logs in first.
+pub(crate) async fn load_as(login: Option<&Value>, address: SocketAddr, count: usize) -> Outcome {
+    load_all_as(login, address, (0..count).map(|number| insert(FIRST_ID + number, number as u64))).await
 }
 
 /// Sends prepared requests in batches over a connection of their own; every one must succeed.
 pub(crate) async fn load_all(address: SocketAddr, requests: impl Iterator<Item = String>) -> Outcome {
-    timeout(LOAD_LIMIT, load_batches(address, requests))
+    load_all_as(None, address, requests).await
+}
+
+/// The same, by somebody who logs in first.
+pub(crate) async fn load_all_as(
+    login: Option<&Value>,
+    address: SocketAddr,
+    requests: impl Iterator<Item = String>,
+) -> Outcome {
+    timeout(LOAD_LIMIT, load_batches(login, address, requests))
         .await
         .map_err(|_| Failure::new(format!("the records were not loaded within {LOAD_LIMIT:?}")))?
 }
 
-async fn load_batches(address: SocketAddr, mut requests: impl Iterator<Item = String>) -> Outcome {
-    let mut connection = Connection::open(address, TYPE_BYTES).await?;
+async fn load_batches(
+    login: Option<&Value>,
+    address: SocketAddr,
+    mut requests: impl Iterator<Item = String>,
+) -> Outcome {
+    let mut connection = Connection::logged_in(address, TYPE_BYTES, login).await?;
     let mut frames = Vec::new();
     loop {
         frames.clear();

@@ -53,7 +53,7 @@ pub(crate) async fn run(arguments: &[String]) -> Outcome {
     let python = venv::python(&repo.target).await?;
     let launch = format!("{} serve --config {{config}} --port {{port}} --memory", quoted(&binary));
     let mut command = process::command(python, [recordings.join("replay.py")], &repo.target);
-    command.args(["--launch", &launch, "--by-file"]).args(&selection.cases);
+    command.args(["--control", "stdin", "--launch", &launch, "--by-file"]).args(&selection.cases);
     if let Some(pattern) = &options.pattern {
         command.args(["-k", pattern]);
     }

@@ -29,6 +29,8 @@ pub(crate) const DIRECTORIES: &[&str] = &[
     "store-subscriptions",
     "store-transactions",
     "auth",
+    "auth-permissions",
+    "auth-revocation",
     "auth-tiers",
     "rate-limiting",
     "server-stats",
@@ -40,10 +42,8 @@ pub(crate) const DIRECTORIES: &[&str] = &[
 
 /// A case waits for the first row that applies.
 pub(crate) const NOT_YET: &[NotYet] = &[
-    row("permission rules in configuration", Sign::Server("/auth/permissions")),
     row("built-in identity", Sign::Server("/auth/builtIn")),
     row("the audit log", Sign::Server("/audit")),
-    row("revocation", Sign::Server("/revocation")),
     row("the rule engine", Sign::Server("/rules")),
     row("built-in identity", Sign::Requests("identity.")),
     row("procedures", Sign::Requests("procedures.")),
@@ -58,14 +58,7 @@ pub(crate) const SINGLE_CASES: &[(&str, &str)] = &[
         "edge-cases/10-handles-interleaved-requests-from-multiple-clients.json",
         "an order between connections, which nobody promises",
     ),
-    // They write as somebody whose only role is `user`, which nobody gave a meaning.
-    ("auth/01-authenticates-with-a-valid-token-and-allows-operations.json", UNKNOWN_ROLES),
-    ("auth/13-allows-re-login-after-session-expiration.json", UNKNOWN_ROLES),
-    ("auth/23-auth-state-is-independent-per-connection.json", UNKNOWN_ROLES),
 ];
-
-/// Never, unless the decision changes: `DEVIATIONS.md` of the recordings.
-const UNKNOWN_ROLES: &str = "roles without a meaning to grant everything, which they do not on purpose";
 
 /// The feature that `case` (its file as `directory/file`) waits for, if any.
 pub(crate) fn waits_for(name: &str, case: &Value) -> Option<&'static str> {
@@ -108,8 +101,8 @@ mod tests {
 
     #[test]
     fn a_case_waits_for_what_its_server_or_its_requests_need() {
-        let rights = json!({"server": {"auth": {"tokens": {}, "permissions": {}}}, "setup": [], "steps": []});
-        assert_eq!(waits_for("connection/01-a.json", &rights), Some("permission rules in configuration"));
+        let accounts = json!({"server": {"auth": {"builtIn": true}}, "setup": [], "steps": []});
+        assert_eq!(waits_for("connection/01-a.json", &accounts), Some("built-in identity"));
         let rules = json!({"server": {"rules": true}, "setup": [], "steps": []});
         assert_eq!(waits_for("edge-cases/01-a.json", &rules), Some("the rule engine"));
         let identity = json!({"server": {"rules": false}, "setup": [], "steps": [

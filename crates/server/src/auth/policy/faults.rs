@@ -62,7 +62,7 @@ pub(crate) fn of_roles(value: &Value) -> Faults {
     for role in ["reader", "writer", "admin"].iter().filter(|role| read.contains_key(**role)) {
         fault(&mut faults, format!(".{role}"), "no built-in role: what these reach is fixed");
     }
-    if let Some(role) = Hierarchy::new(&read).circle() {
+    if let Some(role) = Hierarchy::new(read).circle() {
         fault(
             &mut faults,
             format!(".{role}"),
@@ -90,7 +90,7 @@ fn each(
             }
         }
         Some(_) => {
-            fault(faults, format!(".{list}"), format!("a list of at most {MAX_PERMISSION_RULES} rules"))
+            fault(faults, format!(".{list}"), format!("a list of at most {MAX_PERMISSION_RULES} rules"));
         }
     }
 }
@@ -125,7 +125,7 @@ fn rule(rule: &Map<String, Value>, at: &str, faults: &mut Faults) {
 fn exception(exception: &Map<String, Value>, at: &str, faults: &mut Faults) {
     known(exception, at, &["role", "userId", "operation", "resource", "result"], faults);
     for name in ["role", "userId", "operation", "resource"] {
-        if exception.get(name).is_some_and(|value| !value.as_str().is_some_and(|text| !text.is_empty())) {
+        if exception.get(name).is_some_and(|value| value.as_str().is_none_or(str::is_empty)) {
             fault(faults, format!("{at}.{name}"), "text");
         }
     }

@@ -48,9 +48,9 @@ impl Visible {
 }
 
 impl Grants {
-    pub(super) fn new(policy: &Policy, roles: &[String]) -> Self {
-        let all = policy.roles.closure(roles.iter().map(String::as_str));
-        let reached = policy.roles.reached(&all);
+    pub(super) fn new(policy: &Policy, of: &[String]) -> Self {
+        let all = policy.roles.closure(of.iter().map(String::as_str));
+        let reached = Tier::reached(all.iter().copied());
         let rules: Vec<&Rule> =
             policy.rules.rules.iter().filter(|rule| all.contains(rule.role.as_str())).collect();
         let grant = |kind: &Kind| match kind.tier() {

@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use dunlin_protocol::Tier;
 use dunlin_store::{Guard, RowRule as BoundRule, RuleTemplate};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -75,6 +76,10 @@ impl fmt::Display for PolicyError {
 impl std::error::Error for PolicyError {}
 
 impl PolicyError {
+    fn at(place: &str, error: &impl fmt::Display) -> Self {
+        Self(vec![PolicyFault { at: place.to_owned(), expected: format!("something else: {error}") }])
+    }
+
     /// The stable code for programs.
     pub fn code(&self) -> &'static str {
         "POLICY"
@@ -87,35 +92,32 @@ impl Policy {
     /// # Errors
     /// Every fault with its place, if there are any.
     pub fn parse(value: &Value) -> Result<Self, PolicyError> {
-        let mut rules = value.clone();
-        let roles = rules.as_object_mut().and_then(|rules| rules.shift_remove("roles"));
-        let mut faults = of_rules(&rules);
-        let in_roles = roles.iter().flat_map(of_roles);
+        let mut permissions = value.clone();
+        let hierarchy = permissions.as_object_mut().and_then(|members| members.shift_remove("roles"));
+        let mut faults = of_rules(&permissions);
+        let in_roles = hierarchy.iter().flat_map(of_roles);
         faults.extend(in_roles.map(|fault| PolicyFault { at: format!(".roles{}", fault.at), ..fault }));
         if !faults.is_empty() {
             return Err(PolicyError(faults));
         }
-        let unreadable = |error: serde_json::Error| {
-            PolicyError(vec![PolicyFault { at: String::new(), expected: error.to_string() }])
-        };
-        let roles = roles.map_or_else(|| Ok(BTreeMap::new()), BTreeMap::deserialize).map_err(unreadable)?;
-        let rules = PermissionRules::deserialize(rules).map_err(unreadable)?;
-        Self::new(roles, rules)
+        let hierarchy = hierarchy.map_or_else(|| Ok(BTreeMap::new()), BTreeMap::deserialize);
+        let hierarchy = hierarchy.map_err(|error| PolicyError::at("", &error))?;
+        let permissions =
+            PermissionRules::deserialize(permissions).map_err(|error| PolicyError::at("", &error))?;
+        Self::new(hierarchy, permissions)
     }
 
-    /// A policy of rules that are read already.
+    /// A policy of what is read already.
     pub(crate) fn new(
-        roles: BTreeMap<String, Vec<String>>,
-        rules: PermissionRules,
+        hierarchy: BTreeMap<String, Vec<String>>,
+        permissions: PermissionRules,
     ) -> Result<Self, PolicyError> {
-        let template = |(i, rule): (usize, &RowRule)| match RuleTemplate::parse(&rule.rule) {
-            Ok(template) => Ok((rule.role.clone(), template)),
-            Err(error) => {
-                Err(PolicyError(vec![PolicyFault { at: format!(".rows[{i}]"), expected: error.to_string() }]))
-            }
+        let template = |(i, row): (usize, &RowRule)| match RuleTemplate::parse(&row.rule) {
+            Ok(template) => Ok((row.role.clone(), template)),
+            Err(error) => Err(PolicyError::at(&format!(".rows[{i}]"), &error)),
         };
-        let rows = rules.rows.iter().enumerate().map(template).collect::<Result<_, _>>()?;
-        Ok(Self { roles: Hierarchy::new(&roles), rules, rows, known: Mutex::default() })
+        let rows = permissions.rows.iter().enumerate().map(template).collect::<Result<_, _>>()?;
+        Ok(Self { roles: Hierarchy::new(hierarchy), rules: permissions, rows, known: Mutex::default() })
     }
 
     /// What these roles are granted.
@@ -133,12 +135,18 @@ impl Policy {
         grants
     }
 
-    /// What row and field rules leave a session. Whoever is not logged in has no user id that a rule could ask for.
-    pub(crate) fn guard(&self, session: &Session, logged_in: bool) -> Guard {
+    /// The highest tier that any of these roles reaches, through what it includes too.
+    pub(crate) fn reached(&self, roles: &[String]) -> Option<Tier> {
+        Tier::reached(self.roles.closure(roles.iter().map(String::as_str)))
+    }
+
+    /// What row and field rules leave a session that has these roles. Whoever is not logged in has no user id that a rule could
+    /// ask for.
+    pub(crate) fn guard(&self, session: &Session, roles: &[String], logged_in: bool) -> Guard {
         if self.rows.is_empty() {
             return Guard::default();
         }
-        let all = self.roles.closure(session.roles.iter().map(String::as_str));
+        let all = self.roles.closure(roles.iter().map(String::as_str));
         let user_id = logged_in.then_some(&session.user_id);
         let facts = json!({"userId": user_id, "roles": session.roles, "metadata": session.metadata});
         let mut by_bucket: BTreeMap<&Arc<str>, Vec<BoundRule>> = BTreeMap::new();

@@ -2,15 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dunlin_protocol::Tier;
-
 /// Which roles each role includes, directly.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Hierarchy(BTreeMap<String, Vec<String>>);
 
 impl Hierarchy {
-    pub(crate) fn new(roles: &BTreeMap<String, Vec<String>>) -> Self {
-        Self(roles.clone())
+    pub(crate) fn new(roles: BTreeMap<String, Vec<String>>) -> Self {
+        Self(roles)
     }
 
     /// These roles and all that they include.
@@ -23,11 +21,6 @@ impl Hierarchy {
             }
         }
         all
-    }
-
-    /// The highest tier that any of these roles reaches, through what it includes too.
-    pub(crate) fn reached(&self, roles: &BTreeSet<&str>) -> Option<Tier> {
-        Tier::reached(roles.iter().copied())
     }
 
     /// A role that includes itself, through others or directly.
@@ -54,10 +47,6 @@ mod tests {
         let roles = hierarchy(&[("lead", &["editor"]), ("editor", &["writer", "author"])]);
         let all = roles.closure(["lead"]);
         assert_eq!(all.iter().copied().collect::<Vec<_>>(), ["author", "editor", "lead", "writer"]);
-        assert_eq!(
-            (roles.reached(&all), roles.reached(&roles.closure(["author"]))),
-            (Some(Tier::Write), None)
-        );
     }
 
     #[test]

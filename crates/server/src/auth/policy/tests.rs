@@ -3,8 +3,8 @@ use serde_json::json;
 
 use super::*;
 
-fn policy(value: Value) -> Policy {
-    Policy::parse(&value).unwrap()
+fn policy(value: &Value) -> Policy {
+    Policy::parse(value).unwrap()
 }
 
 fn bucket(name: &str) -> Resource<'_> {
@@ -39,7 +39,7 @@ fn without_rules_the_built_in_roles_reach_their_tiers_and_others_nothing() {
 
 #[test]
 fn rules_let_roles_do_more_and_never_beyond_their_tier() {
-    let policy = policy(json!({"default": "deny", "rules": [
+    let policy = policy(&json!({"default": "deny", "rules": [
         {"role": "editor", "allow": ["store.insert", "store.get"], "buckets": ["posts", "pages"]},
         {"role": "editor", "allow": "store.get", "buckets": ["users"]},
         {"role": "viewer", "allow": "*"},
@@ -59,7 +59,7 @@ fn rules_let_roles_do_more_and_never_beyond_their_tier() {
 
 #[test]
 fn some_buckets_are_not_the_server_and_not_a_query_by_its_name() {
-    let policy = policy(json!({"rules": [{"role": "guest", "allow": "*", "buckets": ["news"]}]}));
+    let policy = policy(&json!({"rules": [{"role": "guest", "allow": "*", "buckets": ["news"]}]}));
     let guest = |kind, resources: &[Resource<'_>]| may(&policy, &["guest"], kind, resources).is_ok();
     assert!(guest(Kind::Subscribe, &[query("latest"), bucket("news")]));
     assert!(!guest(Kind::Subscribe, &[query("news"), bucket("users")]));
@@ -76,7 +76,7 @@ fn some_buckets_are_not_the_server_and_not_a_query_by_its_name() {
 
 #[test]
 fn the_default_and_rules_for_some_buckets_do_not_narrow_each_other() {
-    let policy = policy(json!({"rules": [{"role": "editor", "allow": "store.get", "buckets": ["a"]}]}));
+    let policy = policy(&json!({"rules": [{"role": "editor", "allow": "store.get", "buckets": ["a"]}]}));
     assert!(may(&policy, &["writer", "editor"], Kind::Get, &[bucket("b")]).is_ok());
     assert!(may(&policy, &["editor"], Kind::Get, &[bucket("a")]).is_ok());
     assert!(may(&policy, &["editor"], Kind::Get, &[bucket("b")]).is_err());
@@ -84,7 +84,7 @@ fn the_default_and_rules_for_some_buckets_do_not_narrow_each_other() {
 
 #[test]
 fn exceptions_decide_before_rules_and_behind_tiers() {
-    let policy = policy(json!({
+    let policy = policy(&json!({
         "default": "deny",
         "check": [
             {"role": "ops", "operation": "store.get", "resource": "secrets", "result": false},
@@ -111,7 +111,7 @@ fn exceptions_decide_before_rules_and_behind_tiers() {
 
 #[test]
 fn an_exception_without_a_result_leaves_it_to_the_rules() {
-    let policy = policy(json!({
+    let policy = policy(&json!({
         "default": "deny",
         "check": [{"operation": "store.get", "resource": "a", "result": null}, {"role": "ops", "result": false}],
         "rules": [{"role": "ops", "allow": "*"}],
@@ -124,7 +124,7 @@ fn an_exception_without_a_result_leaves_it_to_the_rules() {
 
 #[test]
 fn roles_are_what_they_include() {
-    let policy = policy(json!({
+    let policy = policy(&json!({
         "roles": {"lead": ["editor"], "editor": ["writer"]},
         "rules": [{"role": "editor", "allow": "store.dropBucket", "buckets": ["drafts"]}],
     }));
@@ -141,7 +141,7 @@ fn only_buckets_with_any_right_are_visible() {
     let names = ["a", "b", "c"];
     let visible = |value: Value, roles: &[&str]| {
         let roles: Vec<String> = roles.iter().map(|role| (*role).to_owned()).collect();
-        let visible = policy(value).grants(&roles).visible("u1", names.into_iter());
+        let visible = policy(&value).grants(&roles).visible("u1", names.into_iter());
         names.map(|name| visible.contains(name))
     };
     let rules = json!({"default": "deny", "rules": [

@@ -42,7 +42,12 @@ fn plausible() -> impl Strategy<Value = Value> {
             prop::collection::vec("10\\.[1-9]\\.0\\.0(/16)?|fe80::(/10)?", 1..4).prop_map(Value::from).boxed()
         }
         "rateLimit.weights" => Just(json!({"store.all": 5, "store.*": 2})).boxed(),
-        "exposeErrorDetails" | "auth.required" | "proxyProtocol" => {
+        "auth.jwt.algorithms" => Just(json!(["ES256", "HS256"])).boxed(),
+        "auth.jwt.secret" => ".{32,40}".prop_map(Value::from).boxed(),
+        "auth.jwt.leewaySeconds" => (0u64..600).prop_map(Value::from).boxed(),
+        "auth.webhook.timeoutMs" => (1u64..10_000).prop_map(Value::from).boxed(),
+        "auth.webhook.url" => "https?://[a-z]{1,9}(:[0-9]{1,4})?/".prop_map(Value::from).boxed(),
+        "auth.upgrade.header" | "auth.upgrade.required" | "exposeErrorDetails" | "auth.required" | "proxyProtocol" => {
             any::<bool>().prop_map(Value::from).boxed()
         }
         "backpressure.highWaterMark" => (0.0001f64..1.0).prop_map(Value::from).boxed(),
@@ -72,10 +77,22 @@ fn plausible() -> impl Strategy<Value = Value> {
                 json!({"default": "deny", "rules": [rule], "rows": rows, "check": [{"userId": role, "result": null}]})
             })
             .boxed(),
-        "auth.anonymous" => Just(json!("reader")).boxed(),
-        "name" | "host" | "metrics.host" | "storage.dir" | "storage.backupDir" => {
-            "[a-z]{1,9}".prop_map(Value::from).boxed()
-        }
+        "auth.anonymous" | "auth.loggedIn" => Just(json!("reader")).boxed(),
+        "auth.jwt.issuer"
+        | "auth.jwt.audience"
+        | "auth.jwt.userClaim"
+        | "auth.jwt.rolesClaim"
+        | "auth.jwt.secretFile"
+        | "auth.jwt.publicKeyFile"
+        | "auth.jwt.jwksFile"
+        | "auth.webhook.secret"
+        | "auth.webhook.caFile"
+        | "auth.upgrade.queryParameter"
+        | "name"
+        | "host"
+        | "metrics.host"
+        | "storage.dir"
+        | "storage.backupDir" => "[a-z]{1,9}".prop_map(Value::from).boxed(),
         "path" => "/[a-z]{0,9}".prop_map(Value::from).boxed(),
         _ => (1u64..1_000_000).prop_map(Value::from).boxed(),
     }

@@ -11,7 +11,7 @@ const IN_A_FILE: &[(&str, &str)] = &[
     (
         r#"{"colour": 1}"#,
         "s.json: unknown key colour; known here: name, host, port, path, maxPayloadBytes, maxDepth, heartbeat, backpressure, \
-         connectionLimits, live, idempotency, exposeErrorDetails, allowedOrigins, maxConnectionsPerIp, rateLimit, trustedProxies, proxyProtocol, shutdownGraceMs, auth, storage, metrics, log, seed",
+         connectionLimits, live, idempotency, exposeErrorDetails, allowedOrigins, maxConnectionsPerIp, rateLimit, trustedProxies, proxyProtocol, shutdownGraceMs, auth, revocation, storage, metrics, log, seed",
     ),
     (r#"{"max_payload_bytes": 1}"#, "s.json: unknown key max_payload_bytes; did you mean maxPayloadBytes?"),
     (r#"{"hartbeat": {}}"#, "s.json: unknown key hartbeat; did you mean heartbeat?"),
@@ -107,7 +107,7 @@ const IN_A_FILE: &[(&str, &str)] = &[
     (r#"{"auth": {"token": {}}}"#, "s.json: unknown key auth.token; did you mean auth.tokens?"),
     (
         r#"{"auth": 5}"#,
-        "s.json: auth: expected an object with tokens, required, anonymous, roles, permissions, loginTimeoutMs, found 5",
+        "s.json: auth: expected an object with tokens, required, anonymous, loggedIn, roles, permissions, loginTimeoutMs, jwt, webhook, upgrade, found 5",
     ),
     (r#"{"auth": {"tokens": {}}}"#, "s.json: auth.tokens: expected 1 to 10000 tokens, found 0 of them"),
     (r#"{"auth": {"anonymous": 7}}"#, "s.json: auth.anonymous: expected the name of a role, found 7"),

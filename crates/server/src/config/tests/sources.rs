@@ -38,6 +38,9 @@ fn every_key_can_be_set_by_variable_and_by_flag() {
         "host" => "::1",
         "path" => "/p",
         "exposeErrorDetails" | "auth.required" => "false",
+        "auth.upgrade.header" | "auth.upgrade.required" | "proxyProtocol" => "true",
+        "auth.jwt.algorithms" => "RS256, EdDSA",
+        "auth.webhook.url" => "https://accounts.example.com/login",
         "auth.anonymous" => "reader",
         "allowedOrigins" => "https://a.example, http://b.example:8080",
         "backpressure.highWaterMark" => "0.5",
@@ -47,13 +50,12 @@ fn every_key_can_be_set_by_variable_and_by_flag() {
         "log.format" => "json",
         "log.level" => "trace",
         "rateLimit.allow" | "trustedProxies" => "10.0.0.0/8, ::1",
-        "proxyProtocol" => "true",
         _ => "17",
     };
     // What other keys need to mean anything.
     let needed = [("DUNLIN_RATE_LIMIT_MAX_REQUESTS", "3"), ("DUNLIN_TRUSTED_PROXIES", "127.0.0.1")];
     let default = load(&needed, &[]).unwrap().config;
-    for key in keys::KEYS.iter().filter(|key| !key.kind.is_for_files()) {
+    for key in keys::KEYS.iter().filter(|key| key.kind.has_flag()) {
         let (variable, flag) = (keys::variable(key.path), keys::flag(key.path));
         let sample = samples(key.path);
         let mut env: Vec<_> = needed.into_iter().filter(|(name, _)| *name != variable).collect();
@@ -68,6 +70,46 @@ fn every_key_can_be_set_by_variable_and_by_flag() {
     assert_eq!(keys::variable("maxConnectionsPerIp"), "DUNLIN_MAX_CONNECTIONS_PER_IP");
     let none = load(&[("DUNLIN_ALLOWED_ORIGINS", "")], &[]).unwrap();
     assert_eq!(none.config.allowed_origins, Some(vec![]), "an empty list refuses every origin");
+}
+
+#[test]
+fn a_secret_comes_from_a_file_or_the_environment_and_is_never_shown() {
+    const SECRET: &str = " 0123456789 0123456789 0123456789 ";
+    let loaded = load(&[("DUNLIN_AUTH_JWT_SECRET", SECRET)], &[]).unwrap();
+    assert_eq!(loaded.config.auth.jwt.secret.as_ref().unwrap().expose(), SECRET, "blanks are a part of it");
+    let file = format!("[auth.jwt]\nsecret = \"{SECRET}\"");
+    assert_eq!(Config::parse("a.toml", &file).unwrap().config, loaded.config);
+    let shown = loaded.settings().into_iter().find(|setting| setting.key == "auth.jwt.secret").unwrap();
+    assert_eq!(shown.value, json!("not shown"));
+    assert!(!format!("{loaded:?}").contains("0123456789"));
+    assert!(!Config::flags().iter().any(|flag| flag.key == "auth.jwt.secret"));
+    let refused = load(&[], &[("--auth-jwt-secret", SECRET)]).unwrap_err();
+    assert_eq!(refused.faults()[0].code(), "CONFIG_NO_FLAG");
+    let short = load(&[("DUNLIN_AUTH_JWT_SECRET", "hunter2")], &[]).unwrap_err().to_string();
+    assert!(short.contains("32 to 8192 bytes, found one of 7") && !short.contains("hunter2"), "{short}");
+    let number = Config::parse("a.json", r#"{"auth": {"jwt": {"secret": 4711}}}"#).unwrap_err().to_string();
+    assert!(number.contains("found a number") && !number.contains("4711"), "{number}");
+}
+
+#[test]
+fn what_a_login_can_be_told_is_checked() {
+    for (text, part) in [
+        (
+            r#"{"auth": {"jwt": {"algorithms": ["none"]}}}"#,
+            "auth.jwt.algorithms: expected a list of \"HS256\"",
+        ),
+        (r#"{"auth": {"jwt": {"algorithms": []}}}"#, "auth.jwt.algorithms"),
+        (r#"{"auth": {"webhook": {"url": "ftp://a.example"}}}"#, "auth.webhook.url: expected an http"),
+        (r#"{"auth": {"webhook": {"url": "https://u:p@a.example"}}}"#, "auth.webhook.url"),
+        (r#"{"auth": {"webhook": {"timeoutMs": 60000}}}"#, "auth.webhook.timeoutMs"),
+        (r#"{"auth": {"upgrade": {"queryParameter": "a&b"}}}"#, "auth.upgrade.queryParameter"),
+        (r#"{"revocation": {"blacklistTtlMs": 0}}"#, "revocation.blacklistTtlMs"),
+    ] {
+        let error = Config::parse("a.json", text).expect_err(text).to_string();
+        assert!(error.contains(part), "{text}: {error}");
+    }
+    let audience = r#"{"auth": {"jwt": {"audience": null, "secret": null}, "webhook": {"url": null}}}"#;
+    assert_eq!(Config::parse("a.json", audience).unwrap().config, Config::default());
 }
 
 #[test]
