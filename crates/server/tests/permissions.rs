@@ -286,6 +286,18 @@ async fn a_callback_that_changes_its_mind_is_asked_again_when_it_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_concerns_only_the_connection_needs_no_right_of_a_callback_either() {
+    let callback = |access: &Access<'_>| access.operation == "store.subscribe";
+    let server = started(with(&json!({})).permissions(callback)).await;
+    let mut client = logged_in(&server, "user").await;
+    let watch = json!({"type": "store.subscribe", "query": "all-mine"});
+    let id = client.data(watch).await["subscriptionId"].clone();
+    client.data(json!({"type": "store.explain", "subscriptionId": id})).await;
+    assert_eq!(client.code(json!({"type": "store.explain", "bucket": "mine"})).await, "FORBIDDEN");
+    client.data(json!({"type": "store.unsubscribe", "subscriptionId": id})).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn w10_another_login_of_the_same_user_is_another_set_of_rights() {
     let server = started(with(&only_mine())).await;
     let mut client = logged_in(&server, "admin").await;

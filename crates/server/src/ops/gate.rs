@@ -33,7 +33,11 @@ impl Judged {
 /// Decides whether this connection may do this. All writes before it have taken effect, unless it is a write of records itself.
 pub(crate) fn judge(state: &mut ConnectionState, kind: Kind, operation: &Operation<'_>) -> Judged {
     let Some(auth) = state.shared.auth.clone() else { return Judged::Now(Ok(())) };
-    if kind.tier().is_none() {
+    let concerns_the_connection_alone = matches!(
+        operation,
+        Operation::Unsubscribe { .. } | Operation::Explain(Explained::Subscription { .. })
+    );
+    if kind.tier().is_none() || concerns_the_connection_alone {
         return Judged::Now(Ok(()));
     }
     if let Operation::Subscribe(Subscribe { query: Queried::Named(query), .. }) = operation

@@ -77,6 +77,8 @@ pub(crate) struct Client {
     pub(crate) ends: BTreeMap<String, End>,
     pub(crate) lost: Vec<Lost>,
     pub(crate) cursors: Vec<Cursor>,
+    /// Writes with an idempotency key, the last ones.
+    pub(crate) keyed: Vec<Value>,
 }
 
 impl Client {
@@ -92,6 +94,7 @@ impl Client {
             ends: BTreeMap::new(),
             lost: Vec::new(),
             cursors: Vec::new(),
+            keyed: Vec::new(),
         }
     }
 
@@ -122,6 +125,10 @@ impl Client {
     pub(crate) fn ask(&mut self, mut request: Value, expected: Expected) -> String {
         if let Expected::Unsubscribed(id) = &expected {
             self.closing.insert(id.clone());
+        }
+        if request.get("idempotencyKey").is_some() {
+            self.keyed.truncate(5);
+            self.keyed.insert(0, request.clone());
         }
         self.last_id += 1;
         request["id"] = json!(self.last_id);

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::chance::Chance;
-use crate::rights::{READS, Rule, Session, WRITES};
+use crate::rights::{Opinion, READS, Rule, Session, WRITES};
 use crate::tables::BUCKETS;
 
 const USERS: [&str; 5] = ["u0", "u1", "u2", "u3", "anonymous"];
@@ -97,6 +97,20 @@ pub(crate) fn policy(chance: &mut Chance) -> Value {
     }
     let rows: Vec<Value> = (0..chance.below(7)).map(|_| row_rule(chance)).collect();
     json!({"default": if closed { "deny" } else { "allow" }, "roles": roles, "check": check, "rules": rules, "rows": rows})
+}
+
+/// What a callback says. What it allows it allows of everything that an operation touches.
+pub(crate) fn opinions(chance: &mut Chance) -> Vec<Opinion> {
+    let opinion = |chance: &mut Chance| {
+        let allows = chance.once_in(2);
+        Opinion {
+            user: chance.once_in(2).then(|| (*chance.pick(&USERS)).to_owned()),
+            kind: (allows || chance.once_in(2)).then(|| any_kind(chance)),
+            bucket: (!allows && chance.once_in(2)).then(|| *chance.pick(&BUCKETS)),
+            allows,
+        }
+    };
+    (0..chance.below(4)).map(|_| opinion(chance)).collect()
 }
 
 fn any_role(chance: &mut Chance) -> &'static str {

@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 use serde_json::{Map, Value, json};
 
 use crate::filter;
+use crate::model::CODE;
 use crate::rights::Rule;
 use crate::tables::{Answer, Bucket, Refused, Row, Rules, Tables, refuse};
 
@@ -213,6 +214,9 @@ fn projected(record: &Value, names: &[&str]) -> Value {
 
 /// The buckets that a query reads.
 pub(crate) fn buckets_of(tables: &Tables, query: &Value) -> Vec<String> {
+    if *query == CODE {
+        return vec!["teams".to_owned(), "orders".to_owned()];
+    }
     let own = query["bucket"].as_str().unwrap();
     let mut buckets = vec![own.to_owned()];
     if query.get("include").is_some() {
@@ -223,6 +227,13 @@ pub(crate) fn buckets_of(tables: &Tables, query: &Value) -> Vec<String> {
 
 /// The result of a query. What it includes is referred to by the field `up`.
 pub(crate) fn query(tables: &Tables, rules: &Rules<'_>, query: &Value) -> Answer {
+    if *query == CODE {
+        // The same as the closure that the worlds' servers have.
+        let (teams, orders) = (Seen::new(tables, rules, "teams")?, Seen::new(tables, rules, "orders")?);
+        let open = orders.matching(&json!({"open": true}))?.len();
+        let first = teams.rows.first().map(|row| teams.shown(row));
+        return Ok(json!({"first": first, "open": open}));
+    }
     let own = query["bucket"].as_str().unwrap();
     let seen = Seen::new(tables, rules, own)?;
     let listed = |name: &str| query.get(name).map(names).unwrap_or_default();

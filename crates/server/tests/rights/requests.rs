@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::chance::Chance;
 use crate::client::Client;
-use crate::model::Model;
+use crate::model::{CODE, Model};
 use crate::random;
 use crate::rights::Rule;
 use crate::tables::BUCKETS;
@@ -66,7 +66,7 @@ impl Wish<'_> {
     pub(crate) fn request(&mut self, client: &Client, alone: bool) -> Value {
         match self.chance.below(100) {
             0..44 => self.read(client),
-            44..76 => self.keyed_write(),
+            44..76 => self.keyed_write(client),
             76..82 => self.transaction(),
             82..88 if !alone && client.subscriptions.len() < 8 => self.subscribe(client),
             88..90 if !alone => match client.open().as_slice() {
@@ -171,7 +171,11 @@ impl Wish<'_> {
         }
     }
 
-    fn keyed_write(&mut self) -> Value {
+    fn keyed_write(&mut self, client: &Client) -> Value {
+        if !client.keyed.is_empty() && self.chance.once_in(20) {
+            // The connection broke, as far as this client knows.
+            return self.chance.pick(&client.keyed).clone();
+        }
         let mut request = self.write(true);
         let kind = format!("store.{}", request["op"].as_str().unwrap());
         request.as_object_mut().unwrap().shift_remove("op");
@@ -261,7 +265,9 @@ impl Wish<'_> {
         }
         let mut request = json!({"type": "store.subscribe"});
         if self.chance.once_in(2) {
-            request["query"] = json!(format!("q{}", self.chance.below(QUERIES)));
+            let code = self.chance.once_in(4);
+            let name = format!("q{}", self.chance.below(QUERIES));
+            request["query"] = json!(if code { CODE } else { &name });
             request["params"] = json!({"owner": *self.chance.pick(&["u0", "u1"])});
         } else {
             let bucket = *self.chance.pick(&BUCKETS);

@@ -70,7 +70,7 @@ pub(crate) const WRITES: [&str; 9] = [
     "store.transaction",
 ];
 /// What is done to buckets by who administers.
-const DEFINITIONS: [&str; 5] = [
+pub(crate) const DEFINITIONS: [&str; 5] = [
     "store.defineBucket",
     "store.dropBucket",
     "store.updateBucket",
@@ -85,6 +85,24 @@ fn tier(kind: &str) -> Tier {
         Tier::Write
     } else {
         Tier::Admin
+    }
+}
+
+/// One line of the callback of these worlds: the first that matches decides, and it abstains where none does.
+#[derive(Debug, Clone)]
+pub(crate) struct Opinion {
+    pub(crate) user: Option<String>,
+    pub(crate) kind: Option<&'static str>,
+    pub(crate) bucket: Option<&'static str>,
+    pub(crate) allows: bool,
+}
+
+impl Opinion {
+    /// Whether it is about this.
+    pub(crate) fn is_about(&self, user: &str, kind: &str, touches: impl FnOnce(&str) -> bool) -> bool {
+        self.user.as_deref().is_none_or(|name| name == user)
+            && self.kind.is_none_or(|name| name == kind)
+            && self.bucket.is_none_or(touches)
     }
 }
 
@@ -173,13 +191,6 @@ impl Policy {
             return true;
         }
         self.0["default"] != "deny" && reached.is_some()
-    }
-
-    /// Whether a session may do anything at all on a bucket.
-    pub(crate) fn shows(&self, session: &Session, bucket: &str) -> bool {
-        let touched = [Touched::Bucket(bucket.to_owned())];
-        let kinds = READS.iter().filter(|kind| **kind != "store.unsubscribe");
-        kinds.chain(&WRITES).chain(&DEFINITIONS).any(|kind| self.allows(session, kind, &touched))
     }
 
     /// What row and field rules leave a session of a bucket.
@@ -280,6 +291,11 @@ impl Rule {
         self.hidden.is_empty() && (!self.there || self.parts.contains(&(Condition::All, Condition::All)))
     }
 
+    /// Whether every record is seen, with all its members.
+    pub(crate) fn shows_all(&self) -> bool {
+        self.view() == Self::default().view()
+    }
+
     /// Whether a member of that name is hidden, is inside something hidden or has something hidden in it.
     pub(crate) fn hides(&self, name: &str) -> bool {
         if self.hidden.is_empty() {
@@ -314,7 +330,11 @@ impl Rule {
 
     /// The same as it stands in the policy.
     pub(crate) fn text(&self) -> String {
-        format!("{} {:?} {:?}", self.there, self.written_as, self.hidden)
+        // A rule about writing alone is none for who reads.
+        if self.shows_all() {
+            return "all".to_owned();
+        }
+        format!("{:?} {:?}", self.written_as, self.hidden)
     }
 }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 pub(crate) struct Tally(BTreeMap<String, u64>);
 
 /// Each must have happened in a whole run.
-const ALL: [&str; 16] = [
+const ALL: [&str; 17] = [
     "forbidden",
     "pushes",
     "patches",
@@ -20,6 +20,7 @@ const ALL: [&str; 16] = [
     "judged by what came behind the request",
     "policies",
     "logins",
+    "changes of mind",
     "logouts",
     "embedded writes",
     "repeats",

@@ -5,17 +5,19 @@ use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use dunlin_server::{Authentication, Config, Login, Policy as Served, Server, Session as Told};
+use dunlin_server::{Access, Authentication, Config, Login, Policy as Served, Server, Session as Told};
+use dunlin_store::Filter;
 use serde_json::{Value, json};
 
 use crate::chance::Chance;
 use crate::client::{Client, End, Kind, PIPE_BYTES};
-use crate::model::Model;
+use crate::model::{CODE, Model};
 use crate::random;
 use crate::requests::{QUERIES, Wish};
-use crate::rights::{Policy, Rule, Session};
+use crate::rights::{Opinion, Policy, Rule, Session};
 use crate::tables::{BUCKETS, NOW, OnDelete, Tables, definition};
 use crate::tally::Tally;
 
@@ -68,6 +70,7 @@ struct World {
     chance: Chance,
     tally: Tally,
     server: Server,
+    callback: Arc<Mutex<Vec<Opinion>>>,
     model: Model,
     clients: Vec<Client>,
     next_marker: u32,
@@ -84,6 +87,7 @@ async fn live(seed: u64) -> Tally {
     for _ in 0..BATCHES {
         world.batch().await;
     }
+    (0..world.model.repeats).for_each(|_| world.tally.count("repeats"));
     world.tally
 }
 
@@ -112,18 +116,39 @@ impl World {
             });
             async move { Authentication::Ok(session) }
         };
-        let server = Server::builder()
+        let mut server = Server::builder()
             .config(config)
             .memory()
             .clock(|| NOW)
             .authenticator(authenticator)
+            .query(CODE, |ctx, _| {
+                let filter = Filter::parse(json!({"open": true}).as_object().unwrap())?;
+                let (teams, orders) = (ctx.bucket("teams")?, ctx.bucket("orders")?);
+                let open = orders.count(&filter);
+                let first = teams.find_one(&Filter::default()).map(|record| record.to_value());
+                Ok(json!({"first": first, "open": open}))
+            })
             .policy(Served::parse(&policy).unwrap());
+        let callback = Arc::new(Mutex::new(Vec::new()));
+        let opinions = chance.once_in(3).then(|| random::opinions(&mut chance));
+        if let Some(opinions) = &opinions {
+            callback.lock().unwrap().clone_from(opinions);
+            let asked = Arc::clone(&callback);
+            server = server.permissions(move |access: &Access<'_>| {
+                let (user, touches) = (&access.session.user_id, |name: &str| access.touches_bucket(name));
+                let opinions: MutexGuard<'_, Vec<Opinion>> = asked.lock().unwrap();
+                let said = opinions.iter().find(|opinion| opinion.is_about(user, access.operation, touches));
+                said.map(|opinion| opinion.allows)
+            });
+            note(format!("callback {opinions:?}"));
+        }
         let server = server.build().await.unwrap();
         let clients = chance.within(2, 5);
         let on_delete = [(); 3].map(|()| {
             *chance.pick(&[OnDelete::Restrict, OnDelete::Cascade, OnDelete::SetNull, OnDelete::Cascade])
         });
-        let model = Model::new(Tables::new(&on_delete), Policy(policy), tokens, anonymous, clients);
+        let model =
+            Model::new(Tables::new(&on_delete), (Policy(policy), opinions), tokens, anonymous, clients);
         for (place, name) in BUCKETS.iter().enumerate() {
             let indexes: Vec<&str> =
                 ["owner", "tag", "n", "open"].into_iter().filter(|_| chance.once_in(3)).collect();
@@ -141,6 +166,7 @@ impl World {
             tally,
             clients: clients.collect(),
             server,
+            callback,
             model,
             next_marker: random::FRESH,
             calm,
@@ -174,6 +200,7 @@ impl World {
             self.server.store().define_query(&name, config.clone()).await.unwrap();
             self.model.queries.insert(name, config);
         }
+        self.model.queries.insert(CODE.to_owned(), json!(CODE));
     }
 
     /// Some requests of one client, or something that changes rights, or the program itself; then everything gets quiet.
@@ -181,6 +208,10 @@ impl World {
         match self.chance.below(12) {
             0 => {
                 self.new_policy();
+                self.quiet().await;
+            }
+            2 if self.model.opinions.is_some() => {
+                self.change_its_mind();
                 self.quiet().await;
             }
             1 => {
@@ -251,6 +282,17 @@ impl World {
     fn new_policy(&mut self) {
         let policy = self.change_policy();
         self.server.set_policy(policy);
+    }
+
+    /// The callback says other things from now on, and says so.
+    fn change_its_mind(&mut self) {
+        self.tally.count("changes of mind");
+        let opinions = random::opinions(&mut self.chance);
+        note(format!("callback {opinions:?}"));
+        self.callback.lock().unwrap().clone_from(&opinions);
+        self.model.opinions = Some(opinions);
+        self.server.rights_changed();
+        (0..self.clients.len()).for_each(|who| self.judge_again(who));
     }
 
     /// The model goes over to a new policy; what the server is to be told.

@@ -50,13 +50,12 @@ impl Guard {
         if by_bucket.is_empty() {
             return Self(None);
         }
-        let joined = |key: fn(&RowRule) -> &str| {
-            // JSON text has no line of its own that begins so.
-            let keys =
-                by_bucket.iter().map(|(bucket, rule)| format!("bucket {}\n{}\n", quoted(bucket), key(rule)));
-            keys.collect::<String>().into()
-        };
-        let (key, view_key) = (joined(RowRule::key), joined(RowRule::view_key));
+        // JSON text has no line of its own that begins so.
+        let line = |bucket: &str, key: &str| format!("bucket {}\n{key}\n", quoted(bucket));
+        let key = by_bucket.iter().map(|(bucket, rule)| line(bucket, rule.key())).collect::<String>();
+        let noticed = by_bucket.iter().filter(|(_, rule)| !rule.shows_all());
+        let view_key = noticed.map(|(bucket, rule)| line(bucket, rule.view_key())).collect::<String>();
+        let (key, view_key) = (key.into(), view_key.into());
         Self(Some(Arc::new(Rules { by_bucket, key, view_key })))
     }
 
@@ -75,7 +74,19 @@ impl Guard {
         self.0.as_ref().map_or("", |rules| &rules.key)
     }
 
-    /// What identifies the part of it that readers notice: guards that differ only in what may be written have the same.
+    /// What identifies the part of it that readers notice: guards that differ only in what may be written have the same, and
+    /// one that restricts nothing else has that of the empty one.
+    ///
+    /// ```
+    /// use dunlin_store::{Guard, RuleTemplate};
+    /// use serde_json::json;
+    ///
+    /// let rule = json!({"bucket": "orders", "write": {"state": "open"}});
+    /// let rule = RuleTemplate::parse(rule.as_object().unwrap())?.bind(&json!({"userId": "ada"}));
+    /// let guard = Guard::new([("orders", rule)]);
+    /// assert!(guard.view_key() == Guard::default().view_key() && guard != Guard::default());
+    /// # Ok::<(), dunlin_store::StoreError>(())
+    /// ```
     pub fn view_key(&self) -> &str {
         self.0.as_ref().map_or("", |rules| &rules.view_key)
     }

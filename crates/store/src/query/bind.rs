@@ -119,7 +119,7 @@ impl BoundQuery {
             key.extend(["\nrule ", rule.view_key()]);
         }
         let mut sight = Sight { own, included: None };
-        if !guard.is_empty() && !shape.includes.is_empty() {
+        if !guard.view_key().is_empty() && !shape.includes.is_empty() {
             let names = Self(Arc::clone(whole)).included(snapshot).into_iter();
             let rules: BTreeMap<Arc<str>, Option<RowRule>> =
                 names.map(|name| (Arc::clone(&name), rule(&name))).collect();
