@@ -60,7 +60,7 @@ fn code(chance: &mut Chance) -> String {
     marker(u32::try_from(5000 + chance.below(CODES)).unwrap())
 }
 
-pub(crate) fn session(chance: &mut Chance) -> Session {
+pub(crate) fn session(chance: &mut Chance, otherwise: Option<&str>) -> Session {
     let mut roles: Vec<String> = Vec::new();
     if !chance.once_in(5) {
         roles.push((*chance.pick(&["reader", "writer", "writer", "writer", "admin"])).to_owned());
@@ -75,7 +75,8 @@ pub(crate) fn session(chance: &mut Chance) -> Session {
             json!({"tag": *chance.pick(&TAGS), "tags": [*chance.pick(&TAGS), "c"], "deep": {"open": chance.once_in(2)}})
         }
     };
-    Session { user: Some((*chance.pick(&USERS[..4])).to_owned()), roles, metadata }
+    let user = Some((*chance.pick(&USERS[..4])).to_owned());
+    Session { user, roles, metadata, otherwise: otherwise.map(str::to_owned) }
 }
 
 /// A new policy.

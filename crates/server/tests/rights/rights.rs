@@ -12,6 +12,8 @@ pub(crate) struct Session {
     pub(crate) user: Option<String>,
     pub(crate) roles: Vec<String>,
     pub(crate) metadata: Value,
+    /// What it also has if it has none of the built-in roles.
+    pub(crate) otherwise: Option<String>,
 }
 
 /// What an operation touches.
@@ -38,6 +40,9 @@ enum Tier {
     Write,
     Admin,
 }
+
+const BUILT_IN: [(&str, Tier); 3] =
+    [("reader", Tier::Read), ("writer", Tier::Write), ("admin", Tier::Admin)];
 
 pub(crate) const READS: [&str; 16] = [
     "store.get",
@@ -122,9 +127,18 @@ fn texts(value: &Value) -> Vec<&str> {
 }
 
 impl Policy {
-    /// Roles inherit.
+    /// Roles inherit. Whoever has logged in may have another role for that alone.
     fn all_roles(&self, session: &Session) -> BTreeSet<String> {
-        let mut all: BTreeSet<String> = session.roles.iter().cloned().collect();
+        let all = self.inherited(session.roles.iter().cloned().collect());
+        match &session.otherwise {
+            Some(role) if !BUILT_IN.iter().any(|(built_in, _)| all.contains(*built_in)) => {
+                self.inherited(all.into_iter().chain([role.clone()]).collect())
+            }
+            _ => all,
+        }
+    }
+
+    fn inherited(&self, mut all: BTreeSet<String>) -> BTreeSet<String> {
         loop {
             let more: Vec<String> = all
                 .iter()
@@ -142,8 +156,7 @@ impl Policy {
     /// The first of the numbered steps of the page that says yes or no.
     pub(crate) fn allows(&self, session: &Session, kind: &str, touched: &[Touched]) -> bool {
         let roles = self.all_roles(session);
-        let tiers = [("reader", Tier::Read), ("writer", Tier::Write), ("admin", Tier::Admin)];
-        let reached = tiers.iter().filter(|(role, _)| roles.contains(*role)).map(|(_, tier)| *tier).max();
+        let reached = BUILT_IN.iter().filter(|(role, _)| roles.contains(*role)).map(|(_, tier)| *tier).max();
         if reached.is_some_and(|reached| reached < tier(kind)) {
             return false;
         }

@@ -94,16 +94,19 @@ async fn live(seed: u64) -> Tally {
 impl World {
     async fn begin(seed: u64) -> Self {
         let mut chance = Chance(seed);
-        let tokens: Vec<Session> = (0..10).map(|_| random::session(&mut chance)).collect();
+        let logged_in = *chance.pick(&[None, None, Some("guest"), Some("reader")]);
+        let tokens: Vec<Session> = (0..10).map(|_| random::session(&mut chance, logged_in)).collect();
         let anonymous = chance.once_in(2).then(|| Session {
             user: None,
             roles: vec![(*chance.pick(&["guest", "reader", "writer"])).to_owned()],
             metadata: Value::Null,
+            otherwise: None,
         });
         let policy = random::policy(&mut chance);
         note(format!("policy {policy}"));
         let mut config = Config::default();
         config.auth.required = Some(anonymous.is_none());
+        config.auth.logged_in = logged_in.map(str::to_owned);
         config.auth.anonymous = anonymous.as_ref().map(|session| session.roles[0].clone());
         config.max_connections_per_ip = None;
         config.heartbeat.interval_ms = 86_400_000;
