@@ -151,7 +151,7 @@ impl World {
             *chance.pick(&[OnDelete::Restrict, OnDelete::Cascade, OnDelete::SetNull, OnDelete::Cascade])
         });
         let model =
-            Model::new(Tables::new(&on_delete), (Policy(policy), opinions), tokens, anonymous, clients);
+            Model::new(Tables::new(on_delete), (Policy(policy), opinions), tokens, anonymous, clients);
         for (place, name) in BUCKETS.iter().enumerate() {
             let indexes: Vec<&str> =
                 ["owner", "tag", "n", "open"].into_iter().filter(|_| chance.once_in(3)).collect();
@@ -370,7 +370,10 @@ impl World {
             assert!(ticks < PATIENCE, "it does not get quiet");
             self.clients.iter_mut().for_each(Client::write);
             tokio::time::sleep(Duration::from_millis(1)).await;
-            let came = (0..self.clients.len()).fold(false, |came, who| self.read(who) || came);
+            let mut came = false;
+            for who in 0..self.clients.len() {
+                came |= self.read(who);
+            }
             silent = if came || !self.clients.iter().all(Client::is_answered) { 0 } else { silent + 1 };
         }
         self.tally.count("quiet points");
