@@ -6,7 +6,7 @@
 //!
 //! ```console
 //! $ cargo test -p dunlin-server --test rights                                  # 100,000 operations
-//! $ RIGHTS_WORLDS=1000 cargo test -p dunlin-server --test rights               # more worlds
+//! $ RIGHTS_FIRST=1000 RIGHTS_WORLDS=500 cargo test -p dunlin-server --test rights   # others, and more of them
 //! $ RIGHTS_SEED=28 cargo test -p dunlin-server --test rights -- --nocapture    # one, telling all that happens in it
 //! ```
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
@@ -36,7 +36,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tally::Tally;
 
 /// Worlds of a normal run, and operations that all of them carry out together.
-const WORLDS: u64 = 100;
+const WORLDS: u64 = 88;
 const OPERATIONS: u64 = 100_000;
 
 fn variable(name: &str) -> Option<u64> {

@@ -144,9 +144,9 @@ impl Model {
     /// The callback is asked before the policy.
     fn judges(&self, session: &Session, kind: &str, touched: &[Touched]) -> bool {
         let user = session.user.as_deref().unwrap_or("anonymous");
-        let touches = |name: &str| touched.contains(&Touched::Bucket(name.to_owned()));
+        let of_bucket = |name: &str| touched.contains(&Touched::Bucket(name.to_owned()));
         let mut opinions = self.opinions.iter().flatten();
-        match opinions.find(|opinion| opinion.is_about(user, kind, touches)) {
+        match opinions.find(|opinion| opinion.is_about(user, kind, of_bucket)) {
             Some(opinion) => opinion.allows,
             None => self.policy.allows(session, kind, touched),
         }
@@ -281,14 +281,11 @@ impl Model {
             "server.connections" | "store.getBucketSchema" => Ok(Expected::Silent),
             _ if READS.contains(&kind) => {
                 let answer = reads::read(&self.tables, &self.rules(who), name, request)?;
-                Ok(match request["type"] == "store.paginate" && answer.get("nextCursor").is_none() {
-                    true => Expected::Page {
-                        page: answer,
-                        bucket: request["bucket"].as_str().unwrap().to_owned(),
-                        sort: request["sort"].clone(),
-                    },
-                    false => Expected::Data(answer),
-                })
+                if kind != "store.paginate" || answer.get("nextCursor").is_some() {
+                    return Ok(Expected::Data(answer));
+                }
+                let bucket = request["bucket"].as_str().unwrap().to_owned();
+                Ok(Expected::Page { page: answer, bucket, sort: request["sort"].clone() })
             }
             _ => self.written(who, &session, name, request).map(Expected::Data),
         }

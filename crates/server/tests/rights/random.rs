@@ -51,6 +51,11 @@ pub(crate) fn marker(number: u32) -> String {
     format!("~{number}~")
 }
 
+pub(crate) fn one(chance: &mut Chance, names: &[&'static str]) -> &'static str {
+    let picked: &&str = chance.pick(names);
+    picked
+}
+
 pub(crate) fn key(chance: &mut Chance, bucket: &str) -> String {
     let bucket = BUCKETS.iter().position(|name| *name == bucket).unwrap_or(0);
     marker(u32::try_from(1000 * (bucket + 1) + chance.below(KEYS)).unwrap())
@@ -60,7 +65,7 @@ fn code(chance: &mut Chance) -> String {
     marker(u32::try_from(5000 + chance.below(CODES)).unwrap())
 }
 
-pub(crate) fn session(chance: &mut Chance) -> Session {
+pub(crate) fn session(chance: &mut Chance, otherwise: Option<&str>) -> Session {
     let mut roles: Vec<String> = Vec::new();
     if !chance.once_in(5) {
         roles.push((*chance.pick(&["reader", "writer", "writer", "writer", "admin"])).to_owned());
@@ -75,7 +80,8 @@ pub(crate) fn session(chance: &mut Chance) -> Session {
             json!({"tag": *chance.pick(&TAGS), "tags": [*chance.pick(&TAGS), "c"], "deep": {"open": chance.once_in(2)}})
         }
     };
-    Session { user: Some((*chance.pick(&USERS[..4])).to_owned()), roles, metadata }
+    let user = Some((*chance.pick(&USERS[..4])).to_owned());
+    Session { user, roles, metadata, otherwise: otherwise.map(str::to_owned) }
 }
 
 /// A new policy.
@@ -90,13 +96,13 @@ pub(crate) fn policy(chance: &mut Chance) -> Value {
     }
     let closed = chance.once_in(4);
     let check: Vec<Value> = (0..chance.below(4).saturating_sub(1)).map(|_| exception(chance)).collect();
-    let mut rules: Vec<Value> = (0..chance.below(5)).map(|_| permission(chance)).collect();
+    let mut permissions: Vec<Value> = (0..chance.below(5)).map(|_| permission(chance)).collect();
     if closed && !chance.once_in(4) {
-        rules.push(json!({"role": "writer", "allow": ["store.*"]}));
-        rules.push(json!({"role": "reader", "allow": READS}));
+        permissions.push(json!({"role": "writer", "allow": ["store.*"]}));
+        permissions.push(json!({"role": "reader", "allow": READS}));
     }
     let rows: Vec<Value> = (0..chance.below(7)).map(|_| row_rule(chance)).collect();
-    json!({"default": if closed { "deny" } else { "allow" }, "roles": roles, "check": check, "rules": rules, "rows": rows})
+    json!({"default": if closed { "deny" } else { "allow" }, "roles": roles, "check": check, "rules": permissions, "rows": rows})
 }
 
 /// What a callback says. What it allows it allows of everything that an operation touches.
@@ -114,11 +120,11 @@ pub(crate) fn opinions(chance: &mut Chance) -> Vec<Opinion> {
 }
 
 fn any_role(chance: &mut Chance) -> &'static str {
-    if chance.once_in(3) { *chance.pick(&BUILT_IN) } else { *chance.pick(&ROLES) }
+    if chance.once_in(3) { one(chance, &BUILT_IN) } else { one(chance, &ROLES) }
 }
 
 fn any_kind(chance: &mut Chance) -> &'static str {
-    if chance.once_in(2) { *chance.pick(&READS) } else { *chance.pick(&WRITES) }
+    if chance.once_in(2) { one(chance, &READS) } else { one(chance, &WRITES) }
 }
 
 fn exception(chance: &mut Chance) -> Value {
@@ -156,8 +162,8 @@ fn permission(chance: &mut Chance) -> Value {
 }
 
 fn row_rule(chance: &mut Chance) -> Value {
-    let role = if chance.once_in(4) { "*" } else { any_role(chance) };
-    let mut rule = json!({"role": role, "bucket": *chance.pick(&BUCKETS)});
+    let whose = if chance.once_in(4) { "*" } else { any_role(chance) };
+    let mut rule = json!({"role": whose, "bucket": *chance.pick(&BUCKETS)});
     if !chance.once_in(4) {
         rule["read"] = condition(chance);
     }
@@ -203,7 +209,7 @@ fn plain(chance: &mut Chance, member: &str, bucket: &str) -> Value {
             Some(place @ 1..) if !chance.once_in(8) => json!(key(chance, BUCKETS[place - 1])),
             _ => Value::Null,
         },
-        _ => json!(marker(u32::try_from(FRESH + 1).unwrap())),
+        _ => json!(marker(FRESH + 1)),
     }
 }
 
@@ -215,7 +221,7 @@ fn member(chance: &mut Chance, rule: &Rule, of: &[&'static str]) -> &'static str
             return member;
         }
     }
-    *chance.pick(of)
+    one(chance, of)
 }
 
 pub(crate) fn filter(chance: &mut Chance, bucket: &str, rule: &Rule) -> Value {

@@ -27,7 +27,7 @@ impl Wish<'_> {
     }
 
     fn bucket(&mut self) -> &'static str {
-        if self.chance.once_in(60) { "ghosts" } else { *self.chance.pick(&BUCKETS) }
+        if self.chance.once_in(60) { "ghosts" } else { random::one(self.chance, &BUCKETS) }
     }
 
     /// A key, mostly of a record that there is.

@@ -12,6 +12,8 @@ pub(crate) struct Session {
     pub(crate) user: Option<String>,
     pub(crate) roles: Vec<String>,
     pub(crate) metadata: Value,
+    /// What it also has if it has none of the built-in roles.
+    pub(crate) otherwise: Option<String>,
 }
 
 /// What an operation touches.
@@ -38,6 +40,8 @@ enum Tier {
     Write,
     Admin,
 }
+
+const BUILT_IN: [(&str, Tier); 3] = [("reader", Tier::Read), ("writer", Tier::Write), ("admin", Tier::Admin)];
 
 pub(crate) const READS: [&str; 16] = [
     "store.get",
@@ -122,9 +126,18 @@ fn texts(value: &Value) -> Vec<&str> {
 }
 
 impl Policy {
-    /// Roles inherit.
+    /// Roles inherit. Whoever has logged in may have another role for that alone.
     fn all_roles(&self, session: &Session) -> BTreeSet<String> {
-        let mut all: BTreeSet<String> = session.roles.iter().cloned().collect();
+        let all = self.inherited(session.roles.iter().cloned().collect());
+        match &session.otherwise {
+            Some(role) if !BUILT_IN.iter().any(|(built_in, _)| all.contains(*built_in)) => {
+                self.inherited(all.into_iter().chain([role.clone()]).collect())
+            }
+            _ => all,
+        }
+    }
+
+    fn inherited(&self, mut all: BTreeSet<String>) -> BTreeSet<String> {
         loop {
             let more: Vec<String> = all
                 .iter()
@@ -142,8 +155,7 @@ impl Policy {
     /// The first of the numbered steps of the page that says yes or no.
     pub(crate) fn allows(&self, session: &Session, kind: &str, touched: &[Touched]) -> bool {
         let roles = self.all_roles(session);
-        let tiers = [("reader", Tier::Read), ("writer", Tier::Write), ("admin", Tier::Admin)];
-        let reached = tiers.iter().filter(|(role, _)| roles.contains(*role)).map(|(_, tier)| *tier).max();
+        let reached = BUILT_IN.iter().filter(|(role, _)| roles.contains(*role)).map(|(_, tier)| *tier).max();
         if reached.is_some_and(|reached| reached < tier(kind)) {
             return false;
         }
@@ -167,24 +179,24 @@ impl Policy {
                 }
             }
         }
-        let rules = list(&self.0, "rules").iter().filter(|rule| {
+        let concerned = list(&self.0, "rules").iter().filter(|rule| {
             roles.contains(rule["role"].as_str().unwrap())
                 && texts(&rule["allow"]).into_iter().any(|allowed| match allowed.strip_suffix('*') {
                     Some(prefix) => kind.starts_with(prefix),
                     None => allowed == kind,
                 })
         });
-        let rules: Vec<&Value> = rules.collect();
-        if rules.iter().any(|rule| rule.get("buckets").is_none()) {
+        let allowing: Vec<&Value> = concerned.collect();
+        if allowing.iter().any(|rule| rule.get("buckets").is_none()) {
             return true;
         }
-        let buckets: Vec<&str> = rules.iter().flat_map(|rule| texts(&rule["buckets"])).collect();
+        let buckets: Vec<&str> = allowing.iter().flat_map(|rule| texts(&rule["buckets"])).collect();
         let within = |one: &Touched| match one {
             Touched::Bucket(name) => buckets.contains(&name.as_str()),
             // The right to a query is the right to what it reads.
             Touched::Query(_) => true,
             // These show what may be seen and nothing else.
-            Touched::Server => !rules.is_empty() && READS_OF_THE_SERVER.contains(&kind),
+            Touched::Server => !allowing.is_empty() && READS_OF_THE_SERVER.contains(&kind),
         };
         let anything = touched.iter().any(|one| !matches!(one, Touched::Query(_)));
         if anything && touched.iter().all(within) {
@@ -198,8 +210,8 @@ impl Policy {
         let roles = self.all_roles(session);
         let mut rule = Rule::default();
         for given in list(&self.0, "rows") {
-            let role = given["role"].as_str().unwrap();
-            if given["bucket"] != bucket || role != "*" && !roles.contains(role) {
+            let whose = given["role"].as_str().unwrap();
+            if given["bucket"] != bucket || whose != "*" && !roles.contains(whose) {
                 continue;
             }
             rule.there = true;
@@ -325,7 +337,13 @@ impl Rule {
         if !self.there || seen.contains("All") {
             seen = BTreeSet::from(["All".to_owned()]);
         }
-        (seen, self.hidden.clone())
+        // What is inside something hidden is hidden with it.
+        let inside = |name: &&String| {
+            self.hidden
+                .iter()
+                .any(|other| name.strip_prefix(other.as_str()).is_some_and(|rest| rest.starts_with('.')))
+        };
+        (seen, self.hidden.iter().filter(|name| !inside(name)).cloned().collect())
     }
 
     /// The same as it stands in the policy.

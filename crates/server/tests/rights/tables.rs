@@ -69,7 +69,7 @@ pub(crate) type Rules<'r> = dyn Fn(&str) -> Rc<Rule> + 'r;
 
 impl Tables {
     /// The same buckets as [`definition`] defines.
-    pub(crate) fn new(on_delete: &[OnDelete; 3]) -> Self {
+    pub(crate) fn new(on_delete: [OnDelete; 3]) -> Self {
         let bucket = |i: usize| Bucket {
             rows: Vec::new(),
             next: 0,
@@ -189,7 +189,9 @@ impl<'w> Draft<'w> {
             }
             "deleteMany" => {
                 let rows = self.matching(name, &rule, &request["filter"])?;
-                rows.iter().for_each(|row| self.remove(name, row.place));
+                for row in &rows {
+                    self.remove(name, row.place);
+                }
                 Ok(json!(rows.len()))
             }
             "clear" => {
@@ -197,7 +199,9 @@ impl<'w> Draft<'w> {
                     return refuse("FORBIDDEN");
                 }
                 let rows = self.tables.bucket(name)?.rows.clone();
-                rows.iter().for_each(|row| self.remove(name, row.place));
+                for row in &rows {
+                    self.remove(name, row.place);
+                }
                 Ok(json!({"cleared": true}))
             }
             other => panic!("{other} is no write"),
@@ -311,31 +315,21 @@ impl<'w> Draft<'w> {
         let mut faults = Vec::new();
         for ((name, place), before) in &self.before {
             let bucket = &self.tables.0[name];
-            match bucket.rows.iter().find(|row| row.place == *place) {
-                Some(row) => {
-                    if bucket.unique.iter().any(|fields| self.is_taken(bucket, row, fields)) {
-                        faults.push("ALREADY_EXISTS");
-                    }
-                    if self.refers_to_nothing(bucket, row, before.as_deref()) {
-                        faults.push("VALIDATION_ERROR");
-                    }
+            if let Some(row) = bucket.rows.iter().find(|row| row.place == *place) {
+                if bucket.unique.iter().any(|fields| is_taken(bucket, row, fields)) {
+                    faults.push("ALREADY_EXISTS");
                 }
-                None => {
-                    let Some(before) = before else { continue };
-                    if bucket.find(&before["id"]).is_none() && self.is_referred_to(name, &before["id"]) {
-                        faults.push("CONFLICT");
-                    }
+                if self.refers_to_nothing(bucket, row, before.as_deref()) {
+                    faults.push("VALIDATION_ERROR");
                 }
+            } else if let Some(before) = before
+                && bucket.find(&before["id"]).is_none()
+                && self.is_referred_to(name, &before["id"])
+            {
+                faults.push("CONFLICT");
             }
         }
         if faults.is_empty() { Ok(self.tables) } else { Err(Refused(faults)) }
-    }
-
-    fn is_taken(&self, bucket: &Bucket, row: &Row, fields: &[&str]) -> bool {
-        let values = |row: &Row| fields.iter().map(|name| row.record[name].clone()).collect::<Vec<Value>>();
-        let own = values(row);
-        let others = || bucket.rows.iter().filter(|other| other.place != row.place);
-        !own.contains(&Value::Null) && others().any(|other| values(other) == own)
     }
 
     /// Whether it newly refers to what is not there for whoever writes.
@@ -358,4 +352,12 @@ impl<'w> Draft<'w> {
 /// To write a member that is hidden is forbidden.
 fn writable_members(rule: &Rule, data: &Value) -> Result<(), Refused> {
     if data.as_object().unwrap().keys().any(|name| rule.hides(name)) { refuse("FORBIDDEN") } else { Ok(()) }
+}
+
+/// Whether another record has the same values in fields that must be unique together.
+fn is_taken(bucket: &Bucket, row: &Row, fields: &[&str]) -> bool {
+    let values = |row: &Row| fields.iter().map(|name| row.record[name].clone()).collect::<Vec<Value>>();
+    let own = values(row);
+    let mut others = bucket.rows.iter().filter(|other| other.place != row.place);
+    !own.contains(&Value::Null) && others.any(|other| values(other) == own)
 }

@@ -94,16 +94,19 @@ async fn live(seed: u64) -> Tally {
 impl World {
     async fn begin(seed: u64) -> Self {
         let mut chance = Chance(seed);
-        let tokens: Vec<Session> = (0..10).map(|_| random::session(&mut chance)).collect();
+        let logged_in = *chance.pick(&[None, None, Some("guest"), Some("reader")]);
+        let tokens: Vec<Session> = (0..10).map(|_| random::session(&mut chance, logged_in)).collect();
         let anonymous = chance.once_in(2).then(|| Session {
             user: None,
             roles: vec![(*chance.pick(&["guest", "reader", "writer"])).to_owned()],
             metadata: Value::Null,
+            otherwise: None,
         });
         let policy = random::policy(&mut chance);
         note(format!("policy {policy}"));
         let mut config = Config::default();
         config.auth.required = Some(anonymous.is_none());
+        config.auth.logged_in = logged_in.map(str::to_owned);
         config.auth.anonymous = anonymous.as_ref().map(|session| session.roles[0].clone());
         config.max_connections_per_ip = None;
         config.heartbeat.interval_ms = 86_400_000;
@@ -148,7 +151,7 @@ impl World {
             *chance.pick(&[OnDelete::Restrict, OnDelete::Cascade, OnDelete::SetNull, OnDelete::Cascade])
         });
         let model =
-            Model::new(Tables::new(&on_delete), (Policy(policy), opinions), tokens, anonymous, clients);
+            Model::new(Tables::new(on_delete), (Policy(policy), opinions), tokens, anonymous, clients);
         for (place, name) in BUCKETS.iter().enumerate() {
             let indexes: Vec<&str> =
                 ["owner", "tag", "n", "open"].into_iter().filter(|_| chance.once_in(3)).collect();
@@ -367,7 +370,10 @@ impl World {
             assert!(ticks < PATIENCE, "it does not get quiet");
             self.clients.iter_mut().for_each(Client::write);
             tokio::time::sleep(Duration::from_millis(1)).await;
-            let came = (0..self.clients.len()).fold(false, |came, who| self.read(who) || came);
+            let mut came = false;
+            for who in 0..self.clients.len() {
+                came |= self.read(who);
+            }
             silent = if came || !self.clients.iter().all(Client::is_answered) { 0 } else { silent + 1 };
         }
         self.tally.count("quiet points");
