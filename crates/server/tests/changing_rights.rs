@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::{Client, address, eventually, memory};
+use dunlin_server::config::{Config, TokenSession};
 use dunlin_server::{Authentication, Login, OwnedAccess, PermissionFault, Policy, Server, Session};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
@@ -176,4 +177,51 @@ async fn a_request_is_judged_anew_if_rights_changed_while_it_was_judged() {
     asked.open();
     assert_eq!(client.answer(id).await["code"], "UNAUTHORIZED");
     assert_eq!(server.store().snapshot().bucket("notes").unwrap().len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_is_worth_nothing_by_itself_once_somebody_says_what_roles_mean() {
+    let told = |permissions: Option<Value>| {
+        let mut auth = json!({"tokens": {"t": {"userId": "u", "roles": ["customer"]}}});
+        if let Some(permissions) = permissions {
+            auth["permissions"] = permissions;
+        }
+        let text = json!({"auth": auth, "storage": {"kind": "memory"}, "port": 0}).to_string();
+        Config::parse("test.json", &text).unwrap().config
+    };
+    let server = Server::builder().config(told(None)).bind().await.unwrap();
+    with_notes(&server).await;
+    let mut client = logged_in(&server, "t").await;
+    let count = json!({"type": "store.count", "bucket": "notes"});
+    let clear = json!({"type": "store.clear", "bucket": "notes"});
+    client.data(clear.clone()).await;
+
+    let rules = json!({"rules": [{"role": "customer", "allow": "store.count", "buckets": ["notes"]}]});
+    server.reconfigure(&told(Some(rules.clone()))).unwrap();
+    client.data(count.clone()).await;
+    assert_eq!(client.code(clear.clone()).await, "FORBIDDEN", "as after a restart");
+    server.reconfigure(&told(None)).unwrap();
+    client.data(clear.clone()).await;
+    server.set_policy(Policy::parse(&rules).unwrap());
+    client.data(count).await;
+    assert_eq!(client.code(clear).await, "FORBIDDEN");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_exception_for_a_user_is_not_for_whoever_is_not_logged_in() {
+    let tokens = [("t".to_owned(), TokenSession::new("anonymous"))];
+    let mut config = Config::default();
+    config.auth.required = Some(false);
+    config.auth.anonymous = Some("nobody".into());
+    config.storage.kind = dunlin_server::config::StorageKind::Memory;
+    config.port = 0;
+    let policy = Policy::parse(&json!({"check": [{"userId": "anonymous", "result": true}]})).unwrap();
+    let server = Server::builder().config(config).tokens(tokens).policy(policy).bind().await.unwrap();
+    with_notes(&server).await;
+    let count = json!({"type": "store.count", "bucket": "notes"});
+    let mut nobody = Client::connect(address(&server)).await;
+    assert_eq!(nobody.code(count.clone()).await, "FORBIDDEN");
+    assert_eq!(nobody.code(json!({"type": "store.buckets"})).await, "FORBIDDEN");
+    let mut user = logged_in(&server, "t").await;
+    user.data(count).await;
 }
