@@ -33,15 +33,17 @@ impl Judged {
 /// Decides whether this connection may do this. All writes before it have taken effect, unless it is a write of records itself.
 pub(crate) fn judge(state: &mut ConnectionState, kind: Kind, operation: &Operation<'_>) -> Judged {
     let Some(auth) = state.shared.auth.clone() else { return Judged::Now(Ok(())) };
-    if kind.tier().is_none() {
+    let own = matches!(
+        operation,
+        Operation::Unsubscribe { .. } | Operation::Explain(Explained::Subscription { .. })
+    );
+    if kind.tier().is_none() || own {
         return Judged::Now(Ok(()));
     }
-    if let Operation::Subscribe(Subscribe { query: Queried::Named(query), .. }) = operation
-        && state.shared.programmatic.contains(query)
-    {
-        // What it reads is known when it has run: `judge_watching`.
-        return Judged::Now(Ok(()));
-    }
+    let is_code = matches!(
+        operation,
+        Operation::Subscribe(Subscribe { query: Queried::Named(query), .. }) if state.shared.programmatic.contains(query)
+    );
     let steps = match operation {
         Operation::Write { write: write @ Write::Transaction { .. }, .. } => write.steps_by_kind(),
         _ => Vec::new(),
@@ -50,6 +52,11 @@ pub(crate) fn judge(state: &mut ConnectionState, kind: Kind, operation: &Operati
         Ok(rights) => rights,
         Err(error) => return Judged::Now(Err(error)),
     };
+    if is_code {
+        // What it reads is known when it has run: `judge_watching`. For whoever may watch nothing it is not run.
+        let nothing = auth.permissions.is_none() && rights.grants.allows_nothing(kind);
+        return Judged::Now(if nothing { Err(refusal(kind, &operation.resources())) } else { Ok(()) });
+    }
     // The hottest operations by those who may do them everywhere: nobody has to be asked what they touch.
     if auth.permissions.is_none() && steps.is_empty() && rights.grants.allows_all(kind) {
         return Judged::Now(Ok(()));
