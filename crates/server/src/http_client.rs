@@ -16,7 +16,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::limits;
 
@@ -53,6 +53,11 @@ pub(crate) enum TlsError {
     Unavailable(String),
 }
 
+/// A place among the requests; dropping it makes room for the next.
+pub(crate) struct Place<'a> {
+    _permit: Option<SemaphorePermit<'a>>,
+}
+
 /// Asks one other server.
 pub(crate) struct HttpClient {
     client: Client<HttpsConnector<HttpConnector>, Body>,
@@ -79,9 +84,19 @@ impl HttpClient {
         Ok(Self { client, places: Arc::new(Semaphore::new(bounds.at_once)), bounds })
     }
 
+    /// Waits for a place among the requests. Apart from the rest: that many want to ask says nothing of whom they ask.
+    pub(crate) async fn place(&self) -> Result<Place<'_>, HttpError> {
+        match tokio::time::timeout(self.bounds.timeout, self.places.acquire()).await {
+            // It is never closed.
+            Ok(place) => Ok(Place { _permit: place.ok() }),
+            Err(_) => Err(HttpError::Busy(self.bounds.timeout)),
+        }
+    }
+
     /// Sends JSON; the status and the body of the answer. `authorization` should be marked as sensitive.
     pub(crate) async fn post_json(
         &self,
+        place: Place<'_>,
         url: &Uri,
         authorization: Option<&HeaderValue>,
         body: Vec<u8>,
@@ -96,9 +111,6 @@ impl HttpClient {
         if let Some(authorization) = authorization {
             headers.insert(header::AUTHORIZATION, authorization.clone());
         }
-        // Apart from the rest: that many want to ask says nothing of whom they ask.
-        let place = tokio::time::timeout(self.bounds.timeout, self.places.acquire()).await;
-        let _place = place.map_err(|_| HttpError::Busy(self.bounds.timeout))?;
         let answer = async {
             let response =
                 self.client.request(request).await.map_err(|error| HttpError::Unreachable(told(&error)))?;
@@ -106,6 +118,7 @@ impl HttpClient {
             let most = self.bounds.answer_bytes;
             let body =
                 to_bytes(Body::new(response.into_body()), most).await.map_err(|_| HttpError::Answer(most))?;
+            drop(place);
             Ok((status, body))
         };
         let late = HttpError::Late(self.bounds.timeout);
@@ -162,7 +175,6 @@ mod tests {
     async fn who_finds_no_place_has_not_asked() {
         let bounds = Bounds { timeout: Duration::from_secs(1), answer_bytes: 1, at_once: 0 };
         let client = HttpClient::new(false, None, bounds).unwrap();
-        let asked = client.post_json(&Uri::from_static("http://127.0.0.1:1/"), None, Vec::new()).await;
-        assert!(matches!(asked, Err(HttpError::Busy(_))), "{asked:?}");
+        assert!(matches!(client.place().await, Err(HttpError::Busy(_))));
     }
 }

@@ -64,7 +64,9 @@ pub(crate) async fn accept(
                     Some(place) if proxy::is_trusted(&proxies, peer.ip()) => {
                         tasks.spawn(serve_proxied(stream, peer, router.clone(), place));
                     }
-                    Some(place) => _ = tasks.spawn(serve_http(stream, peer, router.clone(), place)),
+                    Some(place) => {
+                        tasks.spawn(serve_http(stream, Client::Named(peer), router.clone(), place));
+                    }
                     None => metrics.connections_refused.of(Refused::Busy).increment(1),
                 }
             }
@@ -89,7 +91,8 @@ async fn serve_proxied(mut stream: TcpStream, proxy: SocketAddr, router: Router,
     let handshakes = Arc::clone(&place.handshakes);
     drop(place);
     if let Some(place) = handshakes.take(peer.ip()) {
-        serve_http(stream, peer, router, place).await;
+        let client = if source.is_some() { Client::Named(peer) } else { Client::Unnamed(peer) };
+        serve_http(stream, client, router, place).await;
     }
 }
 
@@ -109,11 +112,23 @@ async fn read_head(stream: &mut TcpStream) -> io::Result<Option<IpAddr>> {
     }
 }
 
-async fn serve_http(stream: TcpStream, peer: SocketAddr, router: Router, place: Place) {
+/// Whose connection it is, by all that is known before HTTP.
+#[derive(Clone, Copy)]
+enum Client {
+    Named(SocketAddr),
+    /// A proxy speaks at this address that could have said for whom, and has not. What comes through it nobody vouches for.
+    Unnamed(SocketAddr),
+}
+
+async fn serve_http(stream: TcpStream, client: Client, router: Router, place: Place) {
+    let (Client::Named(peer) | Client::Unnamed(peer)) = client;
     // Small answers shall not wait for more; a socket that refuses the option works without.
     let _ = stream.set_nodelay(true);
     let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));
+        if let Client::Unnamed(_) = client {
+            request.headers_mut().remove(proxy::FORWARDED_FOR);
+        }
         let mut router = router.clone();
         async move {
             use tower_service::Service;

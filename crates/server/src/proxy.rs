@@ -8,7 +8,7 @@ use ipnet::IpNet;
 
 use crate::limits;
 
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+pub(crate) const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// Whether an address is one of these proxies'.
 pub(crate) fn is_trusted(trusted: &[IpNet], address: IpAddr) -> bool {

@@ -115,7 +115,7 @@ async fn nothing_is_pushed_by_old_rights_while_the_connection_is_at_work() {
     assert_eq!(admin.push(&kept).await[0]["id"], "secret");
     gate.open();
     let came = until_ended(&mut client).await;
-    assert_eq!(pushes(&came), [&Value::Null; 0]);
+    assert!(pushes(&came).is_empty(), "{came:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -137,7 +137,7 @@ async fn nothing_is_pushed_behind_the_end_of_a_session_while_the_connection_is_a
     assert_eq!(admin.push(&kept).await[0]["id"], "secret");
     gate.open();
     let came = until_ended(&mut client).await;
-    assert_eq!(pushes(&came), [&Value::Null; 0]);
+    assert!(pushes(&came).is_empty(), "{came:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

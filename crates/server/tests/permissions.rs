@@ -411,3 +411,30 @@ async fn a_new_configuration_brings_new_rules() {
     assert_eq!(client.data(json!({"type": "store.count", "bucket": "other"})).await, 1);
     assert_eq!(client.code(json!({"type": "store.count", "bucket": "mine"})).await, "FORBIDDEN");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_concerns_only_the_connection_is_nobodys_to_deny() {
+    let mine = |access: &Access<'_>| access.touches_bucket("mine");
+    let server = started(with(&json!({})).permissions(mine)).await;
+    let mut client = logged_in(&server, "user").await;
+    let id =
+        client.data(json!({"type": "store.subscribe", "query": "all-mine"})).await["subscriptionId"].clone();
+    client.data(json!({"type": "store.explain", "subscriptionId": id})).await;
+    client.data(json!({"type": "store.unsubscribe", "subscriptionId": id})).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_that_is_code_is_not_run_for_whoever_may_watch_nothing() {
+    let ran = Arc::new(AtomicBool::new(false));
+    let runs = Arc::clone(&ran);
+    let server = started(with(&only_mine()).query("costly", move |ctx, _| {
+        runs.store(true, Ordering::SeqCst);
+        Ok(json!(ctx.bucket("mine")?.count(&dunlin_store::Filter::default())))
+    }))
+    .await;
+    let watch = json!({"type": "store.subscribe", "query": "costly"});
+    let mut nobody = logged_in(&server, "keeper").await;
+    assert_eq!(nobody.code(watch.clone()).await, "FORBIDDEN");
+    assert!(!ran.load(Ordering::SeqCst));
+    logged_in(&server, "mine").await.data(watch).await;
+}

@@ -105,6 +105,15 @@ async fn the_proxy_protocol_names_the_client() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn where_the_proxy_names_nobody_the_client_does_not_name_himself() {
+    let server = behind_a_proxy(&["127.0.0.1/32"], |config| config.proxy_protocol = true).await;
+    for head in [b"PROXY UNKNOWN\r\n".to_vec(), v2(0x20, [198, 51, 100, 9])] {
+        let _raw = connected(&server, &head, "X-Forwarded-For: 1.1.1.1\r\n").await;
+        assert_eq!(addresses(&server).last().unwrap(), "127.0.0.1");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_head_may_come_byte_by_byte_and_the_handshake_with_it() {
     let server = behind_a_proxy(&["127.0.0.1/32"], |config| config.proxy_protocol = true).await;
     for head in [v2(0x21, [198, 51, 100, 7]), b"PROXY TCP4 198.51.100.7 127.0.0.1 4711 80\r\n".to_vec()] {

@@ -278,6 +278,32 @@ async fn tokens_that_the_service_cannot_make_sense_of_keep_nobody_else_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_waits_for_any_more_is_not_asked() {
+    let service = Service::start().await;
+    let webhook = Arc::new(WebhookAuthenticator::new(&service.options()).unwrap());
+    let ask = |token: String| {
+        let webhook = Arc::clone(&webhook);
+        tokio::spawn(async move { asked(&webhook, &token).await })
+    };
+    let busy = dunlin_server::limits::WEBHOOK_REQUESTS;
+    let first: Vec<_> = (0..busy).map(|n| ask(format!("wait-{n}"))).collect();
+    eventually("all places are taken", async || service.times() == busy).await;
+    // Whoever comes with his handshake and goes leaves a question behind.
+    for n in 0..100 {
+        let token = format!("gone-{n}");
+        let login = asked(&webhook, &token);
+        assert!(futures_util::FutureExt::now_or_never(login).is_none());
+    }
+    let last = ask("ada".into());
+    service.permits.add_permits(busy);
+    assert!(last.await.unwrap().unwrap().is_some());
+    for first in first {
+        assert!(first.await.unwrap().unwrap().is_some());
+    }
+    assert_eq!(service.times(), busy + 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn https_is_held_to_certificates() {
     let service = Service::start_tls().await;
     let mut options = WebhookOptions::default();

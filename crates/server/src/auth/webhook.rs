@@ -20,7 +20,7 @@ use super::webhook_cache::{Cache, Question};
 use super::{Authentication, Authenticator, Login, Session};
 use crate::breaker::Breaker;
 use crate::config::WebhookOptions;
-use crate::http_client::{Bounds, HttpClient, HttpError, TlsError};
+use crate::http_client::{Bounds, HttpClient, HttpError, Place, TlsError};
 use crate::limits;
 use crate::time::unix_ms;
 
@@ -181,17 +181,15 @@ impl Webhook {
     }
 
     /// Asks it, unless it has failed too often a moment ago.
-    async fn ask(&self, login: &Login) -> Result<Known, String> {
+    async fn ask(&self, login: &Login, place: Place<'_>) -> Result<Known, String> {
         let Some(attempt) = self.breaker.attempt() else {
             return Err("it has failed several times in a row and is not asked for a while".to_owned());
         };
         let body = json!({"token": login.token, "remoteAddress": login.remote_address.to_string()});
-        let sent =
-            self.client.post_json(&self.url, self.authorization.as_ref(), body.to_string().into_bytes());
+        let body = body.to_string().into_bytes();
+        let sent = self.client.post_json(place, &self.url, self.authorization.as_ref(), body);
         let (known, works) = match sent.await {
             Ok((status, body)) => (understand(status, &body), !is_overloaded(status)),
-            // It was not asked.
-            Err(error @ HttpError::Busy(_)) => return Err(error.to_string()),
             Err(error) => (Err(error.to_string()), matches!(error, HttpError::Answer(_))),
         };
         // Whoever logs in chooses what it is asked: an answer that is of no use to him shall keep nobody else out.
@@ -227,8 +225,30 @@ impl Drop for Asking {
 }
 
 impl Asking {
+    /// Whether nobody waits for it any more: whoever logs in with his handshake can leave, and come again with another token.
+    /// Then it is nobody's question from here on.
+    fn is_abandoned(&mut self, tell: &watch::Sender<Option<Answer>>) -> bool {
+        let mut state = self.webhook.state();
+        // One of them is where others would find it.
+        let abandoned = tell.receiver_count() <= 1;
+        if abandoned {
+            state.asked.remove(&self.question);
+        }
+        drop(state);
+        self.answered = abandoned;
+        abandoned
+    }
+
     async fn run(mut self, login: Login, tell: watch::Sender<Option<Answer>>) {
-        let known = self.webhook.ask(&login).await;
+        let webhook = Arc::clone(&self.webhook);
+        let place = webhook.client.place().await;
+        if self.is_abandoned(&tell) {
+            return;
+        }
+        let known = match place {
+            Ok(place) => webhook.ask(&login, place).await,
+            Err(busy) => Err(busy.to_string()),
+        };
         let (answer, bytes) = match known {
             Ok(Known { session, bytes }) => (Ok(session.map(Arc::new)), bytes),
             Err(fault) => (Err(fault.into()), 0),

@@ -191,16 +191,14 @@ impl ConnectionState {
 
     /// What whoever is logged in here may do now; or whoever is not, where that is allowed.
     pub(crate) fn rights(&mut self, auth: &Auth) -> Result<&Rights, Error> {
-        let session = self.seat.entry().session.load();
-        let Some(session) = session.as_ref().or(auth.anonymous.as_ref()) else {
-            return Err(ops::gate::login_required());
-        };
-        let policy = auth.policy.load();
-        if !self.rights.as_ref().is_some_and(|rights| rights.are_of(session, &policy)) {
-            self.rights = None;
-        }
-        let fresh = || auth.rights_of(Arc::clone(session), Arc::clone(&policy));
-        Ok(self.rights.get_or_insert_with(fresh))
+        current(&mut self.rights, auth, self.seat.entry())
+    }
+
+    /// Whether the policy alone allows an operation whatever it touches.
+    pub(crate) fn is_allowed_everywhere(&mut self, kind: Kind) -> bool {
+        let Some(auth) = self.shared.auth.as_deref() else { return true };
+        let rights = current(&mut self.rights, auth, self.seat.entry());
+        auth.permissions.is_none() && rights.is_ok_and(|rights| rights.grants.allows_all(kind))
     }
 
     /// What it may do, as it was judged last.
@@ -218,8 +216,10 @@ impl ConnectionState {
 
     /// The records and members that there are for whoever is logged in here now.
     pub(crate) fn guard(&mut self) -> Result<Guard, Error> {
-        match self.shared.auth.clone() {
-            Some(auth) => self.rights(&auth).map(|rights| rights.guard.clone()),
+        match self.shared.auth.as_deref() {
+            Some(auth) => {
+                current(&mut self.rights, auth, self.seat.entry()).map(|rights| rights.guard.clone())
+            }
             None => Ok(Guard::default()),
         }
     }
@@ -305,6 +305,19 @@ impl ConnectionState {
             outbox.notice(frame::subscription_ended(&format!("sub-{id}"), error.code, &error.message).into());
         }
     }
+}
+
+/// The rights of whoever is logged in now, or of whoever is not; worked out anew if they are not those that were known.
+fn current<'r>(known: &'r mut Option<Rights>, auth: &Auth, entry: &Entry) -> Result<&'r Rights, Error> {
+    let session = entry.session.load();
+    let Some(session) = session.as_ref().or(auth.anonymous.as_ref()) else {
+        return Err(ops::gate::login_required());
+    };
+    let policy = auth.policy.load();
+    if !known.as_ref().is_some_and(|rights| rights.are_of(session, &policy)) {
+        *known = None;
+    }
+    Ok(known.get_or_insert_with(|| auth.rights_of(Arc::clone(session), Arc::clone(&policy))))
 }
 
 /// Asks the `LiveActor`; an error if it is being restarted.

@@ -32,20 +32,23 @@ impl Judged {
 
 /// Decides whether this connection may do this. All writes before it have taken effect, unless it is a write of records itself.
 pub(crate) fn judge(state: &mut ConnectionState, kind: Kind, operation: &Operation<'_>) -> Judged {
+    // The hottest operations by those who may do them everywhere: nobody has to be asked what they touch.
+    let needs_more = matches!(operation, Operation::Write { write: Write::Transaction { .. }, .. });
+    if !needs_more && state.is_allowed_everywhere(kind) {
+        return Judged::Now(Ok(()));
+    }
     let Some(auth) = state.shared.auth.clone() else { return Judged::Now(Ok(())) };
-    let concerns_the_connection_alone = matches!(
+    let own = matches!(
         operation,
         Operation::Unsubscribe { .. } | Operation::Explain(Explained::Subscription { .. })
     );
-    if kind.tier().is_none() || concerns_the_connection_alone {
+    if kind.tier().is_none() || own {
         return Judged::Now(Ok(()));
     }
-    if let Operation::Subscribe(Subscribe { query: Queried::Named(query), .. }) = operation
-        && state.shared.programmatic.contains(query)
-    {
-        // What it reads is known when it has run: `judge_watching`.
-        return Judged::Now(Ok(()));
-    }
+    let is_code = matches!(
+        operation,
+        Operation::Subscribe(Subscribe { query: Queried::Named(query), .. }) if state.shared.programmatic.contains(query)
+    );
     let steps = match operation {
         Operation::Write { write: write @ Write::Transaction { .. }, .. } => write.steps_by_kind(),
         _ => Vec::new(),
@@ -54,9 +57,10 @@ pub(crate) fn judge(state: &mut ConnectionState, kind: Kind, operation: &Operati
         Ok(rights) => rights,
         Err(error) => return Judged::Now(Err(error)),
     };
-    // The hottest operations by those who may do them everywhere: nobody has to be asked what they touch.
-    if auth.permissions.is_none() && steps.is_empty() && rights.grants.allows_all(kind) {
-        return Judged::Now(Ok(()));
+    if is_code {
+        // What it reads is known when it has run: `judge_watching`. For whoever may watch nothing it is not run.
+        let nothing = auth.permissions.is_none() && rights.grants.allows_nothing(kind);
+        return Judged::Now(if nothing { Err(refusal(kind, &operation.resources())) } else { Ok(()) });
     }
     let rights = rights.clone();
     let mut questions = vec![(kind, resources(state, operation))];

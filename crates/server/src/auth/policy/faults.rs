@@ -98,6 +98,10 @@ fn each(
 fn rule(rule: &Map<String, Value>, at: &str, faults: &mut Faults) {
     known(rule, at, &["role", "allow", "buckets", "topics"], faults);
     role(rule, at, faults);
+    if is_everybody(rule) {
+        let expected = "a role, not \"*\", which only row rules know; name each role, or let roles include one that has this rule";
+        fault(faults, format!("{at}.role"), expected);
+    }
     let allowed = match rule.get("allow") {
         Some(Value::String(one)) => Some(vec![one.clone()]),
         Some(list) => names(list).filter(|names| !names.is_empty()),
@@ -128,6 +132,9 @@ fn exception(exception: &Map<String, Value>, at: &str, faults: &mut Faults) {
         if exception.get(name).is_some_and(|value| value.as_str().is_none_or(str::is_empty)) {
             fault(faults, format!("{at}.{name}"), "text");
         }
+    }
+    if is_everybody(exception) {
+        fault(faults, format!("{at}.role"), "a role, not \"*\"; for everybody leave it out");
     }
     if let Some(name) = exception.get("operation").and_then(Value::as_str)
         && !is_operation(name)
@@ -160,6 +167,11 @@ fn role(rule: &Map<String, Value>, at: &str, faults: &mut Faults) {
     if !rule.get("role").and_then(Value::as_str).is_some_and(is_role) {
         fault(faults, format!("{at}.role"), "the name of a role");
     }
+}
+
+/// Whether it names everybody as row rules do. Elsewhere that would be a role that nobody has: a denial for nobody.
+fn is_everybody(rule: &Map<String, Value>) -> bool {
+    rule.get("role").and_then(Value::as_str) == Some("*")
 }
 
 fn is_role(name: &str) -> bool {

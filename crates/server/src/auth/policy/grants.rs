@@ -81,6 +81,16 @@ impl Grants {
         self.exceptions.is_empty() && self.by_kind.get(kind.index()) == Some(&Grant::All)
     }
 
+    /// Whether an operation may touch nothing at all.
+    pub(crate) fn allows_nothing(&self, kind: Kind) -> bool {
+        match self.by_kind.get(kind.index()) {
+            // No exception allows what lies above the tier.
+            None | Some(Grant::BelowTier(_)) => true,
+            Some(Grant::Nothing) => self.exceptions.is_empty(),
+            Some(Grant::All | Grant::Buckets(_)) => false,
+        }
+    }
+
     /// Whether an operation may touch these resources.
     pub(crate) fn decide(&self, user: &str, kind: Kind, resources: &[Resource<'_>]) -> Result<(), Error> {
         let Some(grant) = self.by_kind.get(kind.index()) else { return Err(refusal(kind, resources)) };

@@ -193,6 +193,17 @@ fn every_fault_is_told_with_its_place() {
          roles.reader: expected no built-in role: what these reach is fixed; \
          roles.a: expected roles that do not include themselves, through others neither"
     );
+    // It would be a role that nobody has: of `check` it would deny nothing.
+    assert_eq!(
+        faults(json!({
+            "check": [{"role": "*", "operation": "store.clear", "result": false}],
+            "rules": [{"role": "*", "allow": "store.get"}],
+            "rows": [{"role": "*", "bucket": "b"}],
+        })),
+        "check[0].role: expected a role, not \"*\"; for everybody leave it out; \
+         rules[0].role: expected a role, not \"*\", which only row rules know; \
+         name each role, or let roles include one that has this rule"
+    );
     assert_eq!(faults(json!([])), "policy: expected an object with default, check, rules and rows");
     assert!(
         Policy::parse(

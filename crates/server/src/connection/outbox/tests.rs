@@ -229,7 +229,7 @@ fn pushes_stay_until_everybody_is_sure_that_they_are_allowed() {
     outbox.sure();
     // The end of a batch says nothing of it.
     outbox.answer(Vec::new(), true);
-    assert_eq!(take(&outbox), [String::new(); 0]);
+    assert!(take(&outbox).is_empty());
     outbox.sure();
     assert_eq!(take(&outbox), [data(1, "1")]);
 }
