@@ -54,3 +54,12 @@ fn custom_auth() {
         "{text}"
     );
 }
+
+#[test]
+fn row_rules() {
+    let text = run("row_rules");
+    assert_eq!(
+        text,
+        "ada sees  \"o1\" with cost null\nbob sees  \"o2\" with cost null\nada sees  \"o1\" with cost 7, \"o2\" with cost 9\n"
+    );
+}

@@ -17,8 +17,9 @@ use tokio::sync::watch;
 
 use crate::Access;
 use crate::auth::{
-    AsyncPermissions, Auth, Authentication, Authenticator, Blacklist, Chain, JwtAuthenticator, Login,
-    OwnedAccess, PermissionFault, Permissions, Policy, Session, TokenTable, Verdict, WebhookAuthenticator,
+    AsyncPermissions, Auth, Authentication, Authenticator, Blacklist, Chain, DATA_ROLE, JwtAuthenticator,
+    Login, OwnedAccess, PermissionFault, Permissions, Policy, Session, TokenTable, Verdict,
+    WebhookAuthenticator,
 };
 use crate::config::{
     Config, Durability, JwtOptions, SeedRequest, Storage, StorageKind, TokenSession, WebhookOptions,
@@ -477,23 +478,21 @@ fn auth(
         (None, None) => return Ok(None),
     };
     // Where nobody has said what roles mean, who logs in may do what anybody may where no login is required.
-    let unsaid = permissions.is_none() && is_default_policy;
-    let logged_in = configured.logged_in.clone().or_else(|| unsaid.then(|| DATA_ROLE.to_owned()));
+    let policy = Arc::new(policy);
+    let unsaid = (permissions.is_none() && is_default_policy).then(|| Arc::clone(&policy));
     let role = configured.anonymous.as_deref().unwrap_or(DATA_ROLE);
     let anonymous = Arc::new(Session::new("anonymous").with_role(role));
     Ok(Some(Auth {
         authenticator,
         permissions,
-        policy: ArcSwap::from_pointee(policy),
+        policy: ArcSwap::new(policy),
         tokens,
         revoked: Blacklist::new(Duration::from_millis(config.revocation.blacklist_ttl_ms)),
-        logged_in,
+        logged_in: configured.logged_in.clone(),
+        unsaid,
         anonymous: (configured.required == Some(false)).then_some(anonymous),
     }))
 }
-
-/// What somebody may do where nothing is said: read and write data, administer nothing.
-const DATA_ROLE: &str = "writer";
 
 /// What to say about a server that everybody can reach and ask without end.
 fn unlimited(config: &Config) -> Option<&'static str> {

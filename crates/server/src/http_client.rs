@@ -23,17 +23,19 @@ use crate::limits;
 /// What bounds the requests of one client.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bounds {
-    /// Time for a request, from the wish to the last byte of its answer.
+    /// Time for a request, from the moment at which it is sent to the last byte of its answer; and before that as long for its place.
     pub(crate) timeout: Duration,
     /// Bytes of an answer.
     pub(crate) answer_bytes: usize,
-    /// Requests at once; others wait, within their time.
+    /// Requests at once; others wait for a place.
     pub(crate) at_once: usize,
 }
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum HttpError {
+    #[error("no place among the requests to it within {0:?}")]
+    Busy(Duration),
     #[error("no answer within {0:?}")]
     Late(Duration),
     #[error("cannot be reached: {0}")]
@@ -94,16 +96,16 @@ impl HttpClient {
         if let Some(authorization) = authorization {
             headers.insert(header::AUTHORIZATION, authorization.clone());
         }
+        // Apart from the rest: that many want to ask says nothing of whom they ask.
+        let place = tokio::time::timeout(self.bounds.timeout, self.places.acquire()).await;
+        let _place = place.map_err(|_| HttpError::Busy(self.bounds.timeout))?;
         let answer = async {
-            // It is never closed.
-            let place = self.places.acquire().await;
             let response =
                 self.client.request(request).await.map_err(|error| HttpError::Unreachable(told(&error)))?;
             let status = response.status();
             let most = self.bounds.answer_bytes;
             let body =
                 to_bytes(Body::new(response.into_body()), most).await.map_err(|_| HttpError::Answer(most))?;
-            drop(place);
             Ok((status, body))
         };
         let late = HttpError::Late(self.bounds.timeout);
@@ -150,4 +152,17 @@ fn tls(https: bool, ca_file: Option<&Path>) -> Result<ClientConfig, TlsError> {
     let versions = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     let versions = versions.map_err(|error| TlsError::Unavailable(error.to_string()))?;
     Ok(versions.with_root_certificates(roots).with_no_client_auth())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_finds_no_place_has_not_asked() {
+        let bounds = Bounds { timeout: Duration::from_secs(1), answer_bytes: 1, at_once: 0 };
+        let client = HttpClient::new(false, None, bounds).unwrap();
+        let asked = client.post_json(&Uri::from_static("http://127.0.0.1:1/"), None, Vec::new()).await;
+        assert!(matches!(asked, Err(HttpError::Busy(_))), "{asked:?}");
+    }
 }

@@ -177,7 +177,8 @@ pub const WEBHOOK_ANSWER_BYTES: usize = 64 * 1024;
 /// Bytes of the answers of a webhook that are remembered, beside the bound of their number.
 pub const WEBHOOK_CACHE_BYTES: usize = 64 * 1024 * 1024;
 
-/// Faults of the webhook in a row after which it is not asked for [`WEBHOOK_PAUSE`]; then one login tries it.
+/// How often in a row the webhook gives no answer, or one that says that it is in trouble (5xx, 429), until it is not asked for
+/// [`WEBHOOK_PAUSE`]; then one login tries it.
 pub const WEBHOOK_FAULTS: u32 = 5;
 
 /// See [`WEBHOOK_FAULTS`].

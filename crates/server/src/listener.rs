@@ -150,11 +150,12 @@ impl Handshakes {
         let address = address::block(address);
         let mut counts = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
         let (total, by_address) = &mut *counts;
-        let own = by_address.entry(address).or_insert(0);
-        if *total >= limits::HANDSHAKES || *own >= limits::HANDSHAKES_PER_ADDRESS {
+        let own = by_address.get(&address).copied().unwrap_or(0);
+        if *total >= limits::HANDSHAKES || own >= limits::HANDSHAKES_PER_ADDRESS {
             return None;
         }
-        *own += 1;
+        // Only now: nothing is kept of those who find no place, and they may be without number.
+        by_address.insert(address, own + 1);
         *total += 1;
         Some(Place { handshakes: Arc::clone(self), address })
     }
@@ -171,5 +172,24 @@ impl Drop for Place {
                 by_address.remove(&self.address);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_kept_of_whoever_finds_no_place() {
+        let handshakes = Arc::new(Handshakes::default());
+        let address = |n: usize| IpAddr::from(u32::try_from(n).unwrap().to_be_bytes());
+        let places: Vec<_> = (0..limits::HANDSHAKES + 100).map(|n| handshakes.take(address(n))).collect();
+        assert_eq!(places.iter().flatten().count(), limits::HANDSHAKES);
+        drop(places);
+        let own: Vec<_> = (0..limits::HANDSHAKES).map_while(|_| handshakes.take(address(0))).collect();
+        assert_eq!(own.len(), limits::HANDSHAKES_PER_ADDRESS);
+        drop(own);
+        let counts = handshakes.by_address.lock().unwrap();
+        assert_eq!((counts.0, counts.1.len()), (0, 0));
     }
 }

@@ -47,7 +47,9 @@ fn permissions(shared: &Shared, now: &mut Config, new: &Config) -> bool {
 /// Both say together what roles mean.
 fn policy(shared: &Shared, new: &Config) -> bool {
     let (Some(auth), Ok(policy)) = (&shared.auth, new.auth.policy()) else { return false };
-    auth.policy.store(Arc::new(policy));
+    // Where nothing is said any more it is as at a start at which nothing was said.
+    let unsaid = auth.unsaid.as_ref().filter(|_| !new.auth.has_policy());
+    auth.policy.store(unsaid.map_or_else(|| Arc::new(policy), Arc::clone));
     shared.registry.rights_changed();
     true
 }

@@ -160,6 +160,8 @@ impl Registry {
     pub(crate) fn rights_changed(&self) {
         for entry in self.entries() {
             if let Some(actor) = entry.actor() {
+                // It may be busy with what it was asked before.
+                entry.outbox.doubt();
                 // A connection that is gone watches nothing.
                 let _ = actor.cast(ConnectionMessage::RightsChanged);
             }

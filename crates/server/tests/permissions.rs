@@ -77,6 +77,9 @@ async fn w1_stray_fields_open_nothing() {
         json!({"type": "store.dropBucket", "bucket": "mine", "name": "other"}),
         json!({"type": "store.updateBucket", "bucket": "mine", "name": "other", "updates": {}}),
         json!({"type": "store.defineBucket", "bucket": "mine", "name": "third", "config": config}),
+        // Whoever writes a field that refers to a bucket learns which keys there are.
+        json!({"type": "store.updateBucket", "name": "mine", "updates": {"addFields": {"to": {"type": "string", "ref": "other"}}}}),
+        json!({"type": "store.updateBucket", "name": "mine", "updates": {"changeFields": {"n": {"type": "string", "ref": "other"}}}}),
         json!({"type": "store.defineQuery", "bucket": "mine", "name": "q", "config": {"bucket": "other"}}),
         json!({"type": "store.getBucketSchema", "bucket": "mine", "name": "other"}),
         json!({"type": "store.undefineQuery", "bucket": "mine", "name": "all-other"}),

@@ -262,6 +262,22 @@ async fn a_late_answer_denies_and_a_service_that_fails_is_left_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn tokens_that_the_service_cannot_make_sense_of_keep_nobody_else_out() {
+    let service = Service::start().await;
+    let webhook = WebhookAuthenticator::new(&service.options()).unwrap();
+    for token in ["status:400", "status:422", "large:", "body:{}", "away:"] {
+        for _ in 0..10 {
+            assert!(!asked(&webhook, token).await.unwrap_err().contains("not asked for a while"), "{token}");
+        }
+        assert!(asked(&webhook, &format!("after {token}")).await.unwrap().is_some());
+    }
+    for _ in 0..5 {
+        assert!(asked(&webhook, "status:429").await.is_err());
+    }
+    assert!(asked(&webhook, "ada").await.unwrap_err().contains("not asked for a while"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn https_is_held_to_certificates() {
     let service = Service::start_tls().await;
     let mut options = WebhookOptions::default();

@@ -86,7 +86,9 @@ impl Write<'_> {
             | Self::DropBucket { name: bucket } => vec![Resource::bucket(bucket)],
             Self::DefineBucket { name, config: fields } | Self::UpdateBucket { name, updates: fields } => {
                 let mut resources = vec![Resource::bucket(name)];
-                referred(fields.get("schema").unwrap_or(&Value::Null), &mut resources);
+                for definitions in ["schema", "addFields", "changeFields"] {
+                    referred(fields.get(definitions).unwrap_or(&Value::Null), &mut resources);
+                }
                 resources
             }
             Self::DefineQuery { name, config } => {

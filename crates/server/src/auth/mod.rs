@@ -25,7 +25,7 @@ pub use permissions::{Access, Decision, OwnedAccess, PermissionFault, Permission
 pub use policy::{DefaultRule, Exception, OneOrMany, PermissionRules, Policy, PolicyError, RowRule, Rule};
 pub use revocation::Revocation;
 pub(crate) use revocation::{Blacklist, close_revoked, revoke};
-pub(crate) use rights::{Auth, Rights};
+pub(crate) use rights::{Auth, DATA_ROLE, Rights};
 pub use session::Session;
 pub(crate) use token_table::TokenTable;
 pub(crate) use upgrade::UpgradeWish;

@@ -14,7 +14,7 @@ pub struct Session {
     /// The user's id; told to the client.
     pub user_id: String,
     /// The user's roles; told to the client. `reader`, `writer` and `admin` mean something by themselves
-    /// ([`Tier::reached`]), all others mean what [`Permissions`] makes of them.
+    /// ([`Tier::reached`](dunlin_protocol::Tier::reached)), all others mean what the [`Policy`](super::Policy) makes of them.
     pub roles: Vec<String>,
     /// When the session ends, Unix milliseconds; `None` if it does not.
     pub expires_at: Option<u64>,

@@ -35,7 +35,7 @@ impl UpgradeWish {
     }
 
     /// The session to begin with, if the client has sent a token.
-    pub(crate) async fn session(self, shared: &Shared) -> Result<Option<Session>, Refusal> {
+    pub(crate) async fn session(self, shared: &Shared) -> Result<Option<Box<Session>>, Refusal> {
         match (self.login, &shared.auth) {
             (Some(login), Some(auth)) => {
                 // As `auth.login` is.
@@ -47,7 +47,8 @@ impl UpgradeWish {
                     shared.metrics.rate_limited.increment(1);
                     return Err(Refusal::Denied(Denied::Busy));
                 }
-                admit(shared, auth, login).await.map(Some).map_err(Refusal::Denied)
+                let admitted = admit(shared, auth, login).await;
+                admitted.map(|session| Some(Box::new(session))).map_err(Refusal::Denied)
             }
             _ if self.required => Err(Refusal::NoToken),
             _ => Ok(None),

@@ -20,7 +20,7 @@ use super::webhook_cache::{Cache, Question};
 use super::{Authentication, Authenticator, Login, Session};
 use crate::breaker::Breaker;
 use crate::config::WebhookOptions;
-use crate::http_client::{Bounds, HttpClient, TlsError};
+use crate::http_client::{Bounds, HttpClient, HttpError, TlsError};
 use crate::limits;
 use crate::time::unix_ms;
 
@@ -188,13 +188,15 @@ impl Webhook {
         let body = json!({"token": login.token, "remoteAddress": login.remote_address.to_string()});
         let sent =
             self.client.post_json(&self.url, self.authorization.as_ref(), body.to_string().into_bytes());
-        let known = match sent.await {
-            Ok((status, body)) => understand(status, &body),
-            Err(error) => Err(error.to_string()),
+        let (known, works) = match sent.await {
+            Ok((status, body)) => (understand(status, &body), !is_overloaded(status)),
+            // It was not asked.
+            Err(error @ HttpError::Busy(_)) => return Err(error.to_string()),
+            Err(error) => (Err(error.to_string()), matches!(error, HttpError::Answer(_))),
         };
-        let faulty = known.is_err();
-        let changed = if faulty { attempt.failed() } else { attempt.succeeded() };
-        if changed && faulty {
+        // Whoever logs in chooses what it is asked: an answer that is of no use to him shall keep nobody else out.
+        let changed = if works { attempt.succeeded() } else { attempt.failed() };
+        if changed && !works {
             let pause = limits::WEBHOOK_PAUSE;
             tracing::error!(
                 url = self.shown,
@@ -276,6 +278,11 @@ struct SessionAnswer {
     metadata: Value,
     #[serde(default)]
     expires_at: Option<u64>,
+}
+
+/// Whether a status says that the service itself is in trouble, whatever it was asked.
+fn is_overloaded(status: StatusCode) -> bool {
+    status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS
 }
 
 fn understand(status: StatusCode, body: &[u8]) -> Result<Known, String> {

@@ -47,7 +47,7 @@ pub(crate) struct ConnectionArguments {
     pub(crate) shared: Arc<Shared>,
     pub(crate) seat: Seat,
     /// Who has logged in with the handshake itself.
-    pub(crate) session: Option<Session>,
+    pub(crate) session: Option<Box<Session>>,
     pub(crate) span: tracing::Span,
 }
 
@@ -115,7 +115,7 @@ impl Actor for ConnectionActor {
             span,
         };
         if let Some(session) = session
-            && !state.begin_session(session)
+            && !state.begin_session(*session)
         {
             // Revoked between the handshake and now.
             auth::close_revoked(state.entry());
@@ -145,7 +145,10 @@ impl Actor for ConnectionActor {
             }
             ConnectionMessage::Close(reason) => state.entry().outbox.close(reason),
             ConnectionMessage::SessionDue => state.session_due(),
-            ConnectionMessage::RightsChanged => Box::pin(ops::judge_again(state)).await,
+            ConnectionMessage::RightsChanged => {
+                Box::pin(ops::judge_again(state)).await;
+                state.entry().outbox.sure();
+            }
             ConnectionMessage::ReadsMore { id, buckets } => {
                 Box::pin(ops::judge_view(state, id, buckets)).await;
             }
@@ -200,6 +203,19 @@ impl ConnectionState {
         Ok(self.rights.get_or_insert_with(fresh))
     }
 
+    /// What it may do, as it was judged last.
+    pub(super) fn judged_by(&self) -> Option<Rights> {
+        self.rights.clone()
+    }
+
+    /// Whether these are still its rights.
+    pub(super) fn has(&self, rights: &Rights) -> bool {
+        let Some(auth) = &self.shared.auth else { return true };
+        let session = self.seat.entry().session.load();
+        let session = session.as_ref().or(auth.anonymous.as_ref());
+        session.is_some_and(|session| rights.are_of(session, &auth.policy.load()))
+    }
+
     /// The records and members that there are for whoever is logged in here now.
     pub(crate) fn guard(&mut self) -> Result<Guard, Error> {
         match self.shared.auth.clone() {
@@ -235,6 +251,7 @@ impl ConnectionState {
             self.wake_at(None);
             return false;
         }
+        self.entry().outbox.rights_end(end);
         self.wake_at(end);
         true
     }
@@ -276,6 +293,7 @@ impl ConnectionState {
             }
             self.shared.feed.tell(LiveMessage::Unwatch(ids));
         }
+        self.entry().outbox.rights_end(None);
     }
 
     fn ended(&mut self, id: SubscriptionId, error: &Error) {

@@ -12,6 +12,7 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 use super::outgoing::Outgoing;
 use super::pending::{Body, Payload, Pending, Pushed};
 use crate::limits;
+use crate::time::unix_ms;
 
 /// Number of a subscription, unique within the server's life; on the wire `sub-<n>`.
 pub(crate) type SubscriptionId = u64;
@@ -48,6 +49,10 @@ struct Waiting {
     positions: bool,
     /// While true, pushes stay: an answer that must precede them is being worked out.
     held: bool,
+    /// How many ask the connection to judge its live queries anew. Until it has, pushes stay: it may be busy with something else.
+    doubts: usize,
+    /// When the rights end by which there are pushes, Unix milliseconds. Behind that they stay.
+    rights_end: Option<u64>,
     /// The batch the driver handed over is answered.
     answered: bool,
     close: Option<Close>,
@@ -103,6 +108,11 @@ impl Waiting {
         if self.blocked && !closing { None } else { self.driver.take() }
     }
 
+    /// Whether pushes may leave.
+    fn is_open(&self) -> bool {
+        !self.held && self.doubts == 0 && self.rights_end.is_none_or(|end| end >= unix_ms())
+    }
+
     fn listen(&mut self, cx: &Context<'_>) {
         if !self.driver.as_ref().is_some_and(|driver| driver.will_wake(cx.waker())) {
             self.driver = Some(cx.waker().clone());
@@ -149,6 +159,26 @@ impl Outbox {
     /// Keeps pushes back until the batch is answered.
     pub(crate) fn hold(&self) {
         self.waiting().held = true;
+    }
+
+    /// Keeps pushes back until the connection is [sure](Self::sure) that they are still allowed.
+    pub(crate) fn doubt(&self) {
+        self.waiting().doubts += 1;
+    }
+
+    /// One of those who had doubts has none any more.
+    pub(crate) fn sure(&self) {
+        let driver = {
+            let mut waiting = self.waiting();
+            waiting.doubts = waiting.doubts.saturating_sub(1);
+            waiting.driver(false)
+        };
+        wake(driver);
+    }
+
+    /// Lets no push leave behind this time, Unix milliseconds.
+    pub(crate) fn rights_end(&self, end: Option<u64>) {
+        self.waiting().rights_end = end;
     }
 
     /// Whether pushes tell positions to a client that wants whole results. Patches always do.
@@ -230,7 +260,7 @@ impl Outbox {
                 return Pushed::Merged;
             }
             waiting.queue.push_back(id);
-            if waiting.held { None } else { waiting.driver(false) }
+            if waiting.held || waiting.doubts > 0 { None } else { waiting.driver(false) }
         };
         wake(driver);
         Pushed::Sent
@@ -332,7 +362,8 @@ impl Waiting {
         };
         frames.extend(std::mem::take(&mut self.answers).into_iter().map(Outgoing::Text));
         let mut bytes = 0;
-        while !self.held && bytes < limits::PUSH_PORTION_BYTES {
+        let open = self.is_open();
+        while open && bytes < limits::PUSH_PORTION_BYTES {
             let Some(id) = self.queue.pop_front() else { break };
             let Some(open) = self.open.get_mut(&id) else { continue };
             let Some(pending) = open.pending.take() else { continue };

@@ -30,8 +30,8 @@ pub(crate) struct Upgrade<S> {
     /// What the client sent along with its handshake: the beginning of the conversation.
     pub(crate) early: Vec<u8>,
     pub(crate) address: IpAddr,
-    /// Who has logged in with the handshake itself.
-    pub(crate) session: Option<Session>,
+    /// Who has logged in with the handshake itself. Boxed: few have, and all have room for it as long as they live.
+    pub(crate) session: Option<Box<Session>>,
 }
 
 /// Runs a connection to its end.

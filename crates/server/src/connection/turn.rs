@@ -84,13 +84,19 @@ impl<'a> Turn<'a> {
             if looks && !self.queued.is_empty() {
                 self.settle().await;
             }
-            let judged = match ops::gate::judge(self.state, kind, &operation) {
-                Judged::Now(judged) => judged,
-                Judged::Later(judged) => match self.wait_for(judged).await {
-                    Some(judged) => judged,
-                    None => break,
-                },
+            let judged = loop {
+                let judged = match ops::gate::judge(self.state, kind, &operation) {
+                    Judged::Now(judged) => break Some(judged),
+                    Judged::Later(judged) => judged,
+                };
+                let rights = self.state.judged_by();
+                match self.wait_for(judged).await {
+                    // What holds now decides, not what held when the question was put.
+                    Some(Ok(())) if !rights.is_some_and(|rights| self.state.has(&rights)) => {}
+                    judged => break judged,
+                }
             };
+            let Some(judged) = judged else { break };
             if let Err(error) = judged {
                 self.refuse(named, id, &error);
                 continue;
@@ -196,7 +202,7 @@ impl<'a> Turn<'a> {
     ) -> Option<Result<(), Error>> {
         self.settle().await;
         self.moment.over();
-        let judged = judged.await;
+        let judged = judged.await.and_then(|()| ops::require_session(self.state));
         (!self.state.entry().outbox.is_closing()).then_some(judged)
     }
 

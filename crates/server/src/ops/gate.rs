@@ -83,7 +83,7 @@ pub(crate) async fn visible(state: &mut ConnectionState, snapshot: &Snapshot) ->
     let names = || snapshot.buckets().map(|bucket| Arc::clone(bucket.name())).collect::<Vec<_>>();
     let Some(permissions) = &auth.permissions else {
         let names = names();
-        return Ok(rights.grants.visible(&rights.session.user_id, names.iter().map(|name| &**name)));
+        return Ok(rights.grants.visible(rights.user(), names.iter().map(|name| &**name)));
     };
     let mut visible = std::collections::HashSet::new();
     for name in names() {
@@ -199,7 +199,7 @@ fn by_policy(said: Verdict, rights: &Rights, kind: Kind, resources: &[Resource<'
     match said {
         Verdict::Allow => Ok(()),
         Verdict::Deny => Err(refusal(kind, resources)),
-        Verdict::Abstain => rights.grants.decide(&rights.session.user_id, kind, resources),
+        Verdict::Abstain => rights.grants.decide(rights.user(), kind, resources),
     }
 }
 

@@ -26,11 +26,8 @@ pub(crate) fn understand<'a>(
     kind: Option<Kind>,
     request: &Request<'a>,
 ) -> Result<(Kind, Operation<'a>), Error> {
-    if let Some(auth) = &state.shared.auth
-        && !needs_no_session(kind, &request.kind)
-    {
-        let anonymous = auth.anonymous.is_some();
-        require_session(state, anonymous)?;
+    if !needs_no_session(kind, &request.kind) {
+        require_session(state)?;
     }
     let understood = match kind {
         Some(Kind::Login | Kind::Logout | Kind::WhoAmI) if state.shared.auth.is_none() => {
@@ -54,7 +51,9 @@ fn needs_no_session(kind: Option<Kind>, name: &str) -> bool {
 }
 
 /// Somebody is logged in whose session has not ended, or nobody and nobody needs to be.
-fn require_session(state: &mut ConnectionState, anonymous: bool) -> Result<(), Error> {
+pub(crate) fn require_session(state: &mut ConnectionState) -> Result<(), Error> {
+    let Some(auth) = &state.shared.auth else { return Ok(()) };
+    let anonymous = auth.anonymous.is_some();
     let expires_at = match &*state.entry().session.load() {
         None if anonymous => return Ok(()),
         None => return Err(gate::login_required()),

@@ -12,6 +12,8 @@ use crate::live::{Judged, LiveMessage};
 /// Judges every live query of a connection by the rights that its session has now. One that is not allowed any more ends; one
 /// of which the session sees other records now goes on with these.
 pub(crate) async fn judge_again(state: &mut ConnectionState) {
+    // A callback may take its time.
+    state.entry().outbox.doubt();
     let ids: Vec<SubscriptionId> = state.subscriptions.keys().copied().collect();
     for id in ids {
         let Some(watch) = state.subscriptions.get(&id) else { continue };
@@ -22,6 +24,7 @@ pub(crate) async fn judge_again(state: &mut ConnectionState) {
             None => {}
         }
     }
+    state.entry().outbox.sure();
 }
 
 /// Judges one live query whose view reads other buckets than before. Nobody watches it meanwhile.

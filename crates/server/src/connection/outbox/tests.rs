@@ -219,3 +219,28 @@ fn a_driver_that_waits_is_woken_once_and_one_that_is_blocked_only_to_close() {
     assert_eq!(woken(), 2);
     assert_eq!(outbox.poll_closing(&cx), Some(Close::ServerShutdown));
 }
+
+#[test]
+fn pushes_stay_until_everybody_is_sure_that_they_are_allowed() {
+    let outbox = with_two(Mode::Full);
+    outbox.doubt();
+    outbox.doubt();
+    outbox.push(1, &full(1, "1"), 1);
+    outbox.sure();
+    // The end of a batch says nothing of it.
+    outbox.answer(Vec::new(), true);
+    assert_eq!(take(&outbox), [String::new(); 0]);
+    outbox.sure();
+    assert_eq!(take(&outbox), [data(1, "1")]);
+}
+
+#[test]
+fn pushes_stay_behind_the_end_of_a_session() {
+    let outbox = with_two(Mode::Full);
+    outbox.rights_end(Some(unix_ms() - 1));
+    outbox.push(1, &full(1, "1"), 1);
+    outbox.answer(vec!["answer".into()], false);
+    assert_eq!(take(&outbox), ["answer"]);
+    outbox.rights_end(Some(u64::MAX));
+    assert_eq!(take(&outbox), [data(1, "1")]);
+}
