@@ -36,7 +36,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tally::Tally;
 
 /// Worlds of a normal run, and operations that all of them carry out together.
-const WORLDS: u64 = 88;
+const WORLDS: u64 = 83;
 const OPERATIONS: u64 = 100_000;
 
 fn variable(name: &str) -> Option<u64> {

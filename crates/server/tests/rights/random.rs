@@ -30,9 +30,10 @@ const MEMBERS: [&str; 13] = [
     "lines.0.price",
     "up",
 ];
-const HIDDEN: [&str; 13] = [
+const HIDDEN: [&str; 14] = [
     "secret",
     "mark",
+    "code",
     "code",
     "n",
     "owner",
@@ -61,8 +62,12 @@ pub(crate) fn key(chance: &mut Chance, bucket: &str) -> String {
     marker(u32::try_from(1000 * (bucket + 1) + chance.below(KEYS)).unwrap())
 }
 
-fn code(chance: &mut Chance) -> String {
-    marker(u32::try_from(5000 + chance.below(CODES)).unwrap())
+/// Each bucket has values of its own, so that one which is told is known to be from there.
+fn code(chance: &mut Chance, bucket: &str) -> String {
+    let place = BUCKETS.iter().position(|name| *name == bucket).unwrap_or(0);
+    // Where a value must be unique only together with another one, the same comes more often.
+    let codes = if place == 1 { CODES / 6 } else { CODES };
+    marker(u32::try_from(5000 + 100 * place + chance.below(codes)).unwrap())
 }
 
 pub(crate) fn session(chance: &mut Chance, otherwise: Option<&str>) -> Session {
@@ -204,7 +209,7 @@ fn plain(chance: &mut Chance, member: &str, bucket: &str) -> Value {
         "role" => json!(*chance.pick(&ROLES)),
         "n" => json!(chance.below(10)),
         "open" => json!(chance.once_in(2)),
-        "code" => json!(code(chance)),
+        "code" => json!(code(chance, bucket)),
         "up" => match BUCKETS.iter().position(|name| *name == bucket) {
             Some(place @ 1..) if !chance.once_in(8) => json!(key(chance, BUCKETS[place - 1])),
             _ => Value::Null,

@@ -217,7 +217,7 @@ impl World {
                 self.change_its_mind();
                 self.quiet().await;
             }
-            1 => {
+            1 | 3 | 4 => {
                 for _ in 0..self.chance.within(1, 6) {
                     self.embedded_write().await;
                 }
@@ -342,8 +342,12 @@ impl World {
     async fn embedded_write(&mut self) {
         self.tally.count("embedded writes");
         let bucket = *self.chance.pick(&BUCKETS);
-        let key = random::key(&mut self.chance, bucket);
-        let kind = *self.chance.pick(&["insert", "insert", "insert", "update", "delete"]);
+        let mut key = random::key(&mut self.chance, bucket);
+        let kind = *self.chance.pick(&["insert", "insert", "insert", "update", "update", "update", "delete"]);
+        let rows = &self.model.tables.bucket(bucket).unwrap().rows;
+        if kind == "update" && !rows.is_empty() {
+            key = self.chance.pick(rows).key().to_owned();
+        }
         let mut data =
             random::data(&mut self.chance, bucket, &Rule::default(), kind == "insert", &mut self.next_marker);
         let store = self.server.store();
