@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use dunlin_journal::{FileJournal, Journal, JournalError, MemoryJournal, Options, Past};
+use dunlin_journal::{Journal, Past};
 use dunlin_store::{ClosureQuery, ReadContext, Snapshot, StoreError, Validators, ViewLimits, Views};
 use ractor::{Actor, ActorRef};
 use serde_json::Value;
@@ -21,9 +21,7 @@ use crate::auth::{
     Login, OwnedAccess, PermissionFault, Permissions, Policy, Session, TokenTable, Verdict,
     WebhookAuthenticator,
 };
-use crate::config::{
-    Config, Durability, JwtOptions, SeedRequest, Storage, StorageKind, TokenSession, WebhookOptions,
-};
+use crate::config::{Config, JwtOptions, SeedRequest, StorageKind, TokenSession, WebhookOptions};
 use crate::crew::Crew;
 use crate::events::EventBus;
 use crate::http::{self, Http};
@@ -38,6 +36,7 @@ use crate::registry::Registry;
 use crate::server::{Inner, Server};
 use crate::shared::Shared;
 use crate::start_error::StartError;
+use crate::storage::{Opened, open};
 use crate::storage_health::StorageHealth;
 use crate::store_actor::{StoreArguments, WriteError};
 use crate::store_handle::StoreHandle;
@@ -387,14 +386,6 @@ async fn monitoring(config: &Config) -> Result<Option<(TcpListener, SocketAddr)>
     Ok(Some((listener, address)))
 }
 
-/// An open journal, and what it holds.
-struct Opened {
-    journal: Arc<dyn Journal>,
-    recovered: Snapshot,
-    /// What led to that, as far as it is known.
-    past: Option<Past>,
-}
-
 /// The live queries, of which there are none yet, with what they know of the past: whoever was here before the server was
 /// restarted can resume.
 fn views(past: Option<Past>, now: &Snapshot, limits: ViewLimits) -> Box<Views> {
@@ -402,48 +393,6 @@ fn views(past: Option<Past>, now: &Snapshot, limits: ViewLimits) -> Box<Views> {
     let mut views = Views::new(before, limits);
     views.advance(&commits, now.clone());
     Box::new(views)
-}
-
-/// Opens the configured journal, unless there is one already, and reads the newest state.
-async fn open(config: &Config, journal: Option<Arc<dyn Journal>>) -> Result<Opened, StartError> {
-    let storage = config.storage.clone();
-    let opened = tokio::task::spawn_blocking(move || {
-        let journal: Arc<dyn Journal> = match journal {
-            Some(journal) => journal,
-            None => open_journal(&storage)?,
-        };
-        let recovered = journal.recover()?;
-        let past = journal.take_past();
-        Ok::<_, JournalError>(Opened { journal, recovered, past })
-    });
-    Ok(opened.await.map_err(|error| StartError::Actors(error.to_string()))??)
-}
-
-/// Opens the journal that the configuration names: what a server opens, for programs that work on the data without one. A
-/// directory that is not there is made.
-///
-/// ```
-/// use dunlin_server::{Config, open_journal};
-///
-/// let mut storage = Config::default().storage;
-/// storage.kind = dunlin_server::config::StorageKind::Memory;
-/// assert_eq!(open_journal(&storage)?.recover()?.position(), 0);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-pub fn open_journal(storage: &Storage) -> Result<Arc<dyn Journal>, JournalError> {
-    Ok(match storage.kind {
-        StorageKind::Memory => Arc::new(MemoryJournal::new(&new_epoch())),
-        StorageKind::Disk => {
-            let durability = match storage.durability {
-                Durability::Group => dunlin_journal::Durability::Group,
-                Durability::Interval => {
-                    dunlin_journal::Durability::Interval(Duration::from_millis(storage.sync_interval_ms))
-                }
-                Durability::None => dunlin_journal::Durability::None,
-            };
-            Arc::new(FileJournal::open(&storage.dir, &Options::new(durability, new_epoch()))?)
-        }
-    })
 }
 
 /// Who is let in: by the configured table or by the program's own authenticator.
@@ -499,12 +448,6 @@ fn unlimited(config: &Config) -> Option<&'static str> {
     (config.host == "0.0.0.0" && config.rate_limit.max_requests.is_none()).then_some(
         "rate limiting is disabled. Consider enabling it for production use: rateLimit.maxRequests",
     )
-}
-
-/// A name for a new history.
-fn new_epoch() -> String {
-    let bits: u128 = rand::random();
-    format!("{bits:032x}")
 }
 
 #[expect(

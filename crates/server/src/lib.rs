@@ -42,6 +42,7 @@ mod registry;
 mod server;
 mod shared;
 mod start_error;
+mod storage;
 mod storage_health;
 mod store_actor;
 mod store_handle;
@@ -65,13 +66,14 @@ pub use auth::{
     Verdict, WebhookAuthenticator, WebhookError,
 };
 pub use backup::{Backup, BackupError};
-pub use builder::{ServerBuilder, open_journal};
+pub use builder::ServerBuilder;
 pub use config::{Config, JwtOptions, WebhookOptions};
 pub use events::{Event, EventKind, Events, Lagged, Removal};
 pub use reconfigure::Reconfigured;
 pub use registry::{ConnectionInfo, ConnectionTotals};
 pub use server::{ServeError, Server};
 pub use start_error::StartError;
+pub use storage::open_journal;
 pub use store_actor::WriteError;
 pub use store_handle::StoreHandle;
 pub use typed::{DecodeError, Stored, TypedBucket, TypedError};
