@@ -233,8 +233,9 @@ impl ConnectionState {
     /// Lets a subscription whose source is another one now go on with that.
     pub(crate) fn watch_anew(&mut self, id: SubscriptionId) {
         let Some(watch) = self.subscriptions.get_mut(&id) else { return };
-        // What waits shows what was allowed before; what follows may be as old as what was told.
-        watch.opening = self.seat.entry().outbox.open(id, watch.mode);
+        // What waits shows what was allowed before, and so does what the LiveActor pushes until it knows; what follows may be as
+        // old as what was told.
+        watch.opening = self.seat.entry().outbox.open_anew(id, watch.mode);
         self.shared.feed.tell(LiveMessage::Unwatch(vec![id]));
         self.shared.feed.tell(LiveMessage::Watch { watch: Box::new(watch.again()), reply: None });
     }

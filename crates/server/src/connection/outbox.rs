@@ -66,6 +66,8 @@ struct Waiting {
 struct Open {
     /// Which opening it was: a subscription that is opened anew has nothing to do with what was asked for before.
     opening: u64,
+    /// It was opened anew, and what it shows from now on has not come yet: whatever is pushed is of before.
+    awaits: bool,
     mode: Mode,
     pending: Option<Pending>,
     /// Position of the newest state that the client was told or is about to be.
@@ -186,13 +188,31 @@ impl Outbox {
         self.waiting().positions = tell;
     }
 
-    /// Lets pushes of a subscription in that is new, or shows something else from now on. The number of this opening.
+    /// Lets pushes of a new subscription in. The number of this opening.
     pub(crate) fn open(&self, subscription: SubscriptionId, mode: Mode) -> u64 {
+        self.opened(subscription, mode, false)
+    }
+
+    /// The same of one that shows something else from now on: nothing is let in before that [begins](Self::begins). Who pushes
+    /// does not know of it yet.
+    pub(crate) fn open_anew(&self, subscription: SubscriptionId, mode: Mode) -> u64 {
+        self.opened(subscription, mode, true)
+    }
+
+    fn opened(&self, subscription: SubscriptionId, mode: Mode, awaits: bool) -> u64 {
         let mut waiting = self.waiting();
         waiting.openings += 1;
         let opening = waiting.openings;
-        waiting.open.insert(subscription, Open { opening, mode, pending: None, told: 0 });
+        waiting.open.insert(subscription, Open { opening, awaits, mode, pending: None, told: 0 });
         opening
+    }
+
+    /// What is pushed from now on is what was asked for at this opening.
+    pub(crate) fn begins(&self, subscription: SubscriptionId, opening: u64) {
+        if let Some(open) = self.waiting().open.get_mut(&subscription).filter(|open| open.opening == opening)
+        {
+            open.awaits = false;
+        }
     }
 
     /// Whether a subscription may be pushed to what was asked for at this opening: it has not ended since, was not opened anew,
@@ -247,6 +267,9 @@ impl Outbox {
         let driver = {
             let mut waiting = self.waiting();
             let Some(open) = waiting.open.get_mut(&id) else { return Pushed::Closed };
+            if open.awaits {
+                return Pushed::Closed;
+            }
             if position <= open.told {
                 return Pushed::Known;
             }

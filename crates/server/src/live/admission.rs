@@ -287,6 +287,7 @@ impl LiveState {
                 }
             }
             None => {
+                watch.watcher.outbox.begins(watch.id, watch.opening);
                 if let Start::Data(data) = told.start {
                     let payload = Payload::Full { position: told.position, data };
                     self.push(watch.id, &watch.watcher, &payload, 0);

@@ -76,7 +76,7 @@ struct World {
     next_marker: u32,
     /// What there was when everything was quiet the last time.
     calm: Tables,
-    /// The rules that clients had since then, but for those that they have now.
+    /// The rules that clients had in this batch before they logged in as somebody else, or out.
     earlier: Vec<(usize, Rules)>,
     /// The markers that each client may have seen since then, as far as somebody has asked.
     visible: HashMap<usize, BTreeSet<u32>>,
@@ -226,7 +226,11 @@ impl World {
         }
         let who = self.chance.below(self.clients.len());
         // Requests that are sent before the policy changes, and judged after it.
-        let overtaken = self.chance.once_in(12).then(|| self.change_policy());
+        let overtaken = self.chance.once_in(12);
+        if overtaken {
+            self.quiet().await;
+        }
+        let overtaken = overtaken.then(|| self.change_policy());
         for _ in 0..self.chance.within(1, BATCH) {
             let (model, client) = (&self.model, &self.clients[who]);
             let (chance, next_marker) = (&mut self.chance, &mut self.next_marker);
@@ -287,7 +291,7 @@ impl World {
         self.server.set_policy(policy);
     }
 
-    /// The callback says other things from now on, and says so.
+    /// The callback says other things from now on, and says so. Everything is quiet.
     fn change_its_mind(&mut self) {
         self.tally.count("changes of mind");
         let opinions = random::opinions(&mut self.chance);
@@ -298,14 +302,12 @@ impl World {
         (0..self.clients.len()).for_each(|who| self.judge_again(who));
     }
 
-    /// The model goes over to a new policy; what the server is to be told.
+    /// The model goes over to a new policy; what the server is to be told. Everything is quiet: whatever comes from now on holds
+    /// nothing but what may be seen by the new one.
     fn change_policy(&mut self) -> Served {
         self.tally.count("policies");
         let policy = random::policy(&mut self.chance);
         note(format!("policy {policy}"));
-        for who in 0..self.clients.len() {
-            self.earlier.push((who, Box::new(self.model.rules(who))));
-        }
         self.model.policy = Policy(policy.clone());
         self.model.rights_changed();
         (0..self.clients.len()).for_each(|who| self.judge_again(who));

@@ -244,3 +244,18 @@ fn pushes_stay_behind_the_end_of_a_session() {
     outbox.rights_end(Some(u64::MAX));
     assert_eq!(take(&outbox), [data(1, "1")]);
 }
+
+#[test]
+fn what_was_shown_before_is_not_pushed_to_who_shall_see_something_else() {
+    let outbox = with_two(Mode::Full);
+    outbox.push(1, &full(1, "1"), 1);
+    let first = outbox.open_anew(1, Mode::Full);
+    assert_eq!(take(&outbox), [String::new(); 0]);
+    assert_eq!(outbox.push(1, &full(2, "2"), 1), Pushed::Closed, "whoever pushes does not know yet");
+    let second = outbox.open_anew(1, Mode::Full);
+    outbox.begins(1, first);
+    assert_eq!(outbox.push(1, &full(2, "2"), 1), Pushed::Closed, "of the opening before");
+    outbox.begins(1, second);
+    assert_eq!(outbox.push(1, &full(2, "3"), 1), Pushed::Sent);
+    assert_eq!(take(&outbox), [data(1, "3")]);
+}
