@@ -277,22 +277,19 @@ impl LiveState {
             let resumed = matches!(told.start, Start::Resumed(_));
             (if resumed { &metrics.resumed } else { &metrics.not_resumed }).increment(1);
         }
-        match reply {
-            Some(reply) => {
-                let view = self.watchers.view_of(watch.id);
-                let buckets = view.map(|view| self.views.buckets(view)).unwrap_or_default();
-                // The connection may have ended while it waited; then nobody would ever unwatch.
-                if reply.send(Joined { told: Ok(told), buckets }).is_err() {
-                    self.unwatch(watch.id);
-                }
+        if let Some(reply) = reply {
+            let view = self.watchers.view_of(watch.id);
+            let buckets = view.map(|view| self.views.buckets(view)).unwrap_or_default();
+            // The connection may have ended while it waited; then nobody would ever unwatch.
+            if reply.send(Joined { told: Ok(told), buckets }).is_err() {
+                self.unwatch(watch.id);
             }
-            None => {
-                watch.watcher.outbox.begins(watch.id, watch.opening);
-                if let Start::Data(data) = told.start {
-                    let payload = Payload::Full { position: told.position, data };
-                    self.push(watch.id, &watch.watcher, &payload, 0);
-                }
-            }
+            return;
+        }
+        watch.watcher.outbox.begins(watch.id, watch.opening);
+        if let Start::Data(data) = told.start {
+            let payload = Payload::Full { position: told.position, data };
+            self.push(watch.id, &watch.watcher, &payload, 0);
         }
     }
 

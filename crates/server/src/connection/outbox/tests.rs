@@ -250,7 +250,7 @@ fn what_was_shown_before_is_not_pushed_to_who_shall_see_something_else() {
     let outbox = with_two(Mode::Full);
     outbox.push(1, &full(1, "1"), 1);
     let first = outbox.open_anew(1, Mode::Full);
-    assert_eq!(take(&outbox), [String::new(); 0]);
+    assert!(take(&outbox).is_empty());
     assert_eq!(outbox.push(1, &full(2, "2"), 1), Pushed::Closed, "whoever pushes does not know yet");
     let second = outbox.open_anew(1, Mode::Full);
     outbox.begins(1, first);
