@@ -110,7 +110,7 @@ fn serve_arguments() -> impl Iterator<Item = Arg> {
         .long("control")
         .value_name("CHANNEL")
         .value_parser(["stdin"])
-        .help("Take orders as lines of JSON from standard input, for supervisors (docs/operating.md)");
+        .help("Take orders as lines of JSON from standard input, for supervisors (docs/operations.md)");
     arguments().into_iter().chain([control])
 }
 

@@ -62,6 +62,14 @@ pub(crate) fn judge(state: &mut ConnectionState, kind: Kind, operation: &Operati
         let nothing = auth.permissions.is_none() && rights.grants.allows_nothing(kind);
         return Judged::Now(if nothing { Err(refusal(kind, &operation.resources())) } else { Ok(()) });
     }
+    if auth.permissions.is_none() {
+        // The policy alone answers at once: nothing has to be kept for later.
+        let resources = resources(state, operation);
+        return Judged::Now(state.rights(&auth).and_then(|rights| {
+            let mut questions = std::iter::once((kind, resources)).chain(steps);
+            questions.try_for_each(|(kind, touched)| rights.grants.decide(rights.user(), kind, &touched))
+        }));
+    }
     let rights = rights.clone();
     let mut questions = vec![(kind, resources(state, operation))];
     questions.extend(steps);

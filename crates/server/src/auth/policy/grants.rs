@@ -7,6 +7,7 @@ use dunlin_protocol::{Code, Error, Kind, Resource, Tier};
 
 use super::Policy;
 use super::rules::{DefaultRule, Exception, Rule};
+use crate::limiter::fits;
 
 /// See the module.
 #[derive(Debug)]
@@ -153,8 +154,10 @@ fn is_of_buckets(kind: Kind) -> bool {
 
 /// What rules grant for a kind; `None` if none of them is about it.
 fn by_rules(rules: &[&Rule], kind: Kind) -> Option<Grant> {
-    let mut granted =
-        rules.iter().filter(|rule| rule.allow.as_slice().iter().any(|allow| names(allow, kind))).peekable();
+    let mut granted = rules
+        .iter()
+        .filter(|rule| rule.allow.as_slice().iter().any(|allow| fits(allow, kind.as_str())))
+        .peekable();
     granted.peek()?;
     let mut buckets = HashSet::new();
     for rule in granted {
@@ -164,15 +167,6 @@ fn by_rules(rules: &[&Rule], kind: Kind) -> Option<Grant> {
         }
     }
     Some(Grant::Buckets(Arc::new(buckets)))
-}
-
-/// Whether a pattern of `allow` names a kind.
-fn names(pattern: &str, kind: Kind) -> bool {
-    match pattern.strip_suffix('*') {
-        Some("") => true,
-        Some(prefix) if prefix.ends_with('.') => kind.as_str().starts_with(prefix),
-        _ => pattern == kind.as_str(),
-    }
 }
 
 /// Whether a grant for some buckets is enough.
