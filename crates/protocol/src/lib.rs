@@ -16,6 +16,7 @@ mod fingerprint;
 mod flat;
 pub mod frame;
 mod id;
+mod key_pattern;
 mod kind;
 pub mod limits;
 mod operation;
@@ -28,6 +29,7 @@ pub use depth::nested_deeper;
 pub use error::{Code, Error};
 pub use fingerprint::Fingerprint;
 pub use id::Id;
+pub use key_pattern::KeyPattern;
 pub use kind::Kind;
 pub use operation::{
     Aggregate, Explained, Grouping, Hello, KeyField, Mode, Object, Operation, PageFields, Queried, Read,

@@ -17,7 +17,7 @@ use std::fmt;
 /// assert!(!orders.matches("orders.created"));
 /// assert!(TopicPattern::new("*.created").matches("order.created"));
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TopicPattern(Box<str>);
 
 const ANY: &str = "*";

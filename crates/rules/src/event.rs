@@ -1,0 +1,64 @@
+//! What rules are about: events and facts.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::Object;
+
+/// Something that happened, on the wire and in the state as this JSON object. `correlationId` names the story it belongs to,
+/// `causationId` what led to it: the event or timer that triggered the rule which emitted it, or what the sender said.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Event {
+    /// Unique; 32 hexadecimal digits.
+    pub id: Arc<str>,
+    /// Segments between dots.
+    pub topic: Arc<str>,
+    /// What is told with it.
+    pub data: Arc<Object>,
+    /// When it was processed, Unix milliseconds.
+    pub timestamp: u64,
+    /// Who made it.
+    pub source: Source,
+    /// Inherited by everything that follows from it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub correlation_id: Option<Arc<str>>,
+    /// The event, timer or fact change before it in its chain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub causation_id: Option<Arc<str>>,
+}
+
+/// Who made an event or set a fact.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub enum Source {
+    /// A client or the embedding program.
+    Api,
+    /// A rule's action.
+    Rule,
+    /// A timer that expired.
+    Timer,
+    /// The change of a record.
+    Store,
+}
+
+/// Something that is known, on the wire as this JSON object without `order`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Fact {
+    /// Segments between colons.
+    pub key: Arc<str>,
+    /// Any JSON value.
+    pub value: Arc<Value>,
+    /// When it was last set, Unix milliseconds.
+    pub timestamp: u64,
+    /// Who set it last.
+    pub source: Source,
+    /// 1 when it came to be, one more each time it is set.
+    pub version: u64,
+    /// Facts are listed by this: a later one has a higher number, and setting a fact again keeps it.
+    #[serde(skip_serializing, default)]
+    pub order: u64,
+}

@@ -1,0 +1,36 @@
+//! The pure rule engine of dunlin: facts, events and time in, effects out.
+//!
+//! An [`Engine`] is fed [`Input`]s one after another. Each runs to completion: everything that it triggers, and what that
+//! triggers, depth first, in order of priority. What comes out is a [`Ran`]: the answer, the events in the order in which they
+//! happened, the [`Change`]s of the engine's state that somebody makes durable together with what the run wrote to the store, and
+//! [`Effect`]s to be carried out when that is durable. An engine that is given the same changes back ([`Change`]s are its whole
+//! state) goes on where the other one stopped.
+//!
+//! No clock, no randomness, no I/O: time, chance and the store come in through [`World`].
+
+pub mod action;
+pub mod change;
+pub mod condition;
+pub mod effect;
+mod engine;
+pub mod event;
+pub mod fault;
+pub mod input;
+pub mod limits;
+pub mod report;
+pub mod rule;
+pub mod world;
+
+pub use change::Change;
+pub use effect::{Effect, OutgoingCall, Target};
+pub use engine::Engine;
+pub use event::{Event, Fact, Source};
+pub use fault::{Issue, RuleFault, Severity};
+pub use input::{Answer, Input, Ran};
+pub use limits::Limits;
+pub use report::{Link, Report, ReportKind};
+pub use rule::{Rule, RunAs, Trigger};
+pub use world::{ChangeKind, StoreChange, StoreOperation, StoreRequest, Watched, World, Written};
+
+/// A JSON object.
+pub type Object = serde_json::Map<String, serde_json::Value>;

@@ -1,0 +1,94 @@
+//! Every bound of the engine, with its unit and its reason. Those that a configuration can change are in [`Limits`].
+
+/// Bounds of one engine that its owner may choose.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Rules. Each holds its compiled form and its history.
+    pub rules: usize,
+    /// Groups.
+    pub groups: usize,
+    /// Facts.
+    pub facts: usize,
+    /// Timers.
+    pub timers: usize,
+    /// Steps of a causal chain: the input is 0, what its rules trigger is 1. A trigger beyond is dropped and reported.
+    pub depth: usize,
+    /// Rules that one input may fire, all together. What is beyond is dropped and reported.
+    pub firings: usize,
+    /// Events that one input may emit, all together.
+    pub events: usize,
+    /// Steps that one input may take: each condition, action, loop turn, look at a fact and 64 bytes of text are one. A bound of
+    /// time that is the same on any machine; a step takes about 0.1 µs.
+    pub steps: u64,
+    /// Groups of one temporal pattern that are open at once; the oldest is dropped and counted.
+    pub groups_per_pattern: usize,
+    /// Events that one group of a temporal pattern remembers with their data.
+    pub events_per_group: usize,
+    /// Calls in the outbox; an action that would add one more fails.
+    pub outbox: usize,
+    /// Dead letters; the oldest is thrown away and reported.
+    pub dead_letters: usize,
+    /// Firings that wait for an answer from outside.
+    pub waiting: usize,
+    /// Entries of the history of one rule; the oldest are thrown away.
+    pub versions_per_rule: usize,
+    /// Inputs, and again as many firings, that are remembered to explain them.
+    pub traces: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            rules: 100_000,
+            groups: 10_000,
+            facts: 10_000_000,
+            timers: 1_000_000,
+            depth: 10,
+            firings: 10_000,
+            events: 10_000,
+            steps: 10_000_000,
+            groups_per_pattern: 1_000_000,
+            events_per_group: 10_000,
+            outbox: 100_000,
+            dead_letters: 10_000,
+            waiting: 100_000,
+            versions_per_rule: 100,
+            traces: 10_000,
+        }
+    }
+}
+
+/// Attempts of a call outside of `try`, unless its action says otherwise: with the waits of [`BACKOFF_MS`] some 20 minutes.
+pub const ATTEMPTS: u32 = 12;
+/// The longest that an action may ask for.
+pub const MAX_ATTEMPTS: u32 = 100;
+/// Milliseconds before the second attempt; twice as long before each further one, up to [`MAX_BACKOFF_MS`], each time with a
+/// random part of up to a half.
+pub const BACKOFF_MS: u64 = 500;
+/// Milliseconds between two attempts, at most.
+pub const MAX_BACKOFF_MS: u64 = 5 * 60 * 1000;
+/// Milliseconds that one attempt may take, unless the action says otherwise.
+pub const CALL_TIMEOUT_MS: u64 = 10_000;
+/// Milliseconds that an action may ask for.
+pub const MAX_CALL_TIMEOUT_MS: u64 = 5 * 60 * 1000;
+/// Bytes (UTF-8) of ids, names, topics, keys of facts and names of timers. They are keys of the log and of indexes.
+pub const MAX_NAME_BYTES: usize = 512;
+/// Segments of a topic or key. Matching takes one step for each.
+pub const MAX_SEGMENTS: usize = 32;
+/// Bytes of a rule as JSON text.
+pub const MAX_RULE_BYTES: usize = 256 * 1024;
+/// Levels of conditions, of actions and of values in a rule. They are carried out by recursion.
+pub const MAX_DEPTH: usize = 16;
+/// Conditions and actions of one rule, all levels together.
+pub const MAX_PARTS: usize = 1_000;
+/// Bytes of the value of a fact and of the data of an event, as JSON text.
+pub const MAX_VALUE_BYTES: usize = 1024 * 1024;
+/// Bytes of a regular expression as it is written.
+pub const MAX_REGEX_BYTES: usize = 4096;
+/// Bytes of a compiled one.
+pub const MAX_REGEX_SIZE: usize = 512 * 1024;
+/// Turns of a `for_each`, unless it says otherwise.
+pub const MAX_ITERATIONS: usize = 1_000;
+/// Largest duration, milliseconds: what a JavaScript date can hold.
+pub const MAX_DURATION_MS: u64 = 8_640_000_000_000_000;

@@ -1,0 +1,217 @@
+//! A rule, checked and compiled.
+
+use std::sync::Arc;
+
+use dunlin_protocol::{KeyPattern, TopicPattern};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::Object;
+use crate::action::Action;
+use crate::condition::Condition;
+use crate::condition::Operand;
+
+/// A rule that can run. Made from JSON by `Rule::parse` (which gives all errors and warnings at once), or by `RuleBuilder`, which
+/// makes that JSON.
+#[derive(Debug, Clone)]
+pub struct Rule {
+    /// Unique; how it is called everywhere.
+    pub id: Arc<str>,
+    /// For people.
+    pub name: Arc<str>,
+    /// Higher runs first; equal ones in the order of registration.
+    pub priority: f64,
+    /// Whether it can fire; its group must be enabled too.
+    pub enabled: bool,
+    /// For people.
+    pub tags: Vec<Arc<str>>,
+    /// The group that it belongs to.
+    pub group: Option<Arc<str>>,
+    /// What sets it off.
+    pub trigger: Trigger,
+    /// All must hold.
+    pub conditions: Arc<[Condition]>,
+    /// What it does, in order.
+    pub actions: Arc<[Action]>,
+    /// What it asks before its conditions.
+    pub lookups: Arc<[Lookup]>,
+    /// Whose rights its writes to the store have.
+    pub run_as: RunAs,
+    /// The complete rule as JSON: as given, with defaults, `version`, `createdAt` and `updatedAt`.
+    pub json: Arc<Object>,
+    /// One counter for all rules of an engine, taken at each registration, update and rollback.
+    pub version: u64,
+    /// When it was registered first, Unix milliseconds; an update keeps it.
+    pub created_at: u64,
+    /// When it was changed last, Unix milliseconds.
+    pub updated_at: u64,
+}
+
+/// Whose rights a rule's writes to the store have: those of a session with these roles. None by default.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RunAs {
+    /// For row rules that speak of the user; `rule:<id>` if it is not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_id: Option<Arc<str>>,
+    /// Roles.
+    #[serde(default)]
+    pub roles: Vec<Arc<str>>,
+}
+
+/// What sets a rule off.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Trigger {
+    /// A fact whose key matches.
+    Fact {
+        /// Which keys.
+        pattern: KeyPattern,
+        /// What must happen to it.
+        on: FactChanges,
+    },
+    /// An event whose topic matches. Changes of records are events of `bucket.<name>.inserted|updated|deleted`; only topics that
+    /// begin with `bucket.` match those.
+    Event {
+        /// Which topics.
+        topic: TopicPattern,
+    },
+    /// A timer whose name matches has expired; before its event.
+    Timer {
+        /// Which names.
+        name: KeyPattern,
+    },
+    /// A pattern over several events.
+    Temporal(Arc<TemporalPattern>),
+}
+
+/// What must happen to a fact; `trigger.on` in JSON, one or a list of `set`, `changed`, `deleted`. `set` by default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FactChanges {
+    /// It is set, be it to the value that it has.
+    pub set: bool,
+    /// It is set to another value than it had, or comes to be.
+    pub changed: bool,
+    /// It is deleted.
+    pub deleted: bool,
+}
+
+/// A pattern over several events: `spec` names and defaults; all times in milliseconds.
+#[derive(Debug, Clone)]
+pub struct TemporalPattern {
+    /// What kind.
+    pub kind: TemporalKind,
+    /// Path in the events' data whose value makes groups. An event without it takes no part.
+    pub group_by: Option<Arc<str>>,
+    /// Fire when the comparison becomes true and not again before it was false or the window has ended (count, aggregate).
+    pub once: bool,
+}
+
+/// The kinds of patterns.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum TemporalKind {
+    /// These events, in this order, the last at most `within` after the first.
+    Sequence {
+        /// At least two.
+        events: Vec<EventMatcher>,
+        /// Milliseconds.
+        within: u64,
+        /// Any other event of the group ends it.
+        strict: bool,
+    },
+    /// `after`, and no `expected` within `within`.
+    Absence {
+        /// What starts the wait.
+        after: EventMatcher,
+        /// What ends it.
+        expected: EventMatcher,
+        /// Milliseconds.
+        within: u64,
+    },
+    /// So many events in a window.
+    Count {
+        /// Which events.
+        event: EventMatcher,
+        /// How their number compares with `threshold`.
+        comparison: Comparison,
+        /// How many.
+        threshold: f64,
+        /// Which window.
+        window: Window,
+    },
+    /// A number worked out from the events in a window.
+    Aggregate {
+        /// Which events.
+        event: EventMatcher,
+        /// Path of the number in their data.
+        field: Arc<str>,
+        /// What is worked out.
+        function: Function,
+        /// How it compares with `threshold`.
+        comparison: Comparison,
+        /// With what.
+        threshold: f64,
+        /// Which window.
+        window: Window,
+    },
+}
+
+/// One event of a pattern.
+#[derive(Debug, Clone)]
+pub struct EventMatcher {
+    /// Its topic.
+    pub topic: TopicPattern,
+    /// Paths of its data and the JSON values that they must have.
+    pub filter: Vec<(Arc<str>, Value)>,
+    /// The variable that has its data.
+    pub alias: Option<Arc<str>>,
+}
+
+/// A window of time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window {
+    /// Milliseconds.
+    pub length: u64,
+    /// The last `length`, both ends included; else `[n·length, (n+1)·length)` of Unix time, looked at when it has ended.
+    pub sliding: bool,
+    /// Also windows without an event, of groups that have been seen (only where it does not slide).
+    pub empty_windows: bool,
+}
+
+/// How a number compares with a threshold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the usual names")]
+pub enum Comparison {
+    Gte,
+    Lte,
+    Eq,
+}
+
+/// What an aggregate works out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the usual names")]
+pub enum Function {
+    Sum,
+    Avg,
+    Min,
+    Max,
+    Count,
+}
+
+/// A question to a service of the embedding program, asked before the conditions.
+#[derive(Debug, Clone)]
+pub struct Lookup {
+    /// Under which name the rule sees the answer.
+    pub name: Arc<str>,
+    /// The service.
+    pub service: Arc<str>,
+    /// Its method.
+    pub method: Arc<str>,
+    /// Arguments.
+    pub args: Vec<Operand>,
+    /// How long an answer may be used again, milliseconds; 0: not at all.
+    pub cache_ms: u64,
+    /// Whether the rule fails (and that is reported) if the lookup does; else it is skipped.
+    pub fails: bool,
+}
