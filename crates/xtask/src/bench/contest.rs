@@ -80,15 +80,15 @@ impl Contest {
         Ok(Running { server, address, id, data, _file: None })
     }
 
-    /// Dunlin in memory with a configuration file, for what no option says.
-    pub(crate) async fn start_configured(&self, config: &Value) -> Outcome<Running> {
+    /// Dunlin with a configuration file, for what no option says.
+    pub(crate) async fn start_configured(&self, storage: Storage, config: &Value) -> Outcome<Running> {
         let file = tempfile::Builder::new()
             .prefix("bench-")
             .suffix(".json")
             .tempfile_in(&self.directory)
             .doing(|| format!("cannot create a configuration in {}", self.directory.display()))?;
         std::fs::write(file.path(), config.to_string()).doing(|| "cannot write a configuration".into())?;
-        let running = self.start_dunlin(Storage::Memory, &["--config", &text(file.path())]).await?;
+        let running = self.start_dunlin(storage, &["--config", &text(file.path())]).await?;
         Ok(Running { _file: Some(file), ..running })
     }
 

@@ -75,7 +75,7 @@ pub(crate) async fn run(contest: &Contest, shape: Shape, window: Window, rounds:
     for _ in 0..rounds {
         for guarded in [false, true] {
             let (running, login, visitor) = if guarded {
-                (contest.start_configured(&config).await?, Some(&setup), &reader)
+                (contest.start_configured(Storage::Memory, &config).await?, Some(&setup), &reader)
             } else {
                 (contest.start_dunlin(Storage::Memory, &[]).await?, None, &ANYBODY)
             };

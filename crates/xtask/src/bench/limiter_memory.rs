@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use super::connection::{Connection, TYPE_BYTES};
-use super::contest::Contest;
+use super::contest::{Contest, Storage};
 use super::cpu::resident_kib;
 use super::limits::OPENING;
 use super::report::{Report, count, thousands};
@@ -61,7 +61,7 @@ fn config(window: Duration) -> Value {
 
 /// Two waves of addresses, each within a window.
 pub(crate) async fn run(contest: &Contest, (addresses, window): (u32, Duration)) -> Outcome<Growth> {
-    let running = contest.start_configured(&config(window)).await?;
+    let running = contest.start_configured(Storage::Memory, &config(window)).await?;
     let grown = measure(running.address, running.id, addresses, window).await;
     let [first, second] = grown.map_err(|why| running.server.failure(&why.to_string()))?;
     running.stop().await?;

@@ -10,6 +10,7 @@ mod contest;
 mod cpu;
 mod fan_out;
 mod figures;
+mod firings;
 mod guarded;
 mod hello;
 mod idle;
@@ -184,6 +185,7 @@ async fn measure(
             };
             reconnect::run(contest, clients, storms).await?.put(report);
         }
+        Kind::Firings => firings::run(contest, options.quick).await?.put(report),
         Kind::Updates => updates::run(contest, options.quick).await?.put(report),
         Kind::IdleMemory => {
             let pairs = idle::run(contest, rounds).await?;

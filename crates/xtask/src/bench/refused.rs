@@ -47,7 +47,7 @@ pub(crate) async fn run(contest: &Contest, shape: Shape, window: Window, rounds:
     for _ in 0..rounds {
         for refused in [false, true] {
             let running = if refused {
-                contest.start_configured(&config).await?
+                contest.start_configured(Storage::Memory, &config).await?
             } else {
                 contest.start_dunlin(Storage::Memory, &[]).await?
             };

@@ -32,6 +32,7 @@ pub(crate) enum Kind {
     PatchBytes,
     Reconnect,
     Updates,
+    Firings,
     IdleMemory,
     Start,
 }
@@ -102,6 +103,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     live("limiter-memory", "as many addresses as there are", Kind::LimiterMemory),
     live("patch-bytes", "bytes of a push", Kind::PatchBytes),
     live("reconnect", "all clients come back at once", Kind::Reconnect),
+    live("firings", "a rule fires for each event", Kind::Firings),
     live("updates", "the same records updated again and again", Kind::Updates),
     Scenario {
         name: "idle-memory",

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::access;
 use super::connection::{Connection, TYPE_BYTES, WHOLE};
-use super::contest::Contest;
+use super::contest::{Contest, Storage};
 use super::limits::{self, DELIVERY_LIMIT, FEW_SCOPED, OPENING, SCOPED};
 use super::records;
 use super::report::{Report, count};
@@ -65,7 +65,7 @@ fn config() -> Value {
 /// Counts the live queries, and the pushes of one update.
 pub(crate) async fn run(contest: &Contest) -> Outcome<Scopes> {
     let subscribers = limits::connections_within(SCOPED, FEW_SCOPED)? / TEAMS * TEAMS;
-    let running = contest.start_configured(&config()).await?;
+    let running = contest.start_configured(Storage::Memory, &config()).await?;
     let scopes = measure(running.address, subscribers).await;
     let scopes = scopes.map_err(|why| running.server.failure(&why.to_string()))?;
     running.stop().await?;
