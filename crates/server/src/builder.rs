@@ -21,7 +21,9 @@ use crate::auth::{
     Login, OwnedAccess, PermissionFault, Permissions, Policy, Session, TokenTable, Verdict,
     WebhookAuthenticator,
 };
-use crate::config::{Config, JwtOptions, RulesOptions, SeedRequest, StorageKind, TokenSession, WebhookOptions};
+use crate::config::{
+    Config, JwtOptions, RulesOptions, SeedRequest, StorageKind, TokenSession, WebhookOptions,
+};
 use crate::crew::Crew;
 use crate::events::EventBus;
 use crate::http::{self, Http};

@@ -27,7 +27,7 @@ pub use policy::{DefaultRule, Exception, OneOrMany, PermissionRules, Policy, Pol
 pub use revocation::Revocation;
 pub(crate) use revocation::{Blacklist, close_revoked, revoke};
 pub(crate) use rights::{Auth, DATA_ROLE, Rights};
-pub(crate) use rule_rights::RuleRights;
+pub(crate) use rule_rights::PolicyRights;
 pub use session::Session;
 pub(crate) use token_table::TokenTable;
 pub(crate) use upgrade::UpgradeWish;

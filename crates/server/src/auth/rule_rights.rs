@@ -9,23 +9,25 @@ use dunlin_store::Guard;
 
 use super::rights::Rights;
 use super::{Access, Auth, Decision, Session, Verdict};
+use crate::rules::RuleRights;
 
 /// Judges the writes of rules by the policy that there is at that moment, inside the writer.
 ///
 /// A permission callback that is `async` cannot be asked there: nobody waits in the writer. Then the policy alone decides.
 #[derive(Clone)]
-pub(crate) struct RuleRights {
+pub(crate) struct PolicyRights {
     /// `None`: everybody may do everything.
     auth: Option<Arc<Auth>>,
 }
 
-impl RuleRights {
+impl PolicyRights {
     pub(crate) fn new(auth: Option<Arc<Auth>>) -> Self {
         Self { auth }
     }
+}
 
-    /// The records and members that there are for this write, if it is allowed at all.
-    pub(crate) fn judge(&self, request: &StoreRequest) -> Result<Guard, ActionFault> {
+impl RuleRights for PolicyRights {
+    fn judge(&self, request: &StoreRequest) -> Result<Guard, ActionFault> {
         let Some(auth) = &self.auth else { return Ok(Guard::default()) };
         let session = Arc::new(session(&request.rule, &request.run_as));
         let rights = auth.rights_of(session, auth.policy.load_full());
@@ -93,12 +95,15 @@ impl Auth {
         let reached = Tier::reached(held.iter().copied());
         let missing = run_as.roles.iter().find(|role| !holds(&held, reached, role));
         if let Some(role) = missing {
-            let message = format!("No permission to let a rule run with the role \"{role}\": you do not have it yourself");
+            let message = format!(
+                "No permission to let a rule run with the role \"{role}\": you do not have it yourself"
+            );
             return Err(Error::new(Code::Forbidden, message));
         }
         match run_as.user_id.as_deref() {
             Some(user) if user != rights.user() && reached != Some(Tier::Admin) => {
-                let message = format!("No permission to let a rule run as the user \"{user}\": only as yourself");
+                let message =
+                    format!("No permission to let a rule run as the user \"{user}\": only as yourself");
                 Err(Error::new(Code::Forbidden, message))
             }
             _ => Ok(()),

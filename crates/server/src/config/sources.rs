@@ -195,7 +195,9 @@ impl Draft {
             } else if keys::is_group(&path) && !dotted {
                 match (value, later::find(&path)) {
                     (Value::Object(inner), _) => {
-                        if let Some(switch) = keys::switch_of(&path).filter(|_| !inner.contains_key("enabled")) {
+                        if let Some(switch) =
+                            keys::switch_of(&path).filter(|_| !inner.contains_key("enabled"))
+                        {
                             // Whoever says how a thing shall be wants to have it.
                             self.value(origin, switch, &Value::Bool(true));
                         }

@@ -17,88 +17,77 @@ use tokio::sync::broadcast;
 use crate::connection::{Body, ConnectionMessage, Heard, SubscriptionId};
 use crate::limits;
 use crate::registry::Entry;
+use crate::rules::{EventAt, RuleListener};
 
 use listeners::Listeners;
 pub use stream::{Missed, RuleEvent, RuleEventStream};
 
-/// Who listens to the events of rules. The `StoreActor` numbers them, the `RulesActor` tells them in that order.
+/// Who listens to the events of rules.
 pub(crate) struct RuleEvents {
     listeners: Mutex<Listeners>,
     /// Number of the newest event that is durable.
     newest: AtomicU64,
     /// For the embedding program; `None` when the server has stopped.
     streams: Mutex<Option<broadcast::Sender<RuleEvent>>>,
+    /// Bytes of events that may wait for one subscription.
+    bytes: usize,
 }
 
-/// The events of one run, durable at this position.
-#[derive(Debug, Clone)]
-pub(crate) struct Happened {
-    /// Number of the first.
-    first: u64,
-    position: u64,
-    events: Vec<Arc<Event>>,
-}
+impl RuleListener for RuleEvents {
+    fn number(&self, events: usize) -> u64 {
+        self.newest.fetch_add(events as u64, Ordering::AcqRel) + 1
+    }
 
-impl Default for RuleEvents {
-    fn default() -> Self {
-        Self {
-            listeners: Mutex::default(),
-            newest: AtomicU64::new(0),
-            streams: Mutex::new(Some(broadcast::Sender::new(limits::RULE_EVENTS))),
+    fn tell(&self, events: &[EventAt]) {
+        self.tell_clients(events);
+        if let Some(streams) = &*self.streams() {
+            for EventAt { event, position, number } in events {
+                // Nobody has to listen.
+                let _ = streams.send(RuleEvent::new(Arc::clone(event), *position, *number));
+            }
+        }
+    }
+
+    fn gap(&self) {
+        // A gap in the numbers, which streams notice.
+        self.newest.fetch_add(1, Ordering::AcqRel);
+        let everybody = std::mem::take(&mut *self.listeners()).into_all();
+        let reason = "Rules were interrupted and events may be missing; subscribe again";
+        for (id, entry) in everybody {
+            end(id, &entry, Error::new(Code::InternalError, reason));
         }
     }
 }
 
 impl RuleEvents {
-    /// These events are durable at this position. To be called in the order of what happened, before anybody is answered.
-    pub(crate) fn happened(&self, position: u64, events: Vec<Arc<Event>>) -> Happened {
-        let first = self.newest.fetch_add(events.len() as u64, Ordering::AcqRel) + 1;
-        Happened { first, position, events }
+    /// Nobody listens yet. `bytes` of events may wait for one subscription.
+    pub(crate) fn new(bytes: usize) -> Self {
+        let streams = Mutex::new(Some(broadcast::Sender::new(limits::RULE_EVENTS)));
+        Self { listeners: Mutex::default(), newest: AtomicU64::new(0), streams, bytes }
     }
 
-    /// Tells everybody who listens. To be called in the order of the numbers.
-    pub(crate) fn tell(&self, happened: &Happened) {
-        let Happened { first, position, events } = happened;
+    fn tell_clients(&self, events: &[EventAt]) {
         let mut beaten = Vec::new();
         let mut listeners = self.listeners();
-        for (number, event) in (*first..).zip(events) {
-            let audience = listeners.of(&event.topic, number);
+        for EventAt { event, position, number } in events {
+            let audience = listeners.of(&event.topic, *number);
             if audience.is_empty() {
                 continue;
             }
             // Written once for all of them.
             let body = body(event);
             for (id, entry) in audience {
-                if entry.outbox.push_event(id, &body, *position) == Heard::TooMuch {
+                if entry.outbox.push_event(id, *position, &body, self.bytes) == Heard::TooMuch {
+                    listeners.leave(id);
                     beaten.push((id, entry));
                 }
             }
         }
-        for (id, _) in &beaten {
-            listeners.leave(*id);
-        }
         drop(listeners);
-        let reason = "More events are waiting for this subscription than rules.subscriberBytes allows: read faster, or subscribe to \
-                      fewer topics; then subscribe again";
+        let reason = "More events wait for this subscription than rules.subscriberBytes allows; read faster or subscribe to fewer \
+                      topics, and subscribe again";
         for (id, entry) in beaten {
             end(id, &entry, Error::new(Code::Backpressure, reason));
-        }
-        if let Some(streams) = &*self.streams() {
-            for (number, event) in (*first..).zip(events) {
-                // Nobody has to listen.
-                let _ = streams.send(RuleEvent { event: Arc::clone(event), position: *position, number });
-            }
-        }
-    }
-
-    /// Events may have been lost on the way: nobody shall believe to have heard all of them.
-    pub(crate) fn interrupted(&self) {
-        // As a gap in the numbers, which streams notice.
-        self.newest.fetch_add(1, Ordering::AcqRel);
-        let everybody = std::mem::take(&mut *self.listeners()).into_all();
-        let reason = "Rules were interrupted and events may be missing; subscribe again";
-        for (id, entry) in everybody {
-            end(id, &entry, Error::new(Code::InternalError, reason));
         }
     }
 
@@ -116,7 +105,7 @@ impl RuleEvents {
         }
     }
 
-    /// The events of this program's listener.
+    /// Lets the embedding program hear what happens from now on.
     pub(crate) fn listen(&self, pattern: TopicPattern) -> RuleEventStream {
         let receiver = self.streams().as_ref().map(broadcast::Sender::subscribe);
         RuleEventStream::new(pattern, receiver, self.newest.load(Ordering::Acquire))
@@ -137,7 +126,7 @@ impl RuleEvents {
     }
 }
 
-/// What a push holds: `{"topic":…,"event":{…}}`.
+/// What a push holds.
 fn body(event: &Event) -> Body {
     #[derive(Serialize)]
     struct Told<'a> {

@@ -17,7 +17,7 @@ pub struct RuleEvent {
     /// Number of the commit that it was durable with.
     pub position: u64,
     /// How many events there were before it; gaps are events that were lost.
-    pub(super) number: u64,
+    number: u64,
 }
 
 /// Events that this receiver has not seen: it was too slow, or rules were interrupted. Not all of them need to have matched its
@@ -27,6 +27,12 @@ pub struct RuleEvent {
 pub struct Missed {
     /// How many events.
     pub events: u64,
+}
+
+impl RuleEvent {
+    pub(super) fn new(event: Arc<Event>, position: u64, number: u64) -> Self {
+        Self { event, position, number }
+    }
 }
 
 impl fmt::Display for Missed {
