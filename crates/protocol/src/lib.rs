@@ -33,7 +33,7 @@ pub use key_pattern::KeyPattern;
 pub use kind::Kind;
 pub use operation::{
     Aggregate, Explained, Grouping, Hello, KeyField, Mode, Object, Operation, PageFields, Queried, Read,
-    Resource, Resume, Step, Subscribe, Write,
+    Resource, Resume, RuleRead, RuleWrite, Step, Subscribe, Write,
 };
 pub use request::{Fields, Message, Request, Scalar};
 pub use tier::Tier;

@@ -26,3 +26,9 @@ pub const MAX_GROUP_FIELDS: usize = 256;
 /// Characters in the name of a backup: a date, a time and a word fit; with what is put behind it, every file system has room for
 /// it.
 pub const MAX_BACKUP_NAME: usize = 64;
+
+/// Facts of one `rules.test`. It is carried out while others wait.
+pub const MAX_TEST_FACTS: usize = 1_000;
+
+/// Events of one `rules.test` before the one that is tested; each is carried out.
+pub const MAX_TEST_EVENTS: usize = 1_000;

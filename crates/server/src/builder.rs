@@ -21,7 +21,9 @@ use crate::auth::{
     Login, OwnedAccess, PermissionFault, Permissions, Policy, Session, TokenTable, Verdict,
     WebhookAuthenticator,
 };
-use crate::config::{Config, JwtOptions, SeedRequest, StorageKind, TokenSession, WebhookOptions};
+use crate::config::{
+    Config, JwtOptions, RulesOptions, SeedRequest, StorageKind, TokenSession, WebhookOptions,
+};
 use crate::crew::Crew;
 use crate::events::EventBus;
 use crate::http::{self, Http};
@@ -136,6 +138,19 @@ impl ServerBuilder {
     /// Requires a login, and asks another service who a token is: `auth.webhook`.
     pub fn webhook(mut self, options: WebhookOptions) -> Self {
         self.config.auth.webhook = options;
+        self
+    }
+
+    /// Switches the rule engine on, with these bounds: `rules`.
+    ///
+    /// ```
+    /// use dunlin_server::{RulesOptions, Server};
+    ///
+    /// let server = Server::builder().rules(RulesOptions::on());
+    /// # let _ = server;
+    /// ```
+    pub fn rules(mut self, options: RulesOptions) -> Self {
+        self.config.rules = options;
         self
     }
 

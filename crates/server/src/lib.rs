@@ -69,7 +69,7 @@ pub use auth::{
 };
 pub use backup::{Backup, BackupError};
 pub use builder::ServerBuilder;
-pub use config::{Config, JwtOptions, WebhookOptions};
+pub use config::{Config, JwtOptions, RulesOptions, WebhookOptions, WebhookTargets};
 pub use events::{Event, EventKind, Events, Lagged, Removal};
 pub use reconfigure::Reconfigured;
 pub use registry::{ConnectionInfo, ConnectionTotals};

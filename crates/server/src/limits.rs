@@ -229,3 +229,7 @@ pub const COUNT_BUCKETS: &[u64] = &[1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024]
 
 /// How long the store may take to finish its queue when the server stops: a few group commits on a slow disk.
 pub const STORE_FINISH_WAIT: Duration = Duration::from_secs(10);
+
+/// Events kept for a receiver of [`RuleEventStream`](crate::RuleEventStream) that falls behind. Older ones it only learns the
+/// number of.
+pub const RULE_EVENTS: usize = 1024;
