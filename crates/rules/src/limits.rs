@@ -92,3 +92,12 @@ pub const MAX_REGEX_SIZE: usize = 512 * 1024;
 pub const MAX_ITERATIONS: usize = 1_000;
 /// Largest duration, milliseconds: what a JavaScript date can hold.
 pub const MAX_DURATION_MS: u64 = 8_640_000_000_000_000;
+/// Levels of the value of a fact and of the data of an event. They are read and written by recursion, and an entry of the log adds a
+/// few of its own to the 128 that a reader of JSON bears.
+pub const MAX_VALUE_DEPTH: usize = 64;
+/// Reports of one input. What is beyond is counted.
+pub const MAX_REPORTS: usize = 100;
+/// Lines that one input may log. What is beyond fails.
+pub const MAX_LOGS: usize = 1_000;
+/// Steps of a write to the store: it takes as long as many other actions.
+pub const STORE_STEPS: u64 = 100;
