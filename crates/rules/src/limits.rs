@@ -92,3 +92,12 @@ pub const MAX_REGEX_SIZE: usize = 512 * 1024;
 pub const MAX_ITERATIONS: usize = 1_000;
 /// Largest duration, milliseconds: what a JavaScript date can hold.
 pub const MAX_DURATION_MS: u64 = 8_640_000_000_000_000;
+/// Times of a cron timer that passed while nobody was there: more are not counted in its `missed`. Each takes a microsecond to find.
+pub const MAX_MISSED_COUNTED: u64 = 1_000;
+/// Years that a cron expression is looked ahead for its next time; the 29th of February comes at least every eighth year, on a given
+/// day of the week every fortieth.
+pub const MAX_CRON_YEARS: i16 = 40;
+/// Windows without an event in a row for which `emptyWindows` remembers a group.
+pub const MAX_EMPTY_WINDOWS: u32 = 1_000;
+/// Groups of temporal patterns that are forgotten at one go when their time is over.
+pub const MAX_FORGOTTEN_AT_ONCE: usize = 100;
