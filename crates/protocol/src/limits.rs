@@ -26,3 +26,9 @@ pub const MAX_GROUP_FIELDS: usize = 256;
 /// Characters in the name of a backup: a date, a time and a word fit; with what is put behind it, every file system has room for
 /// it.
 pub const MAX_BACKUP_NAME: usize = 64;
+
+/// Bytes (UTF-8) of topics, keys of facts, names of timers, and of patterns over them. They are keys of the log and of indexes.
+pub const MAX_NAME_BYTES: usize = 512;
+
+/// Segments of a topic or key, or of a pattern. Matching takes one step for each.
+pub const MAX_SEGMENTS: usize = 32;
