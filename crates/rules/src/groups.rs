@@ -6,9 +6,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::Object;
 use crate::fault::{Issue, RuleFault, Severity};
 use crate::limits::MAX_NAME_BYTES;
-use crate::Object;
 
 /// A group. A rule in it fires only while the group is enabled, too; the rule's own `enabled` stays what it is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -136,7 +136,9 @@ mod tests {
 
     #[test]
     fn what_a_group_must_be() {
-        assert!(Group::parse(&json!({"id": "g", "name": "G", "enabled": false}), 5).is_ok_and(|g| !g.enabled));
+        assert!(
+            Group::parse(&json!({"id": "g", "name": "G", "enabled": false}), 5).is_ok_and(|g| !g.enabled)
+        );
         assert_eq!(codes(Group::parse(&json!(5), 5)), [("(root)".into(), "not_object")]);
         let bad = json!({"id": " ", "name": 5, "description": 1, "enabled": "x"});
         let expected = [("id", "empty"), ("name", "type"), ("description", "type"), ("enabled", "type")];
@@ -152,9 +154,9 @@ mod tests {
         let updated = group.updated(updates.as_object().unwrap(), 7).unwrap();
         let expected = json!({"id": "g", "name": "G", "enabled": false, "createdAt": 5, "updatedAt": 7});
         assert_eq!(serde_json::to_value(updated).unwrap(), expected);
-        assert_eq!(codes(group.updated(json!({"name": ""}).as_object().unwrap(), 7)), [(
-            "name".to_owned(),
-            "empty"
-        )]);
+        assert_eq!(
+            codes(group.updated(json!({"name": ""}).as_object().unwrap(), 7)),
+            [("name".to_owned(), "empty")]
+        );
     }
 }

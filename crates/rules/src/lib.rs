@@ -16,13 +16,18 @@ pub mod duration;
 pub mod effect;
 mod engine;
 pub mod event;
+mod facts;
 pub mod fault;
+mod groups;
 pub mod input;
 pub mod limits;
+mod outbox;
 pub mod report;
 pub mod rule;
+mod shim;
 pub mod temporal;
 pub mod timers;
+pub mod versions;
 pub mod world;
 
 pub use change::Change;

@@ -90,7 +90,10 @@ mod tests {
 
     #[test]
     fn waits_double_up_to_a_bound_and_are_never_the_same_for_all() {
-        assert_eq!([1, 2, 3, 10, 11, 100].map(|n| backoff(n, 0)), [500, 1000, 2000, 256_000, 300_000, 300_000]);
+        assert_eq!(
+            [1, 2, 3, 10, 11, 100].map(|n| backoff(n, 0)),
+            [500, 1000, 2000, 256_000, 300_000, 300_000]
+        );
         assert_eq!([1, 2, 11].map(|n| backoff(n, u128::from(500_u32 << n) / 4)), [250, 500, 44_000]);
         for random in 0..2000 {
             assert!((250..=500).contains(&backoff(1, random)));

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 pub(crate) use compare::Exact;
 pub use compare::equal;
-pub use evaluate::Observed;
+pub use evaluate::{Observed, all_hold};
 pub use path::Path;
 pub(crate) use read::{path as read_path, short};
 pub use steps::Steps;

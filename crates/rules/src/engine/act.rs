@@ -6,13 +6,13 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::cause::{Kind, Occasion, Origin};
+use super::dirty::Dirty;
 use super::firing::{Block, Firing};
 use super::run::{Context, Failure, Run, Task};
 use super::value::{self, fault, measure};
 use super::view::View;
 use crate::action::{Action, Schedule, StoreWrite, TimerTemplate};
 use crate::condition::{Condition, Operand, Steps, Template, all_hold};
-use super::dirty::Dirty;
 use crate::effect::LogLevel;
 use crate::fault::{ActionFault, EvalFault};
 use crate::limits::{MAX_LOGS, STORE_STEPS};
@@ -42,7 +42,7 @@ impl Run<'_> {
                 Ok(Step::On) if self.stack.len() == below => {}
                 Ok(Step::On) => return self.stack.insert(below, Task::Firing(firing)),
                 Ok(Step::Waits | Step::Done) => return,
-                Err(()) => return self.out_of_steps(&rule.id, firing.occasion.link),
+                Err(()) => return self.out_of_steps(&rule, firing.occasion.link),
             }
         }
     }
@@ -137,7 +137,7 @@ impl Run<'_> {
             }
             Action::EmitEvent { topic, data } => {
                 let topic = value::topic(&self.render(topic, firing)?)?;
-                let data = self.members(data, firing)?;
+                let data = self.object("an event", data, firing)?;
                 if self.may_emit(&topic, context(firing).origin) {
                     self.emit(topic, Arc::new(data), Source::Rule, context(firing));
                 }
@@ -195,7 +195,7 @@ impl Run<'_> {
         self.see(firing, |view, steps| all_hold(conditions, view, steps))
     }
 
-    /// The data of an event.
+    /// Headers.
     pub(super) fn members(
         &mut self,
         members: &[(Arc<str>, Operand)],
@@ -288,15 +288,15 @@ impl Run<'_> {
         Ok(match operation {
             StoreWrite::Insert { bucket, data } => {
                 let bucket = self.render(bucket, firing)?;
-                StoreOperation::Insert { bucket, data: self.record(data, firing)? }
+                StoreOperation::Insert { bucket, data: self.object("a record", data, firing)? }
             }
             StoreWrite::Update { bucket, key, data } => {
                 let (bucket, key) = (self.render(bucket, firing)?, self.resolve(key, firing)?);
-                StoreOperation::Update { bucket, key, data: self.record(data, firing)? }
+                StoreOperation::Update { bucket, key, data: self.object("a record", data, firing)? }
             }
             StoreWrite::Upsert { bucket, data } => {
                 let bucket = self.render(bucket, firing)?;
-                StoreOperation::Upsert { bucket, data: self.record(data, firing)? }
+                StoreOperation::Upsert { bucket, data: self.object("a record", data, firing)? }
             }
             StoreWrite::Delete { bucket, key } => {
                 let (bucket, key) = (self.render(bucket, firing)?, self.resolve(key, firing)?);
@@ -305,14 +305,14 @@ impl Run<'_> {
         })
     }
 
-    fn record(&mut self, data: &Operand, firing: &Firing) -> Result<Object, Failure> {
+    fn object(&mut self, what: &str, data: &Operand, firing: &Firing) -> Result<Object, Failure> {
         let data = self.resolve(data, firing)?;
         self.charge(measure(&data)?)?;
         match data {
             Value::Object(data) => Ok(data),
             other => {
                 let found = type_name(Some(&other));
-                let message = format!("The data of a record must be an object, got {found}");
+                let message = format!("The data of {what} must be an object, got {found}");
                 Err(fault("NOT_AN_OBJECT", message).into())
             }
         }
@@ -322,7 +322,7 @@ impl Run<'_> {
         let TimerTemplate { name, schedule, topic, data } = template;
         let name = value::key("name of a timer", &self.render(name, firing)?)?;
         let topic = value::topic(&self.render(topic, firing)?)?;
-        let data = Arc::new(self.members(data, firing)?);
+        let data = Arc::new(self.object("a timer", data, firing)?);
         Ok(NewTimer {
             id: self.id(),
             name,
@@ -432,7 +432,7 @@ impl Run<'_> {
         self.engine.counts.changes += 1;
         self.engine.traces.event(&event);
         let link = self.causes.add(Kind::Change, &event.topic, Some(&event.id), origin);
-        if !self.engine.temporal.is_empty() {
+        if self.engine.reach.has_patterns() {
             self.stack.push(Task::Patterns { event: Arc::clone(&event), depth, link });
         }
         let data = Value::Object(data);

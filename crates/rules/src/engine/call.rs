@@ -28,7 +28,9 @@ impl Run<'_> {
         let waits = firing.tries();
         let limit = self.engine.limits.outbox;
         if self.engine.outbox.len() >= limit {
-            let message = format!("There are {limit} calls in the outbox already (rules.maxOutbox); wait until they are done");
+            let message = format!(
+                "There are {limit} calls in the outbox already (rules.maxOutbox); wait until they are done"
+            );
             return Err(fault("OUTBOX_FULL", message).into());
         }
         if waits && self.engine.waiting.len() >= self.engine.limits.waiting {
@@ -168,8 +170,7 @@ impl Run<'_> {
             match answer {
                 Ok(value) => firing.lookups.push((name, value)),
                 Err(message) => {
-                    let fails =
-                        firing.rule.lookups.iter().any(|lookup| lookup.name == name && lookup.fails);
+                    let fails = firing.rule.lookups.iter().any(|lookup| lookup.name == name && lookup.fails);
                     let kind = if fails { ReportKind::FiringDropped } else { ReportKind::RuleSkipped };
                     let count = if fails {
                         &mut self.engine.counts.failed_rules
@@ -299,8 +300,8 @@ impl Run<'_> {
         let waiting = self.engine.waiting.remove(id)?;
         self.dirty.insert(Dirty::Waiting(Arc::clone(id)));
         let rule = self.engine.book.get(&waiting.rule).map(|(_, rule)| Arc::clone(rule));
-        let rule = rule
-            .filter(|rule| rule.version == waiting.version && is_active(rule, &self.engine.groups));
+        let rule =
+            rule.filter(|rule| rule.version == waiting.version && is_active(rule, &self.engine.groups));
         let Some(rule) = rule else {
             self.dropped(&waiting);
             return None;

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::Event;
 use crate::report::Link;
 use crate::temporal::Match;
-use crate::Event;
 
 /// What kind of thing sets rules off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,15 +77,18 @@ impl Occasion {
 
     /// A temporal pattern that is complete. It was caused by the last of its events.
     pub(super) fn of_match(found: Match, depth: usize) -> Self {
-        let cause = found.events.last().map(|event| Arc::clone(&event.id));
         Self {
             kind: Kind::Pattern,
             name: Arc::clone(&found.rule),
             id: None,
-            data: Arc::new(found.trigger_data()),
-            cause,
+            data: Arc::new(Value::Object(found.trigger_data())),
+            cause: found.causation_id.clone(),
             correlation: found.correlation_id,
-            variables: found.variables,
+            variables: found
+                .variables
+                .into_iter()
+                .map(|(name, data)| (name, Arc::new(Value::Object(data.as_ref().clone()))))
+                .collect(),
             depth,
             link: 0,
         }
@@ -112,7 +115,13 @@ struct Node {
 }
 
 impl Causes {
-    pub(super) fn add(&mut self, kind: Kind, name: &Arc<str>, id: Option<&Arc<str>>, origin: Origin) -> usize {
+    pub(super) fn add(
+        &mut self,
+        kind: Kind,
+        name: &Arc<str>,
+        id: Option<&Arc<str>>,
+        origin: Origin,
+    ) -> usize {
         self.add_behind(Vec::new(), kind, name, id, origin)
     }
 

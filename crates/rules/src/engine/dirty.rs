@@ -49,8 +49,12 @@ impl Engine {
             Dirty::Waiting(id) => {
                 entry(format!("{}{id}", prefix::WAITING), self.waiting.get(id).map(AsRef::as_ref))
             }
-            Dirty::Call(id) => entry(format!("{}{id}", prefix::CALL), self.outbox.call(id).map(AsRef::as_ref)),
-            Dirty::Dead(id) => entry(format!("{}{id}", prefix::DEAD), self.outbox.dead(id).map(AsRef::as_ref)),
+            Dirty::Call(id) => {
+                entry(format!("{}{id}", prefix::CALL), self.outbox.call(id).map(AsRef::as_ref))
+            }
+            Dirty::Dead(id) => {
+                entry(format!("{}{id}", prefix::DEAD), self.outbox.dead(id).map(AsRef::as_ref))
+            }
         }
     }
 }

@@ -4,9 +4,10 @@ use serde_json::{Value, json};
 
 use super::Engine;
 use super::cause::{Kind, Occasion};
+use super::reach::matchers;
 use super::trace::Outcome;
 use super::view::View;
-use crate::condition::{Condition, Steps};
+use crate::condition::{Condition, ConditionSource, Path, Steps};
 use crate::rule::Trigger;
 use crate::{Event, Object, RuleFault, Source};
 
@@ -37,7 +38,9 @@ impl Engine {
             None if conditions.iter().any(|condition| condition.get("holds") == Some(&json!(false))) => {
                 "a condition does not hold".to_owned()
             }
-            None => "it was dropped by a bound, has a temporal pattern, or is not remembered any more".to_owned(),
+            None => {
+                "it was dropped by a bound, has a temporal pattern, or is not remembered any more".to_owned()
+            }
         };
         Ok(json!({
             "ruleId": rule.id,
@@ -67,10 +70,10 @@ pub(super) fn observed(condition: &Condition, view: &View, steps: &mut Steps) ->
     let mut shown = Object::new();
     match condition {
         Condition::Test(test) => {
+            shown.insert("source".into(), source(&test.source));
             shown.insert("operator".into(), test.operator.as_str().into());
             match test.observe(view, steps) {
                 Ok(seen) => {
-                    shown.insert("source".into(), test.source.to_string().into());
                     shown.insert("actual".into(), seen.actual.unwrap_or_default());
                     shown.insert("expected".into(), seen.expected.unwrap_or_default());
                     shown.insert("holds".into(), seen.holds.into());
@@ -91,6 +94,20 @@ pub(super) fn observed(condition: &Condition, view: &View, steps: &mut Steps) ->
     Value::Object(shown)
 }
 
+/// A source as rules write it.
+fn source(source: &ConditionSource) -> Value {
+    let path = |path: &Path| path.segments.join(".");
+    match source {
+        ConditionSource::Event(field) => json!({"type": "event", "field": path(field)}),
+        ConditionSource::Fact(pattern) => json!({"type": "fact", "pattern": pattern.text}),
+        ConditionSource::Context(key) => json!({"type": "context", "key": path(key)}),
+        ConditionSource::Lookup { name, field: None } => json!({"type": "lookup", "name": name}),
+        ConditionSource::Lookup { name, field: Some(field) } => {
+            json!({"type": "lookup", "name": name, "field": path(field)})
+        }
+    }
+}
+
 fn matches(trigger: &Trigger, event: &Event) -> bool {
     match trigger {
         Trigger::Event { topic } if event.source == Source::Store => {
@@ -99,7 +116,9 @@ fn matches(trigger: &Trigger, event: &Event) -> bool {
                 && change.is_some_and(|(bucket, kind)| topic.matches_change(bucket, kind))
         }
         Trigger::Event { topic } => topic.matches(&event.topic),
-        Trigger::Temporal(pattern) => pattern.matchers().any(|matcher| matcher.topic.matches(&event.topic)),
+        Trigger::Temporal(pattern) => {
+            matchers(pattern).iter().any(|matcher| matcher.topic.matches(&event.topic))
+        }
         Trigger::Fact { .. } | Trigger::Timer { .. } => false,
     }
 }

@@ -22,7 +22,8 @@ impl Run<'_> {
                 let data = Value::Object(data);
                 measure(&data).map_err(|fault| refused("data", fault))?;
                 let Value::Object(data) = data else { return Ok(Answer::Done(false)) };
-                let context = Context { correlation: correlation_id, cause: causation_id, ..Context::default() };
+                let context =
+                    Context { correlation: correlation_id, cause: causation_id, ..Context::default() };
                 let event = self.emit(topic, Arc::new(data), Source::Api, context);
                 self.drain();
                 Ok(Answer::Event(event))

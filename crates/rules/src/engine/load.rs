@@ -41,8 +41,8 @@ impl Engine {
         } else if let Some(id) = key.strip_prefix(prefix::RULE) {
             self.load_rule(key, &id.into(), value)?;
         } else if let Some(rest) = key.strip_prefix(prefix::VERSION) {
-            let (rule, version) =
-                versions::parse_key(rest).ok_or_else(|| RuleFault::unreadable(key, "its key has no number"))?;
+            let (rule, version) = versions::parse_key(rest)
+                .ok_or_else(|| RuleFault::unreadable(key, "its key has no number"))?;
             self.versions.put(&rule.into(), version, read(key, value)?);
         } else if let Some(id) = key.strip_prefix(prefix::GROUP) {
             match read(key, value)? {
@@ -87,6 +87,8 @@ impl Engine {
 
 fn read<T: DeserializeOwned>(key: &str, value: Option<&str>) -> Result<Option<T>, RuleFault> {
     value
-        .map(|value| serde_json::from_str(value).map_err(|fault| RuleFault::unreadable(key, &fault.to_string())))
+        .map(|value| {
+            serde_json::from_str(value).map_err(|fault| RuleFault::unreadable(key, &fault.to_string()))
+        })
         .transpose()
 }

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::Engine;
 use super::book::is_active;
 use super::dirty::Dirty;
 use super::reach::watched;
 use super::run::Run;
-use super::Engine;
 use crate::fault::{Issue, RuleFault, Severity};
 use crate::groups::{Group, Placed};
 use crate::rule::{Rule, Trigger};
@@ -22,12 +22,15 @@ impl Engine {
     pub(super) fn place(&mut self, id: &Arc<str>, rule: Option<(u64, Arc<Rule>)>, forget: bool) {
         let new = rule.as_ref().filter(|(_, rule)| is_active(rule, &self.groups)).cloned();
         let old = self.book.put(id, rule);
-        if let Some((order, old)) = &old {
+        if let Some((order, old)) = &old
+            && self.reached.remove(order)
+        {
             self.reach.remove(*order, old);
             self.silence(old, new.as_ref().map(|(_, rule)| rule), forget);
         }
         if let Some((order, rule)) = &new {
             self.reach.insert(*order, rule);
+            self.reached.insert(*order);
             if let Trigger::Temporal(pattern) = &rule.trigger {
                 self.temporal.add(&rule.id, *order, pattern);
             }

@@ -21,7 +21,7 @@ mod trace;
 mod value;
 mod view;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -33,7 +33,7 @@ use crate::outbox::Outbox;
 use crate::temporal::Temporal;
 use crate::timers::Timers;
 use crate::versions::Versions;
-use crate::{Effect, Input, Limits, Ran, Watched, World, rule};
+use crate::{Effect, Input, Limits, Ran, Watched, World};
 
 /// A rule engine with all its state.
 ///
@@ -78,6 +78,8 @@ pub struct Engine {
     meta: Meta,
     book: book::Book,
     reach: reach::Reach,
+    /// Rules that can be reached: those that can fire.
+    reached: BTreeSet<u64>,
     groups: Groups,
     versions: Versions,
     facts: Facts,
@@ -111,6 +113,7 @@ impl Engine {
             meta: Meta::default(),
             book: book::Book::default(),
             reach: reach::Reach::default(),
+            reached: BTreeSet::new(),
             groups: Groups::new(),
             versions: Versions::default(),
             facts: Facts::default(),
@@ -155,7 +158,7 @@ impl Engine {
 
     /// What is wrong with a rule, without registering it: `{valid, errors, warnings}`.
     pub fn validate(&self, rule: &Value) -> Value {
-        let (errors, warnings) = rule::check(rule);
+        let (errors, warnings) = crate::shim::check(rule);
         serde_json::json!({"valid": errors.is_empty(), "errors": errors, "warnings": warnings})
     }
 }

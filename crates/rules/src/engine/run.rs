@@ -180,7 +180,7 @@ impl<'a> Run<'a> {
         self.engine.traces.event(&event);
         self.events.push(Arc::clone(&event));
         let link = self.causes.add(Kind::Event, &event.topic, Some(&event.id), origin);
-        if !self.engine.temporal.is_empty() {
+        if self.engine.reach.has_patterns() {
             self.stack.push(Task::Patterns { event: Arc::clone(&event), depth, link });
         }
         if self.engine.reach.has_events() {
@@ -238,7 +238,14 @@ impl<'a> Run<'a> {
     }
 
     /// A pattern is complete.
-    pub(super) fn matched(&mut self, order: u64, rule: &Arc<Rule>, found: Match, depth: usize, origin: Origin) {
+    pub(super) fn matched(
+        &mut self,
+        order: u64,
+        rule: &Arc<Rule>,
+        found: Match,
+        depth: usize,
+        origin: Origin,
+    ) {
         let origin = origin.map(|(link, _)| (link, Arc::clone(&rule.id)));
         let link = self.causes.add(Kind::Pattern, &rule.id, None, origin);
         self.trigger(vec![order], link, || Occasion::of_match(found, depth));
@@ -246,9 +253,11 @@ impl<'a> Run<'a> {
 
     /// What patterns had to forget, reported once for each input.
     pub(super) fn forgotten(&mut self, link: usize) {
-        let Some(rule) = self.engine.temporal.take_truncated() else { return };
-        self.overrun(ReportKind::PatternTruncated, Some(&rule), link, || {
-            "a temporal pattern has more open groups or events than it may; the oldest were forgotten".to_owned()
+        let truncated = self.engine.temporal.take_truncated();
+        let Some(first) = truncated.first() else { return };
+        self.overrun(ReportKind::PatternTruncated, Some(&first.rule), link, || {
+            "a temporal pattern has more open groups or events than it may; the oldest were forgotten"
+                .to_owned()
         });
     }
 
@@ -271,8 +280,7 @@ impl<'a> Run<'a> {
         occasion: &Occasion,
         lookups: &[(Arc<str>, Arc<Value>)],
     ) -> Result<bool, Failure> {
-        let view =
-            View::new(&self.engine.facts, occasion, &occasion.variables, lookups, self.steps.left());
+        let view = View::new(&self.engine.facts, occasion, &occasion.variables, lookups, self.steps.left());
         let holds = all_hold(&rule.conditions, &view, &mut self.steps);
         self.steps.take(view.looked())?;
         let holds = holds?;
@@ -344,7 +352,13 @@ impl<'a> Run<'a> {
     }
 
     /// Reports something that may happen more than once, up to a bound.
-    pub(super) fn report(&mut self, kind: ReportKind, rule: Option<&Arc<Rule>>, link: usize, message: String) {
+    pub(super) fn report(
+        &mut self,
+        kind: ReportKind,
+        rule: Option<&Arc<Rule>>,
+        link: usize,
+        message: String,
+    ) {
         let rule = rule.map(|rule| &rule.id);
         let chain = self.causes.chain(link, rule);
         self.report_chain(kind, rule, chain, message);

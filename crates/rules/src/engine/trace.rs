@@ -58,7 +58,8 @@ impl Traces {
 
     /// What became of a rule, and which `version` it had then.
     pub(super) fn outcome_of(&self, event: &str, rule: &str) -> Option<(Outcome, u64)> {
-        let trace = self.outcomes.iter().rev().find(|trace| *trace.event == *event && *trace.rule == *rule)?;
+        let trace =
+            self.outcomes.iter().rev().find(|trace| *trace.event == *event && *trace.rule == *rule)?;
         Some((trace.outcome, trace.version))
     }
 

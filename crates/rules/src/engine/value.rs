@@ -75,7 +75,10 @@ fn name(what: &str, text: &str, separator: char) -> Result<Arc<str>, ActionFault
         return Err(fault(code, format!("The {what} is empty")));
     }
     if text.len() > MAX_NAME_BYTES {
-        return Err(fault(code, format!("The {what} has more than {MAX_NAME_BYTES} bytes; use a shorter one")));
+        return Err(fault(
+            code,
+            format!("The {what} has more than {MAX_NAME_BYTES} bytes; use a shorter one"),
+        ));
     }
     if text.matches(separator).count() >= MAX_SEGMENTS {
         return Err(fault(code, format!("The {what} has more than {MAX_SEGMENTS} segments; use fewer")));
