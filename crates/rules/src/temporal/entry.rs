@@ -81,8 +81,8 @@ pub(super) enum Entry {
     },
     /// A window that slides has fired and is to do so once only.
     Fired,
-    /// A window that does not slide is empty so far, after so many others in a row.
-    Empty { until: u64, before: u32 },
+    /// A window that does not slide is without an event so far, the how manieth in a row.
+    Empty { until: u64, nth: u32 },
 }
 
 /// What the keys of a rule's entries begin with.

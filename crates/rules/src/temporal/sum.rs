@@ -56,7 +56,8 @@ impl ExactSum {
         let digits = self.normal(negative).unwrap_or_default();
         let Some(top) = digits.iter().rposition(|digit| *digit != 0) else { return 0.0 };
         // The three highest digits hold more bits than a double; whether anything is below decides ties.
-        let at = |index: Option<usize>| index.and_then(|index| digits.get(index)).copied().unwrap_or_default();
+        let at =
+            |index: Option<usize>| index.and_then(|index| digits.get(index)).copied().unwrap_or_default();
         let high = [Some(top), top.checked_sub(1), top.checked_sub(2)]
             .into_iter()
             .fold(0_u128, |high, index| high << DIGIT_BITS | u128::from(at(index)));
@@ -116,6 +117,7 @@ fn power(mut number: f64, mut exponent: i32) -> f64 {
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, clippy::cast_precision_loss, reason = "sums are exact")]
 mod tests {
     use proptest::prelude::*;
 
@@ -123,7 +125,9 @@ mod tests {
 
     fn sum(numbers: &[f64]) -> f64 {
         let mut sum = ExactSum::default();
-        numbers.iter().for_each(|number| sum.add(*number));
+        for number in numbers {
+            sum.add(*number);
+        }
         sum.result()
     }
 
