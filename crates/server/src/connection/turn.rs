@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use dunlin_protocol::{Code, Error, Id, Kind, Message, Operation, Read, Write, frame, nested_deeper};
-use dunlin_store::{Guard, Intent};
+use dunlin_store::Guard;
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
@@ -15,6 +15,7 @@ use crate::metrics::Tally;
 use crate::ops;
 use crate::ops::gate::Judged;
 use crate::published::View;
+use crate::rules::Work;
 use crate::store_actor::{WriteError, Written};
 
 /// A turn of the connection: one batch from its first frame to its last answer.
@@ -32,7 +33,7 @@ pub(super) struct Turn<'a> {
     tally: Tally,
     /// Answers that follow a staged write, in order.
     queued: Vec<Queued>,
-    intents: Vec<Intent>,
+    works: Vec<Work>,
     /// The state this turn's reads look at; taken anew after each group of writes.
     view: Option<View>,
     /// When the requests came, for the limiter; taken anew after each wait.
@@ -56,7 +57,7 @@ impl<'a> Turn<'a> {
             read,
             tally: Tally::new(),
             queued: Vec::new(),
-            intents: Vec::new(),
+            works: Vec::new(),
             view: None,
             moment: Moment::default(),
         }
@@ -253,7 +254,7 @@ impl<'a> Turn<'a> {
             intent = intent.idempotent(self.state.scope(), key);
         }
         self.queued.push(Queued::Write { id, kind, shape });
-        self.intents.push(intent);
+        self.works.push(intent.into());
     }
 
     /// Sends the staged writes as one group and answers them, and all that queued up behind them.
@@ -266,7 +267,7 @@ impl<'a> Turn<'a> {
         outbox.hold();
         self.answer_so_far();
         let queued = std::mem::take(&mut self.queued);
-        let written = self.state.shared.store.write(std::mem::take(&mut self.intents)).await;
+        let written = self.state.shared.store.carry_out(std::mem::take(&mut self.works)).await;
         let mut written = written.into_iter();
         self.view = None;
         self.moment.over();

@@ -8,6 +8,7 @@
 //! - `rights`: what the writes of a rule may do; `listener`: who is told of events.
 
 mod actor;
+mod arranged;
 mod calls;
 mod desk;
 mod facts;
@@ -22,8 +23,9 @@ mod wake;
 mod webhooks;
 mod work;
 
-pub(crate) use actor::{RulesActor, RulesArguments, RulesMessage};
-pub(crate) use desk::{Aftermath, Desk, Unreadable};
+pub(crate) use actor::{RulesActor, RulesArguments};
+pub(crate) use arranged::Arranged;
+pub(crate) use desk::{Aftermath, Desk};
 pub(crate) use feed::RuleFeed;
 pub(crate) use listener::{EventAt, RuleListener};
 pub(crate) use lookups::Lookups;
@@ -31,5 +33,4 @@ pub(crate) use options::RuleOptions;
 pub(crate) use rights::RuleRights;
 pub use services::{ServiceError, Services};
 pub(crate) use wake::Wake;
-pub(crate) use webhooks::Webhooks;
 pub(crate) use work::{Look, RuleWork, Work};
