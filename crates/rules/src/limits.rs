@@ -73,9 +73,9 @@ pub const CALL_TIMEOUT_MS: u64 = 10_000;
 /// Milliseconds that an action may ask for.
 pub const MAX_CALL_TIMEOUT_MS: u64 = 5 * 60 * 1000;
 /// Bytes (UTF-8) of ids, names, topics, keys of facts and names of timers. They are keys of the log and of indexes.
-pub const MAX_NAME_BYTES: usize = 512;
+pub const MAX_NAME_BYTES: usize = dunlin_protocol::limits::MAX_NAME_BYTES;
 /// Segments of a topic or key. Matching takes one step for each.
-pub const MAX_SEGMENTS: usize = 32;
+pub const MAX_SEGMENTS: usize = dunlin_protocol::limits::MAX_SEGMENTS;
 /// Bytes of a rule as JSON text.
 pub const MAX_RULE_BYTES: usize = 256 * 1024;
 /// Levels of conditions, of actions and of values in a rule. They are carried out by recursion.
@@ -84,10 +84,6 @@ pub const MAX_DEPTH: usize = 16;
 pub const MAX_PARTS: usize = 1_000;
 /// Bytes of the value of a fact and of the data of an event, as JSON text.
 pub const MAX_VALUE_BYTES: usize = 1024 * 1024;
-/// Bytes of a regular expression as it is written.
-pub const MAX_REGEX_BYTES: usize = 4096;
-/// Bytes of a compiled one.
-pub const MAX_REGEX_SIZE: usize = 512 * 1024;
 /// Turns of a `for_each`, unless it says otherwise.
 pub const MAX_ITERATIONS: usize = 1_000;
 /// Largest duration, milliseconds: what a JavaScript date can hold.

@@ -59,7 +59,6 @@ mod order_key;
 mod outcome;
 mod packed;
 mod path;
-mod pattern;
 mod plan;
 mod query;
 mod record;

@@ -8,8 +8,7 @@ use serde_json::Value;
 
 use crate::Object;
 use crate::action::Action;
-use crate::condition::Condition;
-use crate::condition::Operand;
+use crate::condition::{Condition, Operand, Path, equal};
 
 /// A rule that can run. Made from JSON by `Rule::parse` (which gives all errors and warnings at once), or by `RuleBuilder`, which
 /// makes that JSON.
@@ -102,7 +101,7 @@ pub struct TemporalPattern {
     /// What kind.
     pub kind: TemporalKind,
     /// Path in the events' data whose value makes groups. An event without it takes no part.
-    pub group_by: Option<Arc<str>>,
+    pub group_by: Option<Path>,
     /// Fire when the comparison becomes true and not again before it was false or the window has ended (count, aggregate).
     pub once: bool,
 }
@@ -145,7 +144,7 @@ pub enum TemporalKind {
         /// Which events.
         event: EventMatcher,
         /// Path of the number in their data.
-        field: Arc<str>,
+        field: Path,
         /// What is worked out.
         function: Function,
         /// How it compares with `threshold`.
@@ -163,9 +162,21 @@ pub struct EventMatcher {
     /// Its topic.
     pub topic: TopicPattern,
     /// Paths of its data and the JSON values that they must have.
-    pub filter: Vec<(Arc<str>, Value)>,
+    pub filter: Vec<(Path, Value)>,
     /// The variable that has its data.
     pub alias: Option<Arc<str>>,
+}
+
+impl EventMatcher {
+    /// Whether an event of this topic with this data is meant.
+    pub fn matches(&self, topic: &str, data: &Value) -> bool {
+        self.topic.matches(topic) && self.filter_holds(data)
+    }
+
+    /// Whether the data has everything that the filter asks for.
+    pub fn filter_holds(&self, data: &Value) -> bool {
+        self.filter.iter().all(|(path, wanted)| path.find(data).is_some_and(|found| equal(&found, wanted)))
+    }
 }
 
 /// A window of time.

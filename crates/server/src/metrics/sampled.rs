@@ -58,6 +58,7 @@ impl Metrics {
         self.bytes_received.absolute(received);
         self.bytes_sent.absolute(sent);
         show(&self.subscriptions, shared.registry.totals().total_store_subscriptions);
+        show(&self.rule_subscriptions, shared.registry.totals().total_rules_subscriptions);
         show(&self.storage_writable, usize::from(shared.storage.trouble().is_none()));
         if let Some(journal) = shared.journal.upgrade() {
             let figures = journal.figures();

@@ -40,7 +40,7 @@ pub(crate) fn judge(state: &mut ConnectionState, kind: Kind, operation: &Operati
     let Some(auth) = state.shared.auth.clone() else { return Judged::Now(Ok(())) };
     let own = matches!(
         operation,
-        Operation::Unsubscribe { .. } | Operation::Explain(Explained::Subscription { .. })
+        Operation::Unsubscribe { .. } | Operation::RulesUnsubscribe { .. } | Operation::Explain(Explained::Subscription { .. })
     );
     if kind.tier().is_none() || own {
         return Judged::Now(Ok(()));
@@ -86,6 +86,19 @@ pub(crate) fn judge_watching(state: &mut ConnectionState, query: &str, buckets: 
     let named = (query != subscribe::INLINE).then_some(Resource::Query(Cow::Borrowed(query)));
     let buckets = buckets.iter().map(|name| Resource::Bucket(Cow::Borrowed(&**name)));
     decide(&auth, &rights, vec![(Kind::Subscribe, named.into_iter().chain(buckets).collect())])
+}
+
+/// Decides whether this connection may hear the events of these topics.
+pub(crate) fn judge_hearing(state: &mut ConnectionState, pattern: &str) -> Judged {
+    let Some(auth) = state.shared.auth.clone() else { return Judged::Now(Ok(())) };
+    match state.rights(&auth) {
+        Ok(rights) => {
+            let rights = rights.clone();
+            let resource = Resource::TopicPattern(Cow::Borrowed(pattern));
+            decide(&auth, &rights, vec![(Kind::RulesSubscribe, vec![resource])])
+        }
+        Err(error) => Judged::Now(Err(error)),
+    }
 }
 
 /// The buckets that this connection may know of.

@@ -11,12 +11,12 @@ mod update;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use dunlin_pattern::Pattern;
 use serde_json::Value;
 
 use crate::Number;
 use crate::format::Format;
 use crate::path::MemberPath;
-use crate::pattern::Pattern;
 use crate::value::Constant;
 
 pub(crate) const VERSION: &str = "_version";
