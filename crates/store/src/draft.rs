@@ -31,6 +31,8 @@ pub(crate) struct Draft<'s> {
     /// The state before the first change of a definition; with it comes everything back.
     saved: Option<Saved>,
     definitions: Vec<Change>,
+    /// What entries held before they were written.
+    entries: Vec<(Arc<str>, Option<Arc<str>>)>,
     /// What is to be remembered of it; part of the state when the write is complete, so there is nothing to undo.
     answer: Option<(Arc<Answer>, Place)>,
     /// Place of the operation that is being carried out.
@@ -68,6 +70,7 @@ impl<'s> Draft<'s> {
             marks: Vec::new(),
             saved: None,
             definitions: Vec::new(),
+            entries: Vec::new(),
             answer: None,
             operation: None,
         }
@@ -195,6 +198,12 @@ impl<'s> Draft<'s> {
             .any(|change| matches!(change, Change::Clear { .. } | Change::DropBucket { .. }))
     }
 
+    /// Writes an entry, or removes it.
+    pub(crate) fn set_entry(&mut self, key: Arc<str>, value: Option<Arc<str>>) {
+        self.entries.push((Arc::clone(&key), self.state.entry(&key).cloned()));
+        self.state.set_entry(key, value);
+    }
+
     /// The answer to the write is remembered with it.
     pub(crate) fn remember(&mut self, answer: Answer, place: Place) {
         self.answer = Some((Arc::new(answer), place));
@@ -206,6 +215,9 @@ impl<'s> Draft<'s> {
             *self.state = *saved.state;
             // What was touched later is back; what was touched before is in the saved state as it was by then.
             self.rows.truncate(saved.rows);
+        }
+        for (key, before) in self.entries.into_iter().rev() {
+            self.state.set_entry(key, before);
         }
         self.state.put_back(self.rows.iter().map(|row| (row.bucket, row.row, row.before.as_ref())));
         for (bucket, marks) in self.marks {
@@ -242,6 +254,12 @@ impl<'s> Draft<'s> {
             let after = self.state.bucket_by_id(bucket).map(Bucket::counters);
             if let Some(counters) = after.filter(|after| *after != before.counters()) {
                 changes.push(Change::Counters { bucket, counters });
+            }
+        }
+        for (key, before) in self.entries {
+            let value = self.state.entry(&key).cloned();
+            if value != before {
+                changes.push(Change::Entry { key, value });
             }
         }
         if let Some((answer, place)) = self.answer {

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::{
-    Aggregate, AnswerLimits, BucketId, Commit, Guard, Idempotency, Migration, Outcome, RowId, Validators,
+    Aggregate, AnswerLimits, BucketId, Commit, Guard, Idempotency, Migration, Outcome, RowId, SystemWrite, Validators,
 };
 
 /// A JSON object: a record, changes to one, a filter, a definition.
@@ -98,6 +98,8 @@ pub enum Intent {
         /// A write of records, or a transaction.
         write: Box<Self>,
     },
+    /// Note something of the server's own: see [`SystemWrite`].
+    System(SystemWrite),
     /// Forget the answers whose time is over, about [`FORGOTTEN_AT_ONCE`](crate::limits::FORGOTTEN_AT_ONCE) of them.
     ForgetAnswers,
     /// Run the migrations that have not run yet, in one commit.

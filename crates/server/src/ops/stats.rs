@@ -51,6 +51,7 @@ pub(super) async fn buckets(state: &mut ConnectionState) -> Result<String, Error
     let snapshot = state.shared.published.snapshot();
     let names: Vec<&str> = snapshot
         .buckets()
+        .filter(|bucket| !bucket.is_system())
         .map(|bucket| &**bucket.name())
         .filter(|name| horizon.visible.contains(name))
         .collect();

@@ -196,6 +196,8 @@ pub enum FieldType {
     Array,
     /// A number (Unix milliseconds) or any string; `format` narrows the strings.
     Date,
+    /// Any JSON value, `null` too. It cannot be indexed.
+    Any,
 }
 
 impl FieldType {
@@ -208,6 +210,7 @@ impl FieldType {
             Self::Object => "object",
             Self::Array => "array",
             Self::Date => "date",
+            Self::Any => "any",
         }
     }
 }

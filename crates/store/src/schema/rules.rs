@@ -74,11 +74,12 @@ impl RulesReader<'_, '_> {
             FieldType::Object,
             FieldType::Array,
             FieldType::Date,
+            FieldType::Any,
         ];
         let name = self.options.get("type").and_then(Value::as_str);
         let kind = kinds.into_iter().find(|kind| Some(kind.as_str()) == name);
         if kind.is_none() {
-            self.fault("type", "type", "Expected one of: string, number, boolean, object, array, date");
+            self.fault("type", "type", "Expected one of: string, number, boolean, object, array, date, any");
         }
         kind
     }

@@ -7,6 +7,7 @@ mod check;
 mod conform;
 mod import;
 mod migrate;
+mod note;
 mod remove;
 mod transaction;
 mod write;
@@ -71,6 +72,7 @@ fn carry_out(draft: &mut Draft<'_>, intent: Intent, ctx: &mut Context<'_>) -> Re
         Intent::Transaction { operations } => transaction::run(draft, operations, ctx),
         Intent::Migrate { migrations, .. } => migrate::run(draft, migrations, ctx),
         Intent::Expire { bucket, row } => remove::expire(draft, bucket, row, ctx),
+        Intent::System(noted) => note::run(draft, noted, ctx),
         Intent::ForgetAnswers => answers::forget(draft, ctx.now),
         Intent::DefineBucket { name, config } => admin::define_bucket(draft, &name, &config),
         Intent::UpdateBucket { name, updates } => alter::update_bucket(draft, &name, &updates, ctx),
