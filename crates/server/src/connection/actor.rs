@@ -88,7 +88,8 @@ impl ConnectionState {
         if !ids.is_empty() {
             self.shared.feed.tell(LiveMessage::Unwatch(ids));
         }
-        self.hear_no_more(std::mem::take(&mut self.heard).into_keys());
+        let heard = std::mem::take(&mut self.heard);
+        self.hear_no_more(heard.into_keys());
         self.seat.leave();
     }
 }
