@@ -7,10 +7,9 @@ use dunlin_rules::change::prefix;
 use dunlin_rules::{Answer, Event, Fact, Input, Object};
 use dunlin_store::{FACTS, Filter, Idempotency, Key, Outcome};
 use serde::de::DeserializeOwned;
-use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use crate::ops::rules::write::{fingerprint_of, whole};
+use crate::ops::rules::write::{fingerprint, whole};
 use crate::rule_events::{RuleEventStream, RuleEvents};
 use crate::rules::{RuleWork, Work};
 use crate::store_actor::WriteError;
@@ -85,8 +84,8 @@ impl RulesHandle {
         data: Value,
     ) -> Result<Event, WriteError> {
         let input = emit(topic, data)?;
-        let fingerprint = fingerprint_of(&input);
-        let once = Idempotency { scope: scope.into(), key: key.into(), fingerprint };
+        let once =
+            Idempotency { scope: scope.into(), key: key.into(), fingerprint: fingerprint(&input) };
         self.made(input, Some(once)).await
     }
 
@@ -229,4 +228,12 @@ fn object(what: &'static str, value: Value) -> Result<Object, WriteError> {
         Value::Object(object) => Ok(object),
         _ => Err(WriteError::NotAnObject { what }),
     }
+}
+
+/// What the server has written itself.
+fn read<T: DeserializeOwned>(text: &str) -> Result<T, WriteError> {
+    serde_json::from_str(text).map_err(|error| {
+        tracing::error!(%error, "what is kept of rules cannot be read");
+        WriteError::RulesFailed
+    })
 }

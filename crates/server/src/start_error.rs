@@ -66,6 +66,12 @@ pub enum StartError {
     /// The webhook of logins could not be asked.
     #[error(transparent)]
     Webhook(#[from] WebhookError),
+    /// What the rules hold cannot be read.
+    #[error("{0}; restore a backup, or use the version that has written it")]
+    Rules(String),
+    /// Webhooks cannot be sent.
+    #[error("rules.webhooks: {0}")]
+    RuleWebhooks(String),
     /// An actor or a thread could not be started.
     #[error("the server's actors could not be started: {0}")]
     Actors(String),
@@ -84,6 +90,8 @@ impl StartError {
             Self::TwoPolicies | Self::Policy(_) => "POLICY",
             Self::Jwt(error) => error.code(),
             Self::Webhook(error) => error.code(),
+            Self::Rules(_) => "RULES",
+            Self::RuleWebhooks(_) => "RULE_WEBHOOKS",
             Self::Actors(_) => "ACTORS",
         }
     }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use crate::answers::Place;
 use crate::bucket::Marks;
 use crate::{
-    Answer, Bucket, BucketId, Cause, Change, Commit, Counters, Guard, Record, RowId, RowRule, Snapshot,
+    Answer, Bucket, BucketId, Cause, Change, Changed, Commit, Counters, Guard, Record, RowId, RowRule, Snapshot,
     StoreError,
 };
 
@@ -223,6 +223,29 @@ impl<'s> Draft<'s> {
         for (bucket, marks) in self.marks {
             self.state.set_marks(bucket, marks);
         }
+    }
+
+    /// The records that it has changed so far, those of cleared buckets first.
+    pub(crate) fn changed(&self) -> Vec<Changed> {
+        let mut found = Vec::new();
+        for change in &self.definitions {
+            let Change::Clear { bucket } = change else { continue };
+            let before = self.saved.as_ref().and_then(|saved| saved.state.bucket_by_id(*bucket));
+            for (row, record) in before.into_iter().flat_map(Bucket::rows) {
+                // What was touched before, and what was touched after, is told below as it was at first.
+                if self.place(*bucket, row).is_none() {
+                    found.push(Changed { bucket: *bucket, before: Some(record.clone()), after: None });
+                }
+            }
+        }
+        for Touched { bucket, row, before, .. } in &self.rows {
+            let Some(there) = self.state.bucket_by_id(*bucket) else { continue };
+            let after = there.row(*row).cloned();
+            if before.is_some() || after.is_some() {
+                found.push(Changed { bucket: *bucket, before: before.clone(), after });
+            }
+        }
+        found
     }
 
     /// The commit, if anything has changed; the state is then at its position.

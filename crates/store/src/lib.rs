@@ -80,7 +80,7 @@ pub use error::{ApplyError, Issue, Referenced, RestoreError, StoreError};
 pub use filter::{Filter, Matcher};
 pub use guard::{Guard, RowRule, RuleTemplate, Seen};
 pub use idempotency::{AnswerLimits, Idempotency};
-pub use intent::{Context, Executed, IdSource, Intent, Object, Step};
+pub use intent::{Changed, Context, Executed, IdSource, Intent, Object, Step};
 pub use key::Key;
 pub use live::{
     HistoryLimits, Joined, LiveExplain, LiveQuery, Preparation, Prepared, Renewed, Replay, Resume,

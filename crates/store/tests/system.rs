@@ -202,3 +202,39 @@ fn a_field_of_any_type_takes_everything_and_cannot_be_indexed() {
     let absent = Intent::Insert { bucket: "b".into(), data: object(json!({"id": "x"})) };
     assert_eq!(run(&mut state, absent).unwrap_err().details().unwrap()[0]["code"], "required");
 }
+
+#[test]
+fn who_asks_is_told_which_records_were_changed() {
+    let mut state = Snapshot::new("epoch");
+    for name in ["a", "b"] {
+        let config = object(json!({"key": "id", "schema": {"id": {"type": "string"}, "n": {"type": "number"}}}));
+        run(&mut state, Intent::DefineBucket { name: name.into(), config }).unwrap();
+    }
+    let insert = |bucket: &str, id: &str| Intent::Insert { bucket: bucket.into(), data: object(json!({"id": id, "n": 0})) };
+    let update = |bucket: &str, id: &str, n: i64| Intent::Update {
+        bucket: bucket.into(),
+        key: json!(id),
+        changes: object(json!({"n": n})),
+    };
+    let delete = |bucket: &str, id: &str| Intent::Delete { bucket: bucket.into(), key: json!(id) };
+    let mut changed = |intents: Vec<Intent>, notice: bool| {
+        let operations = intents.into_iter().map(dunlin_store::Step::Write).collect();
+        let mut ids = Ids(0);
+        let mut ctx = Context::new(1_000, &mut ids).noticing(notice);
+        let executed = state.execute(Intent::Transaction { operations }, &mut ctx).unwrap();
+        let text = |record: &Option<dunlin_store::Record>| {
+            record.as_ref().map_or("-".to_owned(), |record| {
+                let value = record.to_value();
+                format!("{}{}", value["id"].as_str().unwrap(), value["n"])
+            })
+        };
+        let told = executed.changed.iter().map(|it| format!("{}:{}>{}", it.bucket.0, text(&it.before), text(&it.after)));
+        told.collect::<Vec<_>>()
+    };
+    assert!(changed(vec![insert("a", "w")], false).is_empty());
+    assert_eq!(changed(vec![insert("a", "x"), insert("b", "y"), update("a", "x", 2)], true), ["0:->x2", "1:->y0"]);
+    assert_eq!(changed(vec![update("a", "x", 3), insert("a", "z"), delete("a", "z")], true), ["0:x2>x3"]);
+    let clear = Intent::Clear { bucket: "a".into() };
+    let cleared = changed(vec![update("a", "x", 4), insert("a", "t"), delete("b", "y"), clear, insert("a", "new")], true);
+    assert_eq!(cleared, ["0:w0>-", "0:x3>-", "1:y0>-", "0:->new0"], "each as it was before the whole write");
+}

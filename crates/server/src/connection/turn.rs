@@ -295,7 +295,7 @@ impl<'a> Turn<'a> {
         outbox.hold();
         self.answer_so_far();
         let queued = std::mem::take(&mut self.queued);
-        let written = self.state.shared.store.write(std::mem::take(&mut self.work)).await;
+        let written = self.state.shared.store.carry_out(std::mem::take(&mut self.work)).await;
         let mut written = written.into_iter();
         self.view = None;
         self.moment.over();

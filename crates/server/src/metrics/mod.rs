@@ -17,7 +17,7 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 
 pub(crate) use histogram::{Counts, Durations, DurationsBy};
 pub(crate) use labels::{
-    Build, Closed, Connected, JournalFile, Login, Operation, PermanentActor, Refused, Served, Waiting,
+    Asked, Build, Called, Closed, Connected, JournalFile, Login, Operation, PermanentActor, Refused, Reported, Served, Waiting,
 };
 pub(crate) use registration::{CounterBy, GaugeBy};
 use registration::{Metric, Registrar};
@@ -122,6 +122,16 @@ metrics! {
     backups: Counter "dunlin_backups_total" Count "Backups written.";
     backup_failures: Counter "dunlin_backup_failures_total" Count "Backups that could not be written.";
     backup_time: Gauge "dunlin_backup_last_success_timestamp_seconds" Seconds "When the last backup was written by this server, Unix time; 0 if none was.";
+    rule_inputs: Counter "dunlin_rules_inputs_total" Count "Events, facts, changes of records, timers and answers that the rule engine has carried out.";
+    rule_firings: Counter "dunlin_rules_firings_total" Count "Rules whose actions were carried out.";
+    rule_events: Counter "dunlin_rules_events_total" Count "Events that happened: sent, emitted by rules, or of timers.";
+    rule_reports: CounterBy<Reported> "dunlin_rules_reports_total" Count "What rules ran into: bounds, failed actions, dropped firings, calls that failed for good.";
+    rule_failures: Counter "dunlin_rules_failures_total" Count "Inputs that were taken back because the rule engine failed: a bug.";
+    rule_calls: CounterBy<Called> "dunlin_rules_calls_total" Count "Attempts of calls to services and webhooks, by how they ended.";
+    rule_calls_running: Gauge "dunlin_rules_calls_running" Count "Calls to services and webhooks under way now.";
+    rule_outbox: Gauge "dunlin_rules_outbox" Count "Calls that are to be made, under way or waiting.";
+    rule_dead_letters: Gauge "dunlin_rules_dead_letters" Count "Calls that failed for good and are kept.";
+    rule_lookups: CounterBy<Asked> "dunlin_rules_lookups_total" Count "Lookups of rules, by how they were answered.";
     restarts: CounterBy<PermanentActor> "dunlin_actor_restarts_total" Count "Restarts of permanent actors.";
 }
 

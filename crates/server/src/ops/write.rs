@@ -179,7 +179,8 @@ pub(crate) fn refusal(shape: &Shape, error: WriteError) -> Error {
             refusal.administrative().into()
         }
         WriteError::Refused(refusal) => refusal.into(),
-        WriteError::Rule(fault) => super::rules::refusal(&fault),
+        WriteError::Rules(fault) => super::rules::refusal(&fault),
+        WriteError::NoRules => super::no_rules(),
         WriteError::PartOfProgram { .. } => Error::new(Code::ValidationError, error.to_string()),
         WriteError::NotDurable(error) => {
             let text = "it was not done; reads go on, repeat it when writes work again";

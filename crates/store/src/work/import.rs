@@ -51,7 +51,7 @@ impl Snapshot {
         let now = ctx.now;
         let mut draft = Draft::new(self);
         match take_in(&mut draft, imports, ctx) {
-            Ok(outcome) => Ok(Executed { commit: draft.finish(now), outcome }),
+            Ok(outcome) => Ok(Executed { commit: draft.finish(now), outcome, changed: Vec::new() }),
             Err(error) => {
                 draft.undo();
                 Err(error)

@@ -31,7 +31,7 @@ impl Snapshot {
             Intent::Idempotent { idempotency, write } => {
                 let place = match idempotency.look_up(self, &write, now)? {
                     Known::Repeated(answer) => {
-                        return Ok(Executed { commit: None, outcome: Outcome::Repeated(answer) });
+                        return Ok(Executed::nothing(Outcome::Repeated(answer)));
                     }
                     Known::New(place) => place,
                 };
@@ -56,9 +56,12 @@ impl Snapshot {
         match carried_out {
             Ok(outcome) if dry_run => {
                 draft.undo();
-                Ok(Executed { commit: None, outcome })
+                Ok(Executed::nothing(outcome))
             }
-            Ok(outcome) => Ok(Executed { commit: draft.finish(now), outcome }),
+            Ok(outcome) => {
+                let changed = if ctx.notice { draft.changed() } else { Vec::new() };
+                Ok(Executed { commit: draft.finish(now), outcome, changed })
+            }
             Err(error) => {
                 draft.undo();
                 Err(error)

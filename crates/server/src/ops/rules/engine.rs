@@ -44,7 +44,7 @@ async fn look(
     reading: impl FnOnce(&Engine, &Snapshot) -> Result<String, RuleFault> + Send + 'static,
 ) -> Result<String, Error> {
     let work = Work::Look(Look(Box::new(reading)));
-    let done = shared.store.write(vec![work]).await.pop().unwrap_or(Err(WriteError::Interrupted));
+    let done = shared.store.carry_out(vec![work]).await.pop().unwrap_or(Err(WriteError::Interrupted));
     match done {
         Ok(Done { outcome: Outcome::Told(data), .. }) => Ok(data.to_string()),
         Ok(_) => Err(Error::new(Code::InternalError, "The rule engine gave no answer")),

@@ -20,7 +20,6 @@ pub(crate) fn work(
     once: Option<(Arc<str>, &str)>,
 ) -> Result<(Work, Shape), Error> {
     check(&write)?;
-    let once = once.map(|(scope, key)| Idempotency { scope, key: key.into(), fingerprint: fingerprint(&write) });
     let (input, tell, shape): (Input, fn(&Answer) -> String, Shape) = match write {
         RuleWrite::Emit { topic, data, correlation_id, causation_id } => {
             let (correlation_id, causation_id) = (correlation_id.map(|id| id.into()), causation_id.map(|id| id.into()));
@@ -67,6 +66,8 @@ pub(crate) fn work(
             (Input::Discard { id: call_id.into() }, done, shape)
         }
     };
+    let fingerprint = || fingerprint(&input);
+    let once = once.map(|(scope, key)| Idempotency { scope, key: key.into(), fingerprint: fingerprint() });
     Ok((Work::Rules(Box::new(RuleWork { input, once, tell })), shape))
 }
 
@@ -118,18 +119,18 @@ fn size(field: &str, value: &impl Serialize) -> Result<(), Error> {
     })
 }
 
-/// What the request asks for, as a number: a repeat asks for the same.
-fn fingerprint(write: &RuleWrite<'_>) -> u64 {
-    let fields = match write {
-        RuleWrite::Emit { topic, data, correlation_id, causation_id } => {
+/// What an input asks for, as a number: a repeat asks for the same.
+pub(crate) fn fingerprint(input: &Input) -> u64 {
+    let fields = match input {
+        Input::Emit { topic, data, correlation_id, causation_id } => {
             let of = Fingerprint::of(Kind::RulesEmit.as_str()).text("topic", topic).object("data", data);
             let of = correlation_id.iter().fold(of, |of, id| of.text("correlationId", id));
             causation_id.iter().fold(of, |of, id| of.text("causationId", id))
         }
-        RuleWrite::SetFact { key, value } => {
+        Input::SetFact { key, value } => {
             Fingerprint::of(Kind::RulesSetFact.as_str()).text("key", key).value("value", value)
         }
-        RuleWrite::DeleteFact { key } => Fingerprint::of(Kind::RulesDeleteFact.as_str()).text("key", key),
+        Input::DeleteFact { key } => Fingerprint::of(Kind::RulesDeleteFact.as_str()).text("key", key),
         // No other has a key.
         _ => Fingerprint::of("rules"),
     };
@@ -137,7 +138,7 @@ fn fingerprint(write: &RuleWrite<'_>) -> u64 {
 }
 
 /// Whatever was made.
-fn whole(answer: &Answer) -> String {
+pub(crate) fn whole(answer: &Answer) -> String {
     match answer {
         Answer::Event(event) => frame::json(&**event),
         Answer::Fact(fact) => frame::json(&**fact),
