@@ -239,7 +239,9 @@ fields! {
         /// The events before it in a dry run.
         events = "events",
         /// The answers to lookups in a dry run.
-        lookups = "lookups";
+        lookups = "lookups",
+        /// Whether more is told.
+        details = "details";
 }
 
 impl<'a> Fields<'a> {

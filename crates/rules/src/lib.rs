@@ -24,7 +24,6 @@ pub mod limits;
 mod outbox;
 pub mod report;
 pub mod rule;
-mod shim;
 pub mod temporal;
 pub mod timers;
 pub mod versions;

@@ -80,12 +80,20 @@ pub const MAX_SEGMENTS: usize = dunlin_protocol::limits::MAX_SEGMENTS;
 pub const MAX_RULE_BYTES: usize = 256 * 1024;
 /// Levels of conditions, of actions and of values in a rule. They are carried out by recursion.
 pub const MAX_DEPTH: usize = 16;
+/// Levels of objects and arrays in a whole rule. Reading it recurses, and so does writing it.
+pub const MAX_JSON_DEPTH: usize = 100;
+/// Errors and warnings that are told at once about one rule; the rest is cut off, so that an answer stays small.
+pub const MAX_ISSUES: usize = 100;
+/// Headers of one webhook.
+pub const MAX_HEADERS: usize = 32;
 /// Conditions and actions of one rule, all levels together.
 pub const MAX_PARTS: usize = 1_000;
 /// Bytes of the value of a fact and of the data of an event, as JSON text.
 pub const MAX_VALUE_BYTES: usize = 1024 * 1024;
 /// Turns of a `for_each`, unless it says otherwise.
 pub const MAX_ITERATIONS: usize = 1_000;
+/// Turns that a `for_each` may ask for.
+pub const MAX_TURNS: u64 = 100_000;
 /// Largest duration, milliseconds: what a JavaScript date can hold.
 pub const MAX_DURATION_MS: u64 = 8_640_000_000_000_000;
 /// Levels of the value of a fact and of the data of an event. They are read and written by recursion, and an entry of the log adds a

@@ -94,7 +94,8 @@ mod tests {
             [1, 2, 3, 10, 11, 100].map(|n| backoff(n, 0)),
             [500, 1000, 2000, 256_000, 300_000, 300_000]
         );
-        assert_eq!([1, 2, 11].map(|n| backoff(n, u128::from(500_u32 << n) / 4)), [250, 500, 44_000]);
+        let halves = [(1, 250), (2, 500), (11, 150_000)];
+        assert_eq!(halves.map(|(n, half)| backoff(n, half)), [250, 500, 150_000]);
         for random in 0..2000 {
             assert!((250..=500).contains(&backoff(1, random)));
         }

@@ -8,6 +8,7 @@
 //! - `auth`: who is who: tokens, signed tokens, another service (`http_client`, `breaker`), and whose sessions were revoked;
 //! - `store_actor`: the only writer, `workbench`: where it prepares what it writes; `published`: the newest durable state, which reads use without asking anybody;
 //! - `live`: from commits to pushes; `programmatic`: queries that are part of the program; `events`: from commits to listeners in this process;
+//! - `rule_events`: from the engine's events to whoever is subscribed;
 //! - `rules`: the rule engine beside the store, what it tells and what it asks of others;
 //! - `backup`: the newest durable state as a file;
 //! - `expiry`: when records are due to be removed; `typed`: buckets as collections of a Rust type;
@@ -40,7 +41,9 @@ mod proxy;
 mod published;
 mod reconfigure;
 mod registry;
+mod rule_events;
 mod rules;
+mod rules_handle;
 mod server;
 mod shared;
 mod start_error;
@@ -73,7 +76,9 @@ pub use config::{Config, JwtOptions, RulesOptions, WebhookOptions, WebhookTarget
 pub use events::{Event, EventKind, Events, Lagged, Removal};
 pub use reconfigure::Reconfigured;
 pub use registry::{ConnectionInfo, ConnectionTotals};
+pub use rule_events::{Missed, RuleEvent, RuleEventStream};
 pub use rules::{ServiceError, Services};
+pub use rules_handle::RulesHandle;
 pub use server::{ServeError, Server};
 pub use start_error::StartError;
 pub use storage::open_journal;

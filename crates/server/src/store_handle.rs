@@ -234,8 +234,13 @@ impl StoreHandle {
 
     /// Executes any write.
     pub async fn execute(&self, intent: Intent) -> Result<Outcome, WriteError> {
+        self.run(intent.into()).await
+    }
+
+    /// Does one piece of work.
+    pub(crate) async fn run(&self, work: Work) -> Result<Outcome, WriteError> {
         let _permit = self.embedded.acquire().await.map_err(|_| WriteError::Interrupted)?;
-        let written = self.carry_out(vec![intent.into()]).await.pop().unwrap_or(Err(WriteError::Interrupted));
+        let written = self.carry_out(vec![work]).await.pop().unwrap_or(Err(WriteError::Interrupted));
         written.map(|done| done.outcome)
     }
 

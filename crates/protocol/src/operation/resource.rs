@@ -90,6 +90,16 @@ impl Read<'_> {
     }
 }
 
+impl Read<'_> {
+    /// The bucket that it looks into, if it looks into one.
+    pub fn bucket(&self) -> Option<&str> {
+        match self.resource() {
+            Resource::Bucket(Cow::Borrowed(bucket)) => Some(bucket),
+            _ => None,
+        }
+    }
+}
+
 impl Write<'_> {
     /// Everything this write touches.
     pub fn resources(&self) -> Vec<Resource<'_>> {

@@ -24,7 +24,10 @@ pub enum RuleRead<'a> {
         pattern: Cow<'a, str>,
     },
     GetAllFacts,
-    Stats,
+    Stats {
+        /// More than protocol 1.0.0 tells.
+        details: bool,
+    },
     GetRule {
         rule_id: Cow<'a, str>,
     },
@@ -134,7 +137,7 @@ pub(super) fn operation<'a>(kind: Kind, f: &Fields<'a>) -> Option<Result<Operati
             string("pattern", f.pattern).map(|pattern| read(RuleRead::QueryFacts { pattern }))
         }
         Kind::RulesGetAllFacts => Ok(read(RuleRead::GetAllFacts)),
-        Kind::RulesStats => Ok(read(RuleRead::Stats)),
+        Kind::RulesStats => details(f).map(|details| read(RuleRead::Stats { details })),
         Kind::RulesSubscribe => {
             // The connection looks at its limits before it says what is wrong with the pattern.
             Ok(Operation::RulesSubscribe { pattern: string("pattern", f.pattern) })
@@ -257,6 +260,15 @@ fn limit(f: &Fields<'_>) -> Result<usize, Error> {
     }
 }
 
+/// Absent and `null` both mean no.
+fn details(f: &Fields<'_>) -> Result<bool, Error> {
+    match scalar(f.details) {
+        None | Some(Scalar::Null) => Ok(false),
+        Some(Scalar::Bool(details)) => Ok(details),
+        Some(_) => Err(validation("Invalid \"details\": expected true or false".to_owned())),
+    }
+}
+
 /// Number of an entry of a history.
 fn version(field: &str, raw: Option<&RawValue>) -> Result<u64, Error> {
     let version = positive(field, scalar(raw).as_ref())?;
@@ -302,7 +314,7 @@ impl RuleRead<'_> {
             | Self::Diff { rule_id, .. }
             | Self::Explain { rule_id, .. } => Resource::Rule(Cow::Borrowed(rule_id)),
             Self::GetAllFacts
-            | Self::Stats
+            | Self::Stats { .. }
             | Self::GetRules
             | Self::ValidateRule { .. }
             | Self::Groups

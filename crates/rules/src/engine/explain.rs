@@ -4,7 +4,6 @@ use serde_json::{Value, json};
 
 use super::Engine;
 use super::cause::{Kind, Occasion};
-use super::reach::matchers;
 use super::trace::Outcome;
 use super::view::View;
 use crate::condition::{Condition, ConditionSource, Path, Steps};
@@ -117,7 +116,7 @@ fn matches(trigger: &Trigger, event: &Event) -> bool {
         }
         Trigger::Event { topic } => topic.matches(&event.topic),
         Trigger::Temporal(pattern) => {
-            matchers(pattern).iter().any(|matcher| matcher.topic.matches(&event.topic))
+            pattern.matchers().iter().any(|matcher| matcher.topic.matches(&event.topic))
         }
         Trigger::Fact { .. } | Trigger::Timer { .. } => false,
     }

@@ -7,8 +7,8 @@ use serde_json::Value;
 use super::cause::{Kind, Occasion};
 use super::run::{Context, Run, Task};
 use super::value::{self, measure};
-use crate::action::TimerTemplate;
 use crate::fault::{ActionFault, Issue, RuleFault, Severity};
+use crate::rule::read_timer;
 use crate::temporal::{Due, Match};
 use crate::timers::{Expired, NewTimer, OnExpire};
 use crate::{Answer, Input, Object, Source};
@@ -128,7 +128,7 @@ impl Run<'_> {
 
     /// Somebody sets a timer, as a rule's action would.
     fn timer(&mut self, timer: &Value) -> Result<Answer, RuleFault> {
-        let template = TimerTemplate::parse(timer).map_err(invalid_timer)?;
+        let template = read_timer(timer, &self.engine.limits).map_err(invalid_timer)?;
         let plain = |field: &'static str, text: &str, check: fn(&str) -> Result<Arc<str>, ActionFault>| {
             check(text).map_err(|fault| refused(field, fault))
         };

@@ -33,7 +33,7 @@ use crate::outbox::Outbox;
 use crate::temporal::Temporal;
 use crate::timers::Timers;
 use crate::versions::Versions;
-use crate::{Effect, Input, Limits, Ran, Watched, World};
+use crate::{Effect, Input, Limits, Ran, Watched, World, rule};
 
 /// A rule engine with all its state.
 ///
@@ -158,7 +158,7 @@ impl Engine {
 
     /// What is wrong with a rule, without registering it: `{valid, errors, warnings}`.
     pub fn validate(&self, rule: &Value) -> Value {
-        let (errors, warnings) = crate::shim::check(rule);
+        let (errors, warnings) = rule::check(rule, &self.limits);
         serde_json::json!({"valid": errors.is_empty(), "errors": errors, "warnings": warnings})
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use dunlin_protocol::{KeyPattern, TopicPattern};
 use serde_json::Value;
 
-use crate::rule::{EventMatcher, FactChanges, Rule, TemporalKind, TemporalPattern, Trigger};
+use crate::rule::{FactChanges, Rule, Trigger};
 use crate::{StoreChange, Watched};
 
 /// Rules that can fire, by what triggers them. They are known by their place among all rules.
@@ -86,21 +86,12 @@ fn of_records(topic: &TopicPattern) -> bool {
     topic.as_str().starts_with("bucket.")
 }
 
-/// All matchers of a pattern.
-pub(super) fn matchers(pattern: &TemporalPattern) -> Vec<&EventMatcher> {
-    match &pattern.kind {
-        TemporalKind::Sequence { events, .. } => events.iter().collect(),
-        TemporalKind::Absence { after, expected, .. } => vec![after, expected],
-        TemporalKind::Count { event, .. } | TemporalKind::Aggregate { event, .. } => vec![event],
-    }
-}
-
 /// What all of these rules want to hear of the store.
 pub(super) fn watched<'a>(rules: impl Iterator<Item = &'a Arc<Rule>>) -> Watched {
     let patterns = rules.flat_map(|rule| match &rule.trigger {
         Trigger::Event { topic } => vec![topic.clone()],
         Trigger::Temporal(pattern) => {
-            matchers(pattern).into_iter().map(|matcher| matcher.topic.clone()).collect()
+            pattern.matchers().into_iter().map(|matcher| matcher.topic.clone()).collect()
         }
         Trigger::Fact { .. } | Trigger::Timer { .. } => Vec::new(),
     });

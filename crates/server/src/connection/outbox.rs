@@ -420,27 +420,38 @@ impl Waiting {
         let mut bytes = 0;
         let open = self.is_open();
         while open && bytes < limits::PUSH_PORTION_BYTES {
-            let Some(id) = self.queue.pop_front() else { break };
-            let Some(open) = self.open.get_mut(&id) else { continue };
-            let Some(pending) = open.pending.take() else { continue };
-            let frame = pending.into_frame(id, self.positions);
-            let pushes = match open.mode {
-                Mode::Full => &mut parcel.full,
-                Mode::Patch => &mut parcel.patches,
-            };
-            pushes.count += 1;
-            pushes.bytes += frame.len() as u64;
-            bytes += frame.len();
-            frames.push_back(frame);
-        }
-        while open && bytes < limits::PUSH_PORTION_BYTES {
-            let Some(frame) = self.events.take(self.positions) else { break };
-            parcel.events.count += 1;
-            parcel.events.bytes += frame.len() as u64;
-            bytes += frame.len();
-            frames.push_back(frame);
+            // In turns: neither kind waits until there is nothing of the other.
+            let (state, event) = (self.next_state(), self.events.take(self.positions));
+            if state.is_none() && event.is_none() {
+                break;
+            }
+            for (pushes, frame) in [
+                state.map(|(mode, frame)| match mode {
+                    Mode::Full => (&mut parcel.full, frame),
+                    Mode::Patch => (&mut parcel.patches, frame),
+                }),
+                event.map(|frame| (&mut parcel.events, frame)),
+            ]
+            .into_iter()
+            .flatten()
+            {
+                pushes.count += 1;
+                pushes.bytes += frame.len() as u64;
+                bytes += frame.len();
+                frames.push_back(frame);
+            }
         }
         parcel
+    }
+
+    /// The push of a live query that waits longest, as it leaves.
+    fn next_state(&mut self) -> Option<(Mode, Outgoing)> {
+        loop {
+            let id = self.queue.pop_front()?;
+            let Some(open) = self.open.get_mut(&id) else { continue };
+            let Some(pending) = open.pending.take() else { continue };
+            return Some((open.mode, pending.into_frame(id, self.positions)));
+        }
     }
 }
 

@@ -67,6 +67,7 @@ fn fields_are_checked_from_left_to_right_and_worded_as_in_protocol_1() {
             "Invalid \"events\": expected array of at most 1000 objects".to_owned(),
         ),
         (r#"deadLetters","limit":"x""#, positive("limit")),
+        (r#"stats","details":1"#, "Invalid \"details\": expected true or false".to_owned()),
         (r#"requeue""#, string("callId")),
         (r#"discard","callId":7"#, string("callId")),
     ];
@@ -98,6 +99,8 @@ fn what_may_be_left_out_has_its_default() {
             read(RuleRead::History { rule_id: "r".into(), limit: 50, offset: 2 }),
         ),
         (r#"timers""#, read(RuleRead::Timers { pattern: None })),
+        (r#"stats","details":null"#, read(RuleRead::Stats { details: false })),
+        (r#"stats","details":true"#, read(RuleRead::Stats { details: true })),
         (r#"deadLetters","limit":3"#, read(RuleRead::DeadLetters { limit: 3 })),
         (
             r#"disableRule","ruleId":"r""#,

@@ -5,6 +5,7 @@ mod faults;
 mod grants;
 mod roles;
 mod rules;
+mod topics;
 
 #[cfg(test)]
 mod tests;
