@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use crate::Access;
 use crate::auth::{
     AsyncPermissions, Auth, Authentication, Authenticator, Blacklist, Chain, DATA_ROLE, JwtAuthenticator,
-    Login, OwnedAccess, PermissionFault, Permissions, Policy, PolicyRights, Session, TokenTable, Verdict,
+    Login, OwnedAccess, PermissionFault, Permissions, Policy, Session, TokenTable, Verdict,
     WebhookAuthenticator,
 };
 use crate::config::{
@@ -35,8 +35,6 @@ use crate::metrics::Metrics;
 use crate::programmatic::Programmatic;
 use crate::published::Published;
 use crate::registry::Registry;
-use crate::rule_events::RuleEvents;
-use crate::rules::{Arranged, RuleOptions, Services};
 use crate::server::{Inner, Server};
 use crate::shared::Shared;
 use crate::start_error::StartError;
@@ -61,7 +59,6 @@ pub struct ServerBuilder {
     validators: Validators,
     queries: Vec<ClosureQuery>,
     clock: Option<TimeSource>,
-    services: Services,
 }
 
 impl ServerBuilder {
@@ -154,24 +151,6 @@ impl ServerBuilder {
     /// ```
     pub fn rules(mut self, options: RulesOptions) -> Self {
         self.config.rules = options;
-        self
-    }
-
-    /// Adds services that rules may call, with `call_service` and in lookups.
-    ///
-    /// ```
-    /// use dunlin_server::{RulesOptions, Server, Services};
-    /// use serde_json::{Value, json};
-    ///
-    /// let services = Services::new().method("mail", "send", |args: Vec<Value>| async move {
-    ///     println!("to {}", args[0]);
-    ///     Ok(json!("sent"))
-    /// });
-    /// let server = Server::builder().rules(RulesOptions::on()).services(services);
-    /// # let _ = server;
-    /// ```
-    pub fn services(mut self, services: Services) -> Self {
-        self.services = services;
         self
     }
 
@@ -322,9 +301,7 @@ impl ServerBuilder {
     }
 
     async fn start(self, local: Option<SocketAddr>) -> Result<Server, StartError> {
-        let Self { config, journal, authenticator, permissions, policy, validators, queries, clock, services } =
-            self;
-        let clock = clock.unwrap_or_else(|| Arc::new(unix_ms));
+        let Self { config, journal, authenticator, permissions, policy, validators, queries, clock } = self;
         let auth = auth(&config, authenticator, permissions, policy)?.map(Arc::new);
         let Opened { journal, recovered, past } = open(&config, journal).await?;
         let programmatic = Arc::new(Programmatic::new(queries, &recovered, &config.seed)?);
@@ -337,23 +314,6 @@ impl ServerBuilder {
         let registry = Arc::new(Registry::default());
         let (store_actor, running_store) = watch::channel(None);
         let (broken, is_broken) = watch::channel(None);
-        let store = StoreHandle::new(Arc::clone(&published), Arc::clone(&events), running_store.clone());
-        let rules = if config.rules.enabled {
-            let listener = Arc::new(RuleEvents::new(config.rules.subscriber_bytes));
-            let options = Arc::new(RuleOptions {
-                limits: config.rules.limits(),
-                rights: Arc::new(PolicyRights::new(auth.clone())),
-                listener,
-                services: Arc::new(services),
-                webhooks: config.rules.webhooks.allow.as_slice().into(),
-                lookup_timeout: Duration::from_millis(config.rules.service_timeout_ms),
-            });
-            let state = published.snapshot();
-            Some(Arranged::new(options, state, store.clone(), Arc::clone(&metrics), Arc::clone(&clock)).await?)
-        } else {
-            None
-        };
-        let (store_rules, rules) = rules.map(|arranged| (arranged.store, arranged.actor)).unzip();
         let arguments = SupervisorArguments {
             store: StoreArguments {
                 journal: Arc::clone(&journal),
@@ -363,10 +323,9 @@ impl ServerBuilder {
                 validators: Arc::new(validators),
                 programmatic: Arc::clone(&programmatic),
                 metrics: Arc::clone(&metrics),
-                clock,
+                clock: clock.unwrap_or_else(|| Arc::new(unix_ms)),
                 answers: config.idempotency.limits(),
                 health: Arc::clone(&storage),
-                rules: store_rules,
                 recover: false,
             },
             live: LiveArguments {
@@ -375,7 +334,6 @@ impl ServerBuilder {
                 metrics: Arc::clone(&metrics),
                 limits: config.live.limits(),
             },
-            rules,
             registry: Arc::clone(&registry),
             store_actor,
             broken,
@@ -383,6 +341,7 @@ impl ServerBuilder {
         let (supervisor, _) = Supervisor::spawn(None, Supervisor, arguments)
             .await
             .map_err(|error| StartError::Actors(error.to_string()))?;
+        let store = StoreHandle::new(Arc::clone(&published), Arc::clone(&events), running_store.clone());
         let server = Server {
             inner: Inner::new(
                 Arc::new(Shared {

@@ -8,7 +8,6 @@
 //! - `rights`: what the writes of a rule may do; `listener`: who is told of events.
 
 mod actor;
-mod arranged;
 mod calls;
 mod desk;
 mod facts;
@@ -24,7 +23,6 @@ mod webhooks;
 mod work;
 
 pub(crate) use actor::{RulesActor, RulesArguments};
-pub(crate) use arranged::Arranged;
 pub(crate) use desk::{Aftermath, Desk};
 pub(crate) use feed::RuleFeed;
 pub(crate) use listener::{EventAt, RuleListener};
@@ -33,4 +31,5 @@ pub(crate) use options::RuleOptions;
 pub(crate) use rights::RuleRights;
 pub use services::{ServiceError, Services};
 pub(crate) use wake::Wake;
+pub(crate) use webhooks::Webhooks;
 pub(crate) use work::{Look, RuleWork, Work};
