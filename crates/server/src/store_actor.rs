@@ -17,7 +17,7 @@ use crate::live::ChangeFeed;
 use crate::metrics::{Metrics, Reported, count};
 use crate::programmatic::Programmatic;
 use crate::published::Published;
-use crate::rules::{Aftermath, Desk, EventAt, Lookups, RuleFeed, RuleOptions, Wake, Work};
+use crate::rules::{Aftermath, Desk, EventAt, Lookups, RuleFeed, RuleOptions, RulesMessage, Wake, Work};
 use crate::storage_health::StorageHealth;
 use crate::workbench::{Clock, RandomIds, TimeSource, Workbench};
 
@@ -96,8 +96,10 @@ pub(crate) enum StoreMessage {
     Retry,
     /// The journal went out of service while nothing was written.
     Failed,
-    /// Work off everything and answer: nothing is queued any more.
+    /// Let calls of rules come to their end, work off everything and answer: nothing is queued any more.
     Finish(oneshot::Sender<()>),
+    /// The second half of that.
+    Drain(oneshot::Sender<()>),
 }
 
 pub(crate) struct StoreActor;
@@ -217,7 +219,8 @@ impl Actor for StoreActor {
             StoreMessage::Failed if state.trouble.is_none() => state.put_in_order(&myself).await?,
             // It was put in order meanwhile, or will be at the time that is set.
             StoreMessage::Retry | StoreMessage::Failed => {}
-            StoreMessage::Finish(done) => {
+            StoreMessage::Finish(done) => state.finish_calls(done, &myself),
+            StoreMessage::Drain(done) => {
                 while !state.queue.is_empty() {
                     state.commit().await?;
                 }
@@ -427,6 +430,22 @@ impl StoreState {
         if let Some(rules) = &self.shared.rules {
             rules.feed.interrupted();
         }
+    }
+
+    /// Waits for the calls of rules that are under way, for a while, before the rest is worked off: what they come to should not have
+    /// to be asked for again.
+    fn finish_calls(&self, done: oneshot::Sender<()>, myself: &ActorRef<StoreMessage>) {
+        let (over, calls) = oneshot::channel();
+        match &self.shared.rules {
+            Some(rules) => rules.feed.tell(RulesMessage::Finish(over)),
+            None => drop(over),
+        }
+        let myself = myself.clone();
+        tokio::spawn(async move {
+            // Over, or not in time, or nobody is there to say: all the same.
+            let _ = tokio::time::timeout(limits::CLOSE_WAIT, calls).await;
+            let _ = myself.cast(StoreMessage::Drain(done));
+        });
     }
 
     /// Hands on what rules have led to, which is durable now.

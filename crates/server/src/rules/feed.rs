@@ -89,7 +89,7 @@ impl RuleFeed {
         std::mem::take(&mut waiting.news)
     }
 
-    /// Lets the running calls come to their end, and starts no more.
+    /// Sends the reader a message.
     pub(crate) fn tell(&self, message: RulesMessage) {
         if let Some(reader) = &*self.reader.load() {
             // One that is gone is being restarted, and then begins with what waits here.

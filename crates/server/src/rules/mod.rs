@@ -22,7 +22,7 @@ mod wake;
 mod webhooks;
 mod work;
 
-pub(crate) use actor::{RulesActor, RulesArguments};
+pub(crate) use actor::{RulesActor, RulesArguments, RulesMessage};
 pub(crate) use desk::{Aftermath, Desk};
 pub(crate) use feed::RuleFeed;
 pub(crate) use listener::{EventAt, RuleListener};
