@@ -191,7 +191,7 @@ fn engine(options: &RuleOptions, state: &Snapshot) -> Result<Engine, Unreadable>
 }
 
 fn load(engine: &mut Engine, change: &Change) -> Result<(), Unreadable> {
-    engine.load(change).map_err(|fault| {
+    engine.load([change.clone()]).map_err(|fault| {
         let what = match change {
             Change::Fact { key, .. } => format!("fact \"{key}\""),
             Change::Entry { key, .. } => format!("entry \"{key}\""),

@@ -26,7 +26,7 @@ pub(crate) struct RuleWork {
 /// Reads the engine when everything before it is carried out, and gives the `data` of an answer, JSON text.
 pub(crate) struct Look(pub(crate) Reading);
 
-type Reading = Box<dyn FnOnce(&Engine, &Snapshot) -> Result<String, RuleFault> + Send>;
+type Reading = Box<dyn FnOnce(&Engine, &Snapshot) -> Result<String, RuleFault> + Send + Sync>;
 
 impl From<Intent> for Work {
     fn from(intent: Intent) -> Self {
