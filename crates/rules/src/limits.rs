@@ -114,3 +114,5 @@ pub const MAX_CRON_YEARS: i16 = 40;
 pub const MAX_EMPTY_WINDOWS: u32 = 1_000;
 /// Groups of temporal patterns that are forgotten at one go when their time is over.
 pub const MAX_FORGOTTEN_AT_ONCE: usize = 100;
+/// Links of a chain of causes in a report: the input, and what came last.
+pub const MAX_CHAIN: usize = 100;

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::Event;
+use crate::limits::MAX_CHAIN;
 use crate::report::Link;
 use crate::temporal::Match;
 
@@ -145,22 +146,34 @@ impl Causes {
         chain
     }
 
-    /// The chain that led to an occasion, and from there to a rule; the input first.
+    /// The chain that led to an occasion, and from there to a rule; the input first. Of a very long one the middle is left out.
     pub(super) fn chain(&self, link: usize, rule: Option<&Arc<str>>) -> Vec<Link> {
         let (mut chain, mut at) = (Vec::new(), Some((link, rule)));
-        let mut before: &[Link] = &[];
+        let mut first = None;
         while let Some((node, rule)) = at.and_then(|(link, rule)| Some((self.nodes.get(link)?, rule))) {
-            chain.push(Link {
-                trigger: format!("{} {}", node.kind.as_str(), node.name),
-                id: node.id.clone(),
-                rule: rule.cloned(),
-            });
-            before = &node.before;
+            if chain.len() < MAX_CHAIN - 1 {
+                chain.push(node.link(rule));
+            } else {
+                first = Some((node, rule));
+            }
             at = node.origin.as_ref().map(|(link, rule)| (*link, Some(rule)));
+            if at.is_none() {
+                chain.extend(node.before.iter().rev().cloned());
+            }
         }
-        chain.extend(before.iter().rev().cloned());
+        chain.extend(first.map(|(node, rule)| node.link(rule)));
         chain.reverse();
+        if chain.len() > MAX_CHAIN {
+            chain.drain(1..=chain.len() - MAX_CHAIN);
+        }
         chain
+    }
+}
+
+impl Node {
+    fn link(&self, rule: Option<&Arc<str>>) -> Link {
+        let trigger = format!("{} {}", self.kind.as_str(), self.name);
+        Link { trigger, id: self.id.clone(), rule: rule.cloned() }
     }
 }
 
@@ -180,5 +193,12 @@ mod tests {
         let later = causes.add_behind(chain, Kind::Timer, &"t".into(), None, None);
         let triggers: Vec<_> = causes.chain(later, None).into_iter().map(|link| link.trigger).collect();
         assert_eq!(triggers, ["event a", "fact k:1", "timer t"]);
+
+        let mut last = later;
+        for n in 0..1000 {
+            last = causes.add(Kind::Event, &format!("n{n}").into(), None, Some((last, Arc::clone(&rule))));
+        }
+        let chain = causes.chain(last, None);
+        assert_eq!((chain.len(), &*chain[99].trigger), (MAX_CHAIN, "event n999"));
     }
 }

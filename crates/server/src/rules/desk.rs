@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dunlin_rules::fault::RuleFault;
 use dunlin_rules::{Change, ChangeKind, Effect, Engine, Event, Report, Watched};
 use dunlin_store::{Snapshot, SystemRecord, SystemWrite};
 
@@ -14,10 +15,13 @@ use crate::limits;
 
 /// Why an engine could not be made from the state.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{what} of the rules cannot be read: {reason}")]
-pub(crate) struct Unreadable {
-    what: String,
-    reason: String,
+#[error("what the rules have left in the data cannot be read: {0}")]
+pub(crate) struct Unreadable(String);
+
+impl From<RuleFault> for Unreadable {
+    fn from(fault: RuleFault) -> Self {
+        Self(fault.to_string())
+    }
 }
 
 /// The engine, and what it needs.
@@ -100,11 +104,11 @@ impl Desk {
             Touched::Fact(key) => {
                 let record = facts::bucket(state).and_then(|bucket| bucket.get(&(&**key).into()));
                 let fact = record.map(facts::fact).transpose();
-                let fact = fact.map_err(|reason| Unreadable { what: format!("fact \"{key}\""), reason })?;
+                let fact = fact.map_err(|reason| Unreadable(format!("the fact \"{key}\": {reason}")))?;
                 Change::Fact { key: Arc::clone(key), fact }
             }
         };
-        load(&mut self.engine, &change)
+        Ok(self.engine.load([change])?)
     }
 
     /// Whether a change of this kind in this bucket may set rules off.
@@ -178,24 +182,15 @@ pub(super) fn noted(changes: &[Change]) -> SystemWrite {
 
 fn engine(options: &RuleOptions, state: &Snapshot) -> Result<Engine, Unreadable> {
     let mut engine = Engine::new(options.limits.clone());
-    for (key, value) in state.entries("") {
-        let value = Some(Arc::clone(value));
-        load(&mut engine, &Change::Entry { key: Arc::clone(key), value })?;
-    }
+    let entries = state.entries("").map(|(key, value)| Change::Entry {
+        key: Arc::clone(key),
+        value: Some(Arc::clone(value)),
+    });
+    engine.load(entries)?;
     for record in facts::bucket(state).into_iter().flat_map(dunlin_store::Bucket::iter) {
-        let unreadable = |reason| Unreadable { what: format!("fact {}", record.json()), reason };
-        let fact = facts::fact(record).map_err(unreadable)?;
-        load(&mut engine, &Change::Fact { key: Arc::clone(&fact.key), fact: Some(fact) })?;
+        let fact = facts::fact(record);
+        let fact = fact.map_err(|reason| Unreadable(format!("the fact {}: {reason}", record.json())))?;
+        engine.load([Change::Fact { key: Arc::clone(&fact.key), fact: Some(fact) }])?;
     }
     Ok(engine)
-}
-
-fn load(engine: &mut Engine, change: &Change) -> Result<(), Unreadable> {
-    engine.load([change.clone()]).map_err(|fault| {
-        let what = match change {
-            Change::Fact { key, .. } => format!("fact \"{key}\""),
-            Change::Entry { key, .. } => format!("entry \"{key}\""),
-        };
-        Unreadable { what, reason: fault.to_string() }
-    })
 }

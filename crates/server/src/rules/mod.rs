@@ -22,8 +22,8 @@ mod wake;
 mod webhooks;
 mod work;
 
-pub(crate) use actor::{RulesActor, RulesArguments, RulesMessage};
-pub(crate) use desk::{Aftermath, Desk, Unreadable};
+pub(crate) use actor::{RulesActor, RulesArguments};
+pub(crate) use desk::{Aftermath, Desk};
 pub(crate) use feed::RuleFeed;
 pub(crate) use listener::{EventAt, RuleListener};
 pub(crate) use lookups::Lookups;
