@@ -15,6 +15,7 @@ pub mod effect;
 mod engine;
 pub mod event;
 pub mod fault;
+pub mod index;
 pub mod input;
 pub mod limits;
 pub mod report;
