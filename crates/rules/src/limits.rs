@@ -90,6 +90,8 @@ pub const MAX_HEADERS: usize = 32;
 pub const MAX_PARTS: usize = 1_000;
 /// Bytes of the value of a fact and of the data of an event, as JSON text.
 pub const MAX_VALUE_BYTES: usize = 1024 * 1024;
+/// Values of an `in` by which a rule is found; one with more is found by its pattern alone. The rule is entered under each.
+pub const MAX_INDEXED_VALUES: usize = 1_000;
 /// Turns of a `for_each`, unless it says otherwise.
 pub const MAX_ITERATIONS: usize = 1_000;
 /// Turns that a `for_each` may ask for.
@@ -114,5 +116,11 @@ pub const MAX_CRON_YEARS: i16 = 40;
 pub const MAX_EMPTY_WINDOWS: u32 = 1_000;
 /// Groups of temporal patterns that are forgotten at one go when their time is over.
 pub const MAX_FORGOTTEN_AT_ONCE: usize = 100;
+/// Steps that the conditions of a rule may take to be shown.
+pub const EXPLAIN_STEPS: u64 = 1_000_000;
+/// Facts and events before the one that a rule is tried with.
+pub const MAX_TRIAL_INPUTS: usize = 1_000;
+/// Calls of one trial that are answered.
+pub const MAX_TRIAL_CALLS: usize = 1_000;
 /// Links of a chain of causes in a report: the input, and what came last.
 pub const MAX_CHAIN: usize = 100;

@@ -44,6 +44,7 @@ mod registry;
 mod rule_events;
 mod rules;
 mod rules_handle;
+mod rules_start;
 mod server;
 mod shared;
 mod start_error;

@@ -132,7 +132,7 @@ impl RulesHandle {
         let head = pattern.as_str().split('*').next().unwrap_or_default();
         let filter = json!({"key": {"$startsWith": head}});
         let filter = Filter::parse(filter.as_object().unwrap_or(&Map::new()))?;
-        let read = facts.matching(&filter).into_iter().filter_map(|record| read(record.json()).ok());
+        let read = facts.through(None).matching(&filter)?.into_iter().filter_map(|record| read(record.json()).ok());
         Ok(read.filter(|fact: &Fact| pattern.matches(&fact.key)).collect())
     }
 
@@ -212,7 +212,7 @@ impl RulesHandle {
         let work = Work::Rules(Box::new(RuleWork { input, once, tell }));
         match self.store.run(work).await? {
             Outcome::Told(told) => read(&told),
-            Outcome::Repeated(answer) => read(answer.json()),
+            Outcome::Repeated(answer) => read(answer.body.json()),
             _ => Err(WriteError::Interrupted),
         }
     }

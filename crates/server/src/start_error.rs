@@ -40,6 +40,14 @@ pub enum StartError {
         /// Why, and what to do.
         reason: &'static str,
     },
+    /// A rule of the program was refused.
+    #[error("rule {index} of the program was refused: {source}")]
+    Rule {
+        /// Which one, counted from 0.
+        index: usize,
+        /// Why.
+        source: Box<WriteError>,
+    },
     /// Logins are configured in two places.
     #[error(
         "both the configuration (auth.tokens, auth.jwt or auth.webhook) and the program (an authenticator) say who may log in; \
@@ -86,6 +94,7 @@ impl StartError {
             Self::Listen { .. } => "LISTEN",
             Self::Seed { .. } => "SEED",
             Self::Query { .. } => "QUERY",
+            Self::Rule { .. } => "RULES",
             Self::TwoAuthenticators | Self::NoAuthenticator => "AUTHENTICATOR",
             Self::TwoPolicies | Self::Policy(_) => "POLICY",
             Self::Jwt(error) => error.code(),

@@ -16,6 +16,7 @@ use tokio::sync::broadcast;
 
 use crate::connection::{Body, ConnectionMessage, Heard, SubscriptionId};
 use crate::limits;
+use crate::metrics::Metrics;
 use crate::registry::Entry;
 use crate::rules::{EventAt, RuleListener};
 
@@ -31,6 +32,7 @@ pub(crate) struct RuleEvents {
     streams: Mutex<Option<broadcast::Sender<RuleEvent>>>,
     /// Bytes of events that may wait for one subscription.
     bytes: usize,
+    metrics: Arc<Metrics>,
 }
 
 impl RuleListener for RuleEvents {
@@ -61,9 +63,9 @@ impl RuleListener for RuleEvents {
 
 impl RuleEvents {
     /// Nobody listens yet. `bytes` of events may wait for one subscription.
-    pub(crate) fn new(bytes: usize) -> Self {
+    pub(crate) fn new(bytes: usize, metrics: Arc<Metrics>) -> Self {
         let streams = Mutex::new(Some(broadcast::Sender::new(limits::RULE_EVENTS)));
-        Self { listeners: Mutex::default(), newest: AtomicU64::new(0), streams, bytes }
+        Self { listeners: Mutex::default(), newest: AtomicU64::new(0), streams, bytes, metrics }
     }
 
     fn tell_clients(&self, events: &[EventAt]) {
@@ -76,6 +78,7 @@ impl RuleEvents {
             }
             // Written once for all of them.
             let body = body(event);
+            self.metrics.rule_events_encoded.increment(1);
             for (id, entry) in audience {
                 if entry.outbox.push_event(id, *position, &body, self.bytes) == Heard::TooMuch {
                     listeners.leave(id);
