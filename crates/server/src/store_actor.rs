@@ -403,7 +403,11 @@ impl StoreState {
     }
 
     /// The engine goes back to what is published: what it has done since did not become durable.
-    async fn take_back(&mut self, aftermath: &Aftermath, failure: &WriteError) -> Result<(), ActorProcessingErr> {
+    async fn take_back(
+        &mut self,
+        aftermath: &Aftermath,
+        failure: &WriteError,
+    ) -> Result<(), ActorProcessingErr> {
         let Some(mut desk) = self.rules.take() else { return Ok(()) };
         let state = self.shared.published.snapshot();
         if matches!(failure, WriteError::Interrupted) {

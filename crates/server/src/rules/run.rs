@@ -286,6 +286,9 @@ fn refused(error: &WriteError) -> ActionFault {
 fn panicked(panic: &(dyn std::any::Any + Send)) -> WriteError {
     let said = panic.downcast_ref::<&str>().copied();
     let said = said.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    tracing::error!(panic = said.unwrap_or("without a word"), "the rule engine failed; what it was doing is taken back");
+    tracing::error!(
+        panic = said.unwrap_or("without a word"),
+        "the rule engine failed; what it was doing is taken back"
+    );
     WriteError::RulesFailed
 }
