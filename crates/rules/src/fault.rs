@@ -42,6 +42,14 @@ pub enum RuleFault {
     },
 }
 
+impl RuleFault {
+    /// An entry of the log that cannot be read.
+    pub(crate) fn unreadable(key: &str, why: &str) -> Self {
+        let message = format!("the entry \"{key}\" of the rule engine cannot be read: {why}");
+        Self::Invalid { message, issues: Vec::new() }
+    }
+}
+
 /// One thing that is wrong with a rule, or doubtful.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Issue {

@@ -12,15 +12,23 @@ pub mod action;
 pub mod builder;
 pub mod change;
 pub mod condition;
+pub mod cron;
+pub mod duration;
 pub mod effect;
 mod engine;
 pub mod event;
+mod facts;
 pub mod fault;
+mod groups;
 pub mod index;
 pub mod input;
 pub mod limits;
+mod outbox;
 pub mod report;
 pub mod rule;
+pub mod temporal;
+pub mod timers;
+pub mod versions;
 pub mod world;
 
 pub use builder::RuleBuilder;
@@ -33,6 +41,8 @@ pub use input::{Answer, Input, Ran};
 pub use limits::Limits;
 pub use report::{Link, Report, ReportKind};
 pub use rule::{Rule, RunAs, Trigger};
+pub use temporal::{Match, Temporal};
+pub use timers::{Expired, NewTimer, Timer, Timers};
 pub use world::{ChangeKind, StoreChange, StoreOperation, StoreRequest, Watched, World, Written};
 
 /// A JSON object.
