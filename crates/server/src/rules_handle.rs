@@ -84,8 +84,7 @@ impl RulesHandle {
         data: Value,
     ) -> Result<Event, WriteError> {
         let input = emit(topic, data)?;
-        let once =
-            Idempotency { scope: scope.into(), key: key.into(), fingerprint: fingerprint(&input) };
+        let once = Idempotency { scope: scope.into(), key: key.into(), fingerprint: fingerprint(&input) };
         self.made(input, Some(once)).await
     }
 
@@ -132,7 +131,8 @@ impl RulesHandle {
         let head = pattern.as_str().split('*').next().unwrap_or_default();
         let filter = json!({"key": {"$startsWith": head}});
         let filter = Filter::parse(filter.as_object().unwrap_or(&Map::new()))?;
-        let read = facts.through(None).matching(&filter)?.into_iter().filter_map(|record| read(record.json()).ok());
+        let read =
+            facts.through(None).matching(&filter)?.into_iter().filter_map(|record| read(record.json()).ok());
         Ok(read.filter(|fact: &Fact| pattern.matches(&fact.key)).collect())
     }
 

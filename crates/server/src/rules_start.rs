@@ -11,9 +11,7 @@ use crate::auth::{Auth, PolicyRights};
 use crate::config::RulesOptions;
 use crate::metrics::Metrics;
 use crate::rule_events::RuleEvents;
-use crate::rules::{
-    Desk, Lookups, RuleFeed, RuleOptions, RulesArguments, Services, Webhooks,
-};
+use crate::rules::{Desk, Lookups, RuleFeed, RuleOptions, RulesArguments, Services, Webhooks};
 use crate::rules_handle::RulesHandle;
 use crate::server::Server;
 use crate::shared::RulesPart;
@@ -48,14 +46,13 @@ pub(crate) fn ready(ingredients: Ingredients<'_>) -> Result<Option<Ready>, Start
     let feed = Arc::new(RuleFeed::default());
     let lookups =
         Arc::new(Lookups::new(Arc::clone(&services), timeout, Arc::clone(&clock), Arc::clone(&metrics)));
-    let webhooks = Webhooks::new(&options.webhooks.allow).map_err(|error| StartError::RuleWebhooks(error.to_string()))?;
+    let webhooks = Webhooks::new(&options.webhooks.allow)
+        .map_err(|error| StartError::RuleWebhooks(error.to_string()))?;
     let chosen = Arc::new(RuleOptions {
         limits: options.limits(),
         rights: Arc::new(PolicyRights::new(auth)),
         listener: Arc::clone(&events) as _,
         services,
-        webhooks: options.webhooks.allow.as_slice().into(),
-        lookup_timeout: timeout,
     });
     let desk = Desk::new(Arc::clone(&chosen), Arc::clone(&lookups), state);
     let desk = desk.map_err(|error| StartError::Rules(error.to_string()))?;
@@ -66,7 +63,8 @@ pub(crate) fn ready(ingredients: Ingredients<'_>) -> Result<Option<Ready>, Start
         ready: Arc::new(Mutex::new(Some(Box::new(desk)))),
     };
     let webhooks = Arc::new(webhooks);
-    let actor = RulesArguments { options: chosen, feed, lookups, webhooks, store, metrics, clock, restarted: false };
+    let actor =
+        RulesArguments { options: chosen, feed, lookups, webhooks, store, metrics, clock, restarted: false };
     Ok(Some((writer, actor, RulesPart { events })))
 }
 

@@ -403,7 +403,11 @@ impl StoreState {
     }
 
     /// The engine goes back to what is published: what it has done since did not become durable.
-    async fn take_back(&mut self, aftermath: &Aftermath, failure: &WriteError) -> Result<(), ActorProcessingErr> {
+    async fn take_back(
+        &mut self,
+        aftermath: &Aftermath,
+        failure: &WriteError,
+    ) -> Result<(), ActorProcessingErr> {
         let Some(mut desk) = self.rules.take() else { return Ok(()) };
         let state = self.shared.published.snapshot();
         if matches!(failure, WriteError::Interrupted) {
@@ -451,8 +455,9 @@ impl StoreState {
     /// Hands on what rules have led to, which is durable now.
     fn tell(&self, aftermath: Aftermath) {
         let Some(rules) = &self.shared.rules else { return };
-        let Aftermath { events, effects, reports, firings, inputs, .. } = aftermath;
+        let Aftermath { events, effects, reports, firings, inputs, failures, .. } = aftermath;
         let metrics = &self.shared.metrics;
+        metrics.rule_failures.increment(failures);
         if inputs > 0 {
             metrics.rule_inputs.increment(inputs);
             metrics.rule_firings.increment(firings);

@@ -91,7 +91,11 @@ impl SupervisorState {
         }
     }
 
-    async fn restart(&mut self, myself: &ActorRef<()>, which: PermanentActor) -> Result<(), ActorProcessingErr> {
+    async fn restart(
+        &mut self,
+        myself: &ActorRef<()>,
+        which: PermanentActor,
+    ) -> Result<(), ActorProcessingErr> {
         let now = Instant::now();
         self.restarts.retain(|at| now.duration_since(*at) < limits::RESTART_WINDOW);
         if self.restarts.len() >= limits::RESTARTS {

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use dunlin_store::{
-    AnswerLimits, Bucket, Changed, Commit, Context, IdSource, Intent, Outcome, Snapshot, Step, StoreError, Validators,
+    AnswerLimits, Bucket, Changed, Commit, Context, IdSource, Intent, Outcome, Snapshot, Step, StoreError,
+    Validators,
 };
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};

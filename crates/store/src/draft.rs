@@ -12,8 +12,8 @@ use std::sync::Arc;
 use crate::answers::Place;
 use crate::bucket::Marks;
 use crate::{
-    Answer, Bucket, BucketId, Cause, Change, Changed, Commit, Counters, Guard, Record, RowId, RowRule, Snapshot,
-    StoreError,
+    Answer, Bucket, BucketId, Cause, Change, Changed, Commit, Counters, Guard, Record, RowId, RowRule,
+    Snapshot, StoreError,
 };
 
 /// See the module.

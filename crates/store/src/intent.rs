@@ -3,7 +3,8 @@
 use serde_json::{Map, Value};
 
 use crate::{
-    Aggregate, AnswerLimits, BucketId, Commit, Guard, Idempotency, Migration, Outcome, Record, RowId, SystemWrite, Validators,
+    Aggregate, AnswerLimits, BucketId, Commit, Guard, Idempotency, Migration, Outcome, Record, RowId,
+    SystemWrite, Validators,
 };
 
 /// A JSON object: a record, changes to one, a filter, a definition.

@@ -74,7 +74,11 @@ pub(crate) fn refuse_references(bucket: &str, definition: &Definition) -> Result
             Issue::new(format!("schema.{}.ref", field.name()), "reserved", message)
         })
         .collect();
-    if issues.is_empty() { Ok(()) } else { Err(StoreError::InvalidDefinition { bucket: bucket.into(), issues }) }
+    if issues.is_empty() {
+        Ok(())
+    } else {
+        Err(StoreError::InvalidDefinition { bucket: bucket.into(), issues })
+    }
 }
 
 impl Bucket {

@@ -62,7 +62,10 @@ fn entries_are_written_replaced_removed_and_listed_in_order() {
     let listed = |state: &Snapshot| {
         state.entries("t/").map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>()
     };
-    assert_eq!((listed(&earlier), listed(&state)), (vec!["t/a=1".into(), "t/b=2".into()], vec!["t/b=4".to_owned()]));
+    assert_eq!(
+        (listed(&earlier), listed(&state)),
+        (vec!["t/a=1".into(), "t/b=2".into()], vec!["t/b=4".to_owned()])
+    );
     let nothing = state.execute(entries(&[("gone", None)]), &mut Context::new(1, &mut Ids(0))).unwrap();
     assert!(nothing.commit.is_none(), "nothing has changed");
 }
@@ -85,7 +88,9 @@ fn facts_hold_any_value_and_make_their_bucket() {
     let mut state = Snapshot::new("epoch");
     run(&mut state, fact("none", None)).unwrap();
     assert!(state.bucket(FACTS).is_err());
-    for (key, value) in [("a", json!(null)), ("b", json!(1.5)), ("c", json!({"deep": [1, "x"]})), ("a", json!("x"))] {
+    for (key, value) in
+        [("a", json!(null)), ("b", json!(1.5)), ("c", json!({"deep": [1, "x"]})), ("a", json!("x"))]
+    {
         run(&mut state, fact(key, Some(value.clone()))).unwrap();
         assert_eq!(state.bucket(FACTS).unwrap().get(&json!(key)).unwrap().to_value()["value"], value);
     }
@@ -114,7 +119,10 @@ fn nobody_else_writes_or_defines_a_system_bucket() {
         Intent::Delete { bucket: name(), key: json!("k") }.if_version(1),
         Intent::DeleteMany { bucket: name(), filter: Map::new() },
         Intent::Clear { bucket: name() },
-        Intent::DefineBucket { name: name(), config: object(json!({"key": "k", "schema": {"k": {"type": "string"}}})) },
+        Intent::DefineBucket {
+            name: name(),
+            config: object(json!({"key": "k", "schema": {"k": {"type": "string"}}})),
+        },
         Intent::UpdateBucket { name: name(), updates: object(json!({"indexes": ["source"]})) },
         Intent::DropBucket { name: name() },
         Intent::Transaction { operations: vec![dunlin_store::Step::Write(insert())] },
@@ -138,7 +146,9 @@ fn nobody_else_writes_or_defines_a_system_bucket() {
 #[test]
 fn nothing_refers_to_a_system_bucket() {
     let mut state = Snapshot::new("epoch");
-    let config = object(json!({"key": "id", "schema": {"id": {"type": "string"}, "of": {"type": "string", "ref": FACTS}}}));
+    let config = object(
+        json!({"key": "id", "schema": {"id": {"type": "string"}, "of": {"type": "string", "ref": FACTS}}}),
+    );
     let error = run(&mut state, Intent::DefineBucket { name: "b".into(), config }).unwrap_err();
     assert_eq!(error.details().unwrap()[0]["field"], "schema.of.ref");
     let config = object(json!({"key": "id", "schema": {"id": {"type": "string"}}}));
@@ -194,9 +204,14 @@ fn a_field_of_any_type_takes_everything_and_cannot_be_indexed() {
         assert_eq!(error.code(), Code::ValidationError, "{config}");
     }
     run(&mut state, define(json!({"key": "id", "schema": schema}))).unwrap();
-    for (n, value) in [json!(null), json!(false), json!(0), json!(""), json!([]), json!({})].into_iter().enumerate() {
+    for (n, value) in
+        [json!(null), json!(false), json!(0), json!(""), json!([]), json!({})].into_iter().enumerate()
+    {
         let data = object(json!({"id": n.to_string(), "v": value}));
-        let Outcome::Record(record) = run(&mut state, Intent::Insert { bucket: "b".into(), data }).unwrap() else { panic!() };
+        let Outcome::Record(record) = run(&mut state, Intent::Insert { bucket: "b".into(), data }).unwrap()
+        else {
+            panic!()
+        };
         assert_eq!(record.to_value()["v"], value);
     }
     let absent = Intent::Insert { bucket: "b".into(), data: object(json!({"id": "x"})) };
@@ -207,10 +222,14 @@ fn a_field_of_any_type_takes_everything_and_cannot_be_indexed() {
 fn who_asks_is_told_which_records_were_changed() {
     let mut state = Snapshot::new("epoch");
     for name in ["a", "b"] {
-        let config = object(json!({"key": "id", "schema": {"id": {"type": "string"}, "n": {"type": "number"}}}));
+        let config =
+            object(json!({"key": "id", "schema": {"id": {"type": "string"}, "n": {"type": "number"}}}));
         run(&mut state, Intent::DefineBucket { name: name.into(), config }).unwrap();
     }
-    let insert = |bucket: &str, id: &str| Intent::Insert { bucket: bucket.into(), data: object(json!({"id": id, "n": 0})) };
+    let insert = |bucket: &str, id: &str| Intent::Insert {
+        bucket: bucket.into(),
+        data: object(json!({"id": id, "n": 0})),
+    };
     let update = |bucket: &str, id: &str, n: i64| Intent::Update {
         bucket: bucket.into(),
         key: json!(id),
@@ -228,13 +247,22 @@ fn who_asks_is_told_which_records_were_changed() {
                 format!("{}{}", value["id"].as_str().unwrap(), value["n"])
             })
         };
-        let told = executed.changed.iter().map(|it| format!("{}:{}>{}", it.bucket.0, text(&it.before), text(&it.after)));
+        let told = executed
+            .changed
+            .iter()
+            .map(|it| format!("{}:{}>{}", it.bucket.0, text(&it.before), text(&it.after)));
         told.collect::<Vec<_>>()
     };
     assert!(changed(vec![insert("a", "w")], false).is_empty());
-    assert_eq!(changed(vec![insert("a", "x"), insert("b", "y"), update("a", "x", 2)], true), ["0:->x2", "1:->y0"]);
+    assert_eq!(
+        changed(vec![insert("a", "x"), insert("b", "y"), update("a", "x", 2)], true),
+        ["0:->x2", "1:->y0"]
+    );
     assert_eq!(changed(vec![update("a", "x", 3), insert("a", "z"), delete("a", "z")], true), ["0:x2>x3"]);
     let clear = Intent::Clear { bucket: "a".into() };
-    let cleared = changed(vec![update("a", "x", 4), insert("a", "t"), delete("b", "y"), clear, insert("a", "new")], true);
+    let cleared = changed(
+        vec![update("a", "x", 4), insert("a", "t"), delete("b", "y"), clear, insert("a", "new")],
+        true,
+    );
     assert_eq!(cleared, ["0:w0>-", "0:x3>-", "1:y0>-", "0:->new0"], "each as it was before the whole write");
 }

@@ -17,7 +17,8 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 
 pub(crate) use histogram::{Counts, Durations, DurationsBy};
 pub(crate) use labels::{
-    Asked, Build, Called, Closed, Connected, JournalFile, Login, Operation, PermanentActor, Refused, Reported, Served, Waiting,
+    Asked, Build, Called, Closed, Connected, JournalFile, Login, Operation, PermanentActor, Refused,
+    Reported, Served, Waiting,
 };
 pub(crate) use registration::{CounterBy, GaugeBy};
 use registration::{Metric, Registrar};

@@ -41,7 +41,9 @@ pub(crate) fn judge(state: &mut ConnectionState, kind: Kind, operation: &Operati
     let Some(auth) = state.shared.auth.clone() else { return Judged::Now(Ok(())) };
     let own = matches!(
         operation,
-        Operation::Unsubscribe { .. } | Operation::RulesUnsubscribe { .. } | Operation::Explain(Explained::Subscription { .. })
+        Operation::Unsubscribe { .. }
+            | Operation::RulesUnsubscribe { .. }
+            | Operation::Explain(Explained::Subscription { .. })
     );
     if kind.tier().is_none() || own {
         return Judged::Now(Ok(()));

@@ -37,7 +37,11 @@ impl RuleEvent {
 
 impl fmt::Display for Missed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} events were missed; receive faster, or keep what must not be missed as a fact", self.events)
+        write!(
+            f,
+            "{} events were missed; receive faster, or keep what must not be missed as a fact",
+            self.events
+        )
     }
 }
 

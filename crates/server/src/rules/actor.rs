@@ -227,7 +227,10 @@ impl RulesState {
                 // Who answers that it does not want this works.
                 if result.as_ref().is_err_and(|error| error.again) {
                     if attempt.failed() {
-                        tracing::warn!(rule = &*call.rule, "what this rule calls fails again and again; it is left alone for a while");
+                        tracing::warn!(
+                            rule = &*call.rule,
+                            "what this rule calls fails again and again; it is left alone for a while"
+                        );
                     }
                 } else {
                     attempt.succeeded();
@@ -286,7 +289,8 @@ impl RulesArguments {
             let work = RuleWork { input: input.clone(), once: None, tell: nothing };
             match self.store.carry_out(vec![Work::Rules(Box::new(work))]).await.pop() {
                 Some(Ok(_)) => return,
-                Some(Err(WriteError::NotDurable(_) | WriteError::InDoubt(_) | WriteError::Interrupted)) | None => {
+                Some(Err(WriteError::NotDurable(_) | WriteError::InDoubt(_) | WriteError::Interrupted))
+                | None => {
                     tokio::time::sleep(limits::STORAGE_RETRY).await;
                 }
                 Some(Err(error)) => {

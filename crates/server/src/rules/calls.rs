@@ -84,7 +84,8 @@ impl Calls {
         while self.running < limits::CALLS && idle < self.turns.len() {
             let Some(target) = self.turns.pop_front() else { break };
             let Some(lane) = self.lanes.get_mut(&target) else { continue };
-            let may = lane.running < limits::CALLS_PER_TARGET && lane.closed.is_none_or(|until| until <= instant);
+            let may =
+                lane.running < limits::CALLS_PER_TARGET && lane.closed.is_none_or(|until| until <= instant);
             let Some(call) = lane.waiting.pop_front().filter(|_| may) else {
                 idle += 1;
                 self.turns.push_back(target);

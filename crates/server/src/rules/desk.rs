@@ -43,6 +43,8 @@ pub(crate) struct Aftermath {
     pub(crate) reports: Vec<Report>,
     pub(crate) firings: u64,
     pub(crate) inputs: u64,
+    /// Inputs that were taken back because the engine panicked.
+    pub(crate) failures: u64,
     /// What is different in the engine.
     touched: Vec<Touched>,
 }
@@ -182,10 +184,9 @@ pub(super) fn noted(changes: &[Change]) -> SystemWrite {
 
 fn engine(options: &RuleOptions, state: &Snapshot) -> Result<Engine, Unreadable> {
     let mut engine = Engine::new(options.limits.clone());
-    let entries = state.entries("").map(|(key, value)| Change::Entry {
-        key: Arc::clone(key),
-        value: Some(Arc::clone(value)),
-    });
+    let entries = state
+        .entries("")
+        .map(|(key, value)| Change::Entry { key: Arc::clone(key), value: Some(Arc::clone(value)) });
     engine.load(entries)?;
     for record in facts::bucket(state).into_iter().flat_map(dunlin_store::Bucket::iter) {
         let fact = facts::fact(record);

@@ -58,7 +58,8 @@ mod tests {
                 version: 3,
                 order: 11,
             };
-            let records = vec![SystemRecord { bucket: FACTS, key: "user:1".into(), data: Some(record(&told)) }];
+            let records =
+                vec![SystemRecord { bucket: FACTS, key: "user:1".into(), data: Some(record(&told)) }];
             let mut state = Snapshot::new("epoch");
             let noted = Intent::System(SystemWrite { records, ..SystemWrite::default() });
             state.execute(noted, &mut Context::new(9, &mut Ids(0))).unwrap();

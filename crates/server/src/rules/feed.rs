@@ -59,7 +59,9 @@ impl RuleFeed {
                 break;
             }
             waiting.bytes += weight(&event.event.data);
-            if waiting.news.events.len() >= limits::RULE_FEED_EVENTS || waiting.bytes > limits::RULE_FEED_BYTES {
+            if waiting.news.events.len() >= limits::RULE_FEED_EVENTS
+                || waiting.bytes > limits::RULE_FEED_BYTES
+            {
                 waiting.news.gap = true;
                 break;
             }
@@ -147,7 +149,11 @@ mod tests {
     }
 
     fn log(message: &str) -> Effect {
-        Effect::Log { rule: "r".into(), level: dunlin_rules::effect::LogLevel::Info, message: message.to_owned() }
+        Effect::Log {
+            rule: "r".into(),
+            level: dunlin_rules::effect::LogLevel::Info,
+            message: message.to_owned(),
+        }
     }
 
     #[test]

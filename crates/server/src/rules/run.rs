@@ -120,6 +120,7 @@ impl Workbench {
             Ok(ran) => ran,
             Err(panic) => {
                 let error = panicked(&*panic);
+                self.aftermath.failures += 1;
                 // Whatever it was doing: nobody knows how far it came.
                 self.take_back(before);
                 let rebuilt = desk.rebuild(&self.next);
@@ -286,6 +287,9 @@ fn refused(error: &WriteError) -> ActionFault {
 fn panicked(panic: &(dyn std::any::Any + Send)) -> WriteError {
     let said = panic.downcast_ref::<&str>().copied();
     let said = said.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    tracing::error!(panic = said.unwrap_or("without a word"), "the rule engine failed; what it was doing is taken back");
+    tracing::error!(
+        panic = said.unwrap_or("without a word"),
+        "the rule engine failed; what it was doing is taken back"
+    );
     WriteError::RulesFailed
 }

@@ -142,7 +142,8 @@ mod tests {
     #[test]
     fn only_targets_of_the_list_are_called() {
         let webhooks = allowing(&["http://a.example/hooks/", "http://b.example:8080/"]);
-        for url in ["http://a.example/hooks/x?y=1", "http://A.example:80/hooks/", "http://b.example:8080/any"] {
+        for url in ["http://a.example/hooks/x?y=1", "http://A.example:80/hooks/", "http://b.example:8080/any"]
+        {
             assert!(webhooks.target(url).is_ok(), "{url}");
         }
         for url in [
@@ -186,7 +187,9 @@ mod tests {
         let sent = make(json!({"X-One": 1, "Authorization": "Bearer x", "X-Null": null})).unwrap();
         assert_eq!((&sent.headers()["x-one"], &sent.headers()["idempotency-key"]), (&"1", &"id-1"));
         assert!(!sent.headers().contains_key("x-null"));
-        for bad in [json!({"Host": "x"}), json!({"Idempotency-Key": "x"}), json!({"a b": 1}), json!({"x": "a\nb"})] {
+        for bad in
+            [json!({"Host": "x"}), json!({"Idempotency-Key": "x"}), json!({"a b": 1}), json!({"x": "a\nb"})]
+        {
             assert!(make(bad.clone()).is_err(), "{bad}");
         }
     }

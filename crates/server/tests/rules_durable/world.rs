@@ -96,7 +96,8 @@ impl World {
     pub fn builder(&self) -> ServerBuilder {
         let inner = FileJournal::open(&self.data, &Options::new(Durability::Group, "first")).unwrap();
         let journal = Faulty { inner, faults: Arc::clone(&self.faults) };
-        let (now, calls, failing) = (Arc::clone(&self.now), Arc::clone(&self.calls), Arc::clone(&self.failing));
+        let (now, calls, failing) =
+            (Arc::clone(&self.now), Arc::clone(&self.calls), Arc::clone(&self.failing));
         let clock = move || now.load(Ordering::SeqCst);
         Server::builder()
             .port(0)

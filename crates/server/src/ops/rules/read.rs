@@ -173,8 +173,9 @@ pub(super) async fn dead_letters(snapshot: Snapshot, limit: usize) -> Result<Str
 }
 
 fn read<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Error> {
-    serde_json::from_str(text)
-        .map_err(|error| Error::new(Code::InternalError, format!("What is kept of a rule cannot be read: {error}")))
+    serde_json::from_str(text).map_err(|error| {
+        Error::new(Code::InternalError, format!("What is kept of a rule cannot be read: {error}"))
+    })
 }
 
 fn not_found(what: &str, name: &str) -> Error {

@@ -15,17 +15,17 @@ use crate::ops::write::Shape;
 use crate::rules::{RuleWork, Work};
 
 /// The work that an operation stands for, and the shape of its answer. `once` are scope and key of what a repeat is known by.
-pub(crate) fn work(
-    write: RuleWrite<'_>,
-    once: Option<(Arc<str>, &str)>,
-) -> Result<(Work, Shape), Error> {
+pub(crate) fn work(write: RuleWrite<'_>, once: Option<(Arc<str>, &str)>) -> Result<(Work, Shape), Error> {
     check(&write)?;
     let (input, tell, shape): (Input, fn(&Answer) -> String, Shape) = match write {
         RuleWrite::Emit { topic, data, correlation_id, causation_id } => {
-            let (correlation_id, causation_id) = (correlation_id.map(|id| id.into()), causation_id.map(|id| id.into()));
+            let (correlation_id, causation_id) =
+                (correlation_id.map(|id| id.into()), causation_id.map(|id| id.into()));
             (Input::Emit { topic: topic.into(), data, correlation_id, causation_id }, whole, Shape::Outcome)
         }
-        RuleWrite::SetFact { key, value } => (Input::SetFact { key: key.into(), value }, whole, Shape::Outcome),
+        RuleWrite::SetFact { key, value } => {
+            (Input::SetFact { key: key.into(), value }, whole, Shape::Outcome)
+        }
         RuleWrite::DeleteFact { key } => (Input::DeleteFact { key: key.into() }, deleted, Shape::Outcome),
         RuleWrite::RegisterRule { rule } => {
             (Input::Register { rule: Value::Object(rule) }, registered, Shape::Outcome)
@@ -56,7 +56,9 @@ pub(crate) fn work(
         RuleWrite::SetTimer { timer } => {
             (Input::SetTimer { timer: Value::Object(timer) }, whole, Shape::Outcome)
         }
-        RuleWrite::CancelTimer { name } => (Input::CancelTimer { name: name.into() }, cancelled, Shape::Outcome),
+        RuleWrite::CancelTimer { name } => {
+            (Input::CancelTimer { name: name.into() }, cancelled, Shape::Outcome)
+        }
         RuleWrite::Requeue { call_id } => {
             let shape = Shape::of("callId", call_id.clone().into_owned(), "requeued");
             (Input::Requeue { id: call_id.into() }, done, shape)
@@ -107,7 +109,11 @@ fn size(field: &str, value: &impl Serialize) -> Result<(), Error> {
     impl std::io::Write for Count {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
             self.0 += bytes.len();
-            if self.0 > MAX_VALUE_BYTES { Err(std::io::ErrorKind::FileTooLarge.into()) } else { Ok(bytes.len()) }
+            if self.0 > MAX_VALUE_BYTES {
+                Err(std::io::ErrorKind::FileTooLarge.into())
+            } else {
+                Ok(bytes.len())
+            }
         }
 
         fn flush(&mut self) -> std::io::Result<()> {

@@ -57,20 +57,28 @@ async fn what_fails_hangs_or_panics_costs_only_its_own_answer() {
         .method("s", "fails", |_| async { Err(ServiceError::for_good("no")) })
         .method("s", "hangs", |_| std::future::pending())
         .method("s", "panics", |_| async { panic!("on purpose") })
-        .method("s", "panics at once", |_| -> std::future::Ready<Result<Value, ServiceError>> { panic!("on purpose") });
+        .method("s", "panics at once", |_| -> std::future::Ready<Result<Value, ServiceError>> {
+            panic!("on purpose")
+        });
     let lookups = lookups(services, || 0);
     let methods = ["ok", "fails", "hangs", "panics", "panics at once", "unknown"];
     for cache_ms in [0, 1_000] {
         let calls = methods.map(|method| call(method, json!([]), cache_ms));
         let found = lookups.ask(&calls).await;
-        let texts: Vec<String> = found.iter().map(|found| found.clone().map_or_else(|text| text, |value| value.to_string())).collect();
+        let texts: Vec<String> = found
+            .iter()
+            .map(|found| found.clone().map_or_else(|text| text, |value| value.to_string()))
+            .collect();
         assert_eq!(texts[..2], ["null", "no"]);
         assert!(texts[2].contains("did not answer within 1s"), "{}", texts[2]);
         assert!(texts[3].contains("failed") && texts[4].contains("failed"));
         assert_eq!(texts[5], "Method \"unknown\" not found on service \"s\"");
     }
     let unknown = LookupCall { service: "toString".into(), ..call("ok", json!([]), 0) };
-    assert_eq!(lookups.ask(&[unknown]).await[0].as_ref().unwrap_err(), "Service \"toString\" is not registered");
+    assert_eq!(
+        lookups.ask(&[unknown]).await[0].as_ref().unwrap_err(),
+        "Service \"toString\" is not registered"
+    );
 }
 
 #[test]
