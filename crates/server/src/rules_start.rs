@@ -53,8 +53,6 @@ pub(crate) fn ready(ingredients: Ingredients<'_>) -> Result<Option<Ready>, Start
         rights: Arc::new(PolicyRights::new(auth)),
         listener: Arc::clone(&events) as _,
         services,
-        webhooks: options.webhooks.allow.as_slice().into(),
-        lookup_timeout: timeout,
     });
     let desk = Desk::new(Arc::clone(&chosen), Arc::clone(&lookups), state);
     let desk = desk.map_err(|error| StartError::Rules(error.to_string()))?;

@@ -389,7 +389,7 @@ impl StoreState {
     async fn tick(&mut self, mut bench: Workbench) -> Result<Workbench, ActorProcessingErr> {
         let now = bench.clock.now();
         let Some(desk) = &bench.rules else { return Ok(bench) };
-        if !desk.next_wake().is_some_and(|at| at <= now) || !self.wake.may_run(now) {
+        if desk.next_wake().is_none_or(|at| at > now) || !self.wake.may_run(now) {
             return Ok(bench);
         }
         let is_long = desk.is_long(1);
@@ -455,8 +455,9 @@ impl StoreState {
     /// Hands on what rules have led to, which is durable now.
     fn tell(&self, aftermath: Aftermath) {
         let Some(rules) = &self.shared.rules else { return };
-        let Aftermath { events, effects, reports, firings, inputs, .. } = aftermath;
+        let Aftermath { events, effects, reports, firings, inputs, failures, .. } = aftermath;
         let metrics = &self.shared.metrics;
+        metrics.rule_failures.increment(failures);
         if inputs > 0 {
             metrics.rule_inputs.increment(inputs);
             metrics.rule_firings.increment(firings);

@@ -43,6 +43,8 @@ pub(crate) struct Aftermath {
     pub(crate) reports: Vec<Report>,
     pub(crate) firings: u64,
     pub(crate) inputs: u64,
+    /// Inputs that were taken back because the engine panicked.
+    pub(crate) failures: u64,
     /// What is different in the engine.
     touched: Vec<Touched>,
 }
