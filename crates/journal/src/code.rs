@@ -22,6 +22,8 @@ const CLEAR: u8 = 7;
 const COUNTERS: u8 = 8;
 const ANSWER: u8 = 9;
 const FORGET: u8 = 10;
+const SET_ENTRY: u8 = 11;
+const REMOVE_ENTRY: u8 = 12;
 
 /// How the body of an answer stands there.
 const AS_TEXT: u64 = 0;
@@ -149,6 +151,11 @@ impl Encoder {
                 self.bytes.push(FORGET);
                 self.number(*until);
             }
+            Change::Entry { key, value: Some(value) } => self.set_entry(key, value),
+            Change::Entry { key, value: None } => {
+                self.bytes.push(REMOVE_ENTRY);
+                self.text(key);
+            }
             other => return Err(format!("this version cannot store {other:?}")),
         }
         Ok(())
@@ -159,6 +166,13 @@ impl Encoder {
         self.head(PUT, bucket);
         self.number(row.0);
         self.text(record.json());
+    }
+
+    /// Appends a [`Change::Entry`] that writes one.
+    pub(crate) fn set_entry(&mut self, key: &str, value: &str) {
+        self.bytes.push(SET_ENTRY);
+        self.text(key);
+        self.text(value);
     }
 
     /// Appends an answer; its body as the record of the change with this number, if there is one.
@@ -325,6 +339,8 @@ impl<'b> Decoder<'b> {
                 Change::Answer(Arc::new(answer))
             }
             FORGET => Change::Forget { until: self.number()? },
+            SET_ENTRY => Change::Entry { key: self.text()?.into(), value: Some(self.text()?.into()) },
+            REMOVE_ENTRY => Change::Entry { key: self.text()?.into(), value: None },
             kind => return Err(format!("there is no change of kind {kind}")),
         }))
     }

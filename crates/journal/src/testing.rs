@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use dunlin_store::{Commit, Context, IdSource, Intent, Snapshot};
+use dunlin_store::{Commit, Context, FACTS, IdSource, Intent, Snapshot, SystemRecord, SystemWrite};
 use serde_json::{Map, Value, json};
 
 use crate::disk::{Disk, DiskFile};
@@ -66,6 +66,19 @@ pub(crate) fn insert(bucket: &str, id: &str, n: i64) -> Intent {
     Intent::Insert { bucket: bucket.into(), data: object(json!({"id": id, "n": n})) }
 }
 
+/// Writes an entry, or removes it.
+pub(crate) fn entry(key: &str, value: Option<&str>) -> Intent {
+    let entries = vec![(key.into(), value.map(Into::into))];
+    Intent::System(SystemWrite { entries, ..SystemWrite::default() })
+}
+
+/// Sets a fact, or removes it.
+pub(crate) fn fact(key: &str, value: Option<Value>) -> Intent {
+    let data = value.map(|value| object(json!({"key": key, "value": value})));
+    let records = vec![SystemRecord { bucket: FACTS, key: key.into(), data }];
+    Intent::System(SystemWrite { records, ..SystemWrite::default() })
+}
+
 /// Everything a state holds, as text.
 pub(crate) fn picture(state: &Snapshot) -> String {
     let mut lines =
@@ -88,6 +101,7 @@ pub(crate) fn picture(state: &Snapshot) -> String {
             answer.scope, answer.key, answer.fingerprint, answer.position
         )
     }));
+    lines.extend(state.entries("").map(|(key, value)| format!("entry {key} {value}")));
     lines.join("\n")
 }
 

@@ -125,6 +125,22 @@ pub fn push_head(subscription_id: &str, position: Option<u64>, body: PushBody) -
     frame
 }
 
+/// Everything of the push of an event up to its data: `{"type":"push","channel":"event","subscriptionId":…,"position"?:…,"data":`.
+/// The data, which all who get it share, is written straight behind it, and a `}` ends it.
+///
+/// ```
+/// use dunlin_protocol::frame::event_head;
+/// let frame = event_head("sub-1", None) + r#"{"topic":"a","event":{}}"# + "}";
+/// assert_eq!(frame, r#"{"type":"push","channel":"event","subscriptionId":"sub-1","data":{"topic":"a","event":{}}}"#);
+/// ```
+pub fn event_head(subscription_id: &str, position: Option<u64>) -> String {
+    let mut frame =
+        concat(&["{\"type\":\"push\",\"channel\":\"event\",\"subscriptionId\":", &quoted(subscription_id)]);
+    push_position(&mut frame, position);
+    frame.push_str(PushBody::Data.head());
+    frame
+}
+
 impl PushBody {
     const fn head(self) -> &'static str {
         match self {
@@ -225,6 +241,7 @@ mod tests {
             push_head(nasty, None, PushBody::Data) + "[1]" + PushBody::Data.tail(),
             push_head(nasty, Some(u64::MAX), PushBody::Patch) + "{}" + PushBody::Patch.tail(),
             push_head(nasty, None, PushBody::None) + PushBody::None.tail(),
+            event_head(nasty, Some(u64::MAX)) + "{}" + "}",
             result_at(Id::ZERO, "[1]", u64::MAX),
             subscription_ended(nasty, Code::Forbidden, nasty),
             welcome(1, true),

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::segment::{PatternFault, Segment, check, covers};
+
 /// A pattern over keys such as `user:7:name`. Segments lie between colons; a `*` in a segment stands for any run of its letters,
 /// and a segment that is `*` for any segment that is not empty. Everything else is literal.
 ///
@@ -16,7 +18,7 @@ use std::fmt;
 pub struct KeyPattern(Box<str>);
 
 impl KeyPattern {
-    /// Reads a pattern. Every text is one.
+    /// Takes any text as a pattern; one that [`parse`](Self::parse) refuses may match nothing.
     pub fn new(pattern: &str) -> Self {
         Self(pattern.into())
     }
@@ -26,37 +28,55 @@ impl KeyPattern {
         &self.0
     }
 
+    /// Reads a pattern that somebody has written.
+    ///
+    /// ```
+    /// use dunlin_protocol::KeyPattern;
+    ///
+    /// assert!(KeyPattern::parse("cart:*:total").is_ok());
+    /// assert!(KeyPattern::parse("cart:**").is_err() && KeyPattern::parse("").is_err());
+    /// ```
+    ///
+    /// # Errors
+    /// Why it is no pattern.
+    pub fn parse(pattern: &str) -> Result<Self, PatternFault> {
+        check(pattern, ':').map(|()| Self::new(pattern))
+    }
+
+    /// What it is made of.
+    pub fn segments(&self) -> Vec<Segment<'_>> {
+        self.0.split(':').map(Segment::new).collect()
+    }
+
     /// Whether a key matches.
     pub fn matches(&self, key: &str) -> bool {
         let (mut pattern, mut key) = (self.0.split(':'), key.split(':'));
         loop {
             match (pattern.next(), key.next()) {
                 (None, None) => return true,
-                (Some(wanted), Some(given)) if segment_matches(wanted, given) => {}
+                (Some(wanted), Some(given)) => match Segment::new(wanted) {
+                    Segment::One if given.is_empty() => return false,
+                    segment if segment.matches(given) => {}
+                    _ => return false,
+                },
                 _ => return false,
             }
         }
     }
-}
 
-/// A segment with stars against one without.
-fn segment_matches(wanted: &str, given: &str) -> bool {
-    let Some((head, rest)) = wanted.split_once('*') else { return wanted == given };
-    let Some((middle, tail)) = rest.rsplit_once('*').or(Some(("", rest))) else { return false };
-    let Some(inner) = given.strip_prefix(head).and_then(|given| given.strip_suffix(tail)) else {
-        return false;
-    };
-    if wanted == "*" {
-        return !given.is_empty();
+    /// Whether everything that another pattern can match is matched by this one. It may say no where that is so, but never yes
+    /// where it is not.
+    ///
+    /// ```
+    /// use dunlin_protocol::KeyPattern;
+    ///
+    /// let carts = KeyPattern::new("cart:*");
+    /// assert!(carts.covers(&KeyPattern::new("cart:7")) && carts.covers(&KeyPattern::new("cart:7*")));
+    /// assert!(!carts.covers(&KeyPattern::new("cart:7:total")) && !carts.covers(&KeyPattern::new("*:7")));
+    /// ```
+    pub fn covers(&self, other: &Self) -> bool {
+        covers(&self.segments(), &other.segments())
     }
-    let mut left = inner;
-    middle.split('*').filter(|piece| !piece.is_empty()).all(|piece| match left.find(piece) {
-        Some(at) => {
-            left = left.get(at + piece.len()..).unwrap_or_default();
-            true
-        }
-        None => false,
-    })
 }
 
 impl fmt::Display for KeyPattern {

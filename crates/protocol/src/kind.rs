@@ -79,6 +79,38 @@ kinds! {
     DefineQuery "store.defineQuery" ADMIN;
     UndefineQuery "store.undefineQuery" ADMIN;
     ListQueries "store.listQueries" ADMIN;
+    RulesGetFact "rules.getFact" READ;
+    RulesQueryFacts "rules.queryFacts" READ;
+    RulesGetAllFacts "rules.getAllFacts" READ;
+    RulesSubscribe "rules.subscribe" READ;
+    RulesUnsubscribe "rules.unsubscribe" READ;
+    RulesStats "rules.stats" READ;
+    RulesEmit "rules.emit" WRITE;
+    RulesSetFact "rules.setFact" WRITE;
+    RulesDeleteFact "rules.deleteFact" WRITE;
+    RulesRegisterRule "rules.registerRule" ADMIN;
+    RulesUnregisterRule "rules.unregisterRule" ADMIN;
+    RulesUpdateRule "rules.updateRule" ADMIN;
+    RulesEnableRule "rules.enableRule" ADMIN;
+    RulesDisableRule "rules.disableRule" ADMIN;
+    RulesGetRule "rules.getRule" ADMIN;
+    RulesGetRules "rules.getRules" ADMIN;
+    RulesValidateRule "rules.validateRule" ADMIN;
+    RulesHistory "rules.history" ADMIN;
+    RulesDiff "rules.diff" ADMIN;
+    RulesRollback "rules.rollback" ADMIN;
+    RulesGroups "rules.groups" ADMIN;
+    RulesCreateGroup "rules.createGroup" ADMIN;
+    RulesUpdateGroup "rules.updateGroup" ADMIN;
+    RulesDeleteGroup "rules.deleteGroup" ADMIN;
+    RulesTimers "rules.timers" ADMIN;
+    RulesSetTimer "rules.setTimer" ADMIN;
+    RulesCancelTimer "rules.cancelTimer" ADMIN;
+    RulesExplain "rules.explain" ADMIN;
+    RulesTest "rules.test" ADMIN;
+    RulesDeadLetters "rules.deadLetters" ADMIN;
+    RulesRequeue "rules.requeue" ADMIN;
+    RulesDiscard "rules.discard" ADMIN;
     ServerStats "server.stats" ADMIN;
     ServerConnections "server.connections" ADMIN;
     Backup "server.backup" ADMIN;
@@ -94,6 +126,16 @@ impl Kind {
     pub const fn index(self) -> usize {
         self as usize
     }
+
+    /// Whether it is about rules, facts or their events.
+    ///
+    /// ```
+    /// use dunlin_protocol::Kind;
+    /// assert!(Kind::RulesEmit.is_of_rules() && !Kind::Insert.is_of_rules());
+    /// ```
+    pub fn is_of_rules(self) -> bool {
+        (Self::RulesGetFact..=Self::RulesDiscard).contains(&self)
+    }
 }
 
 #[cfg(test)]
@@ -104,6 +146,7 @@ mod tests {
     fn names_and_places_lead_back_to_their_kind() {
         for (place, kind) in Kind::ALL.iter().enumerate() {
             assert_eq!((Kind::named(kind.as_str()), kind.index()), (Some(*kind), place));
+            assert_eq!(kind.is_of_rules(), kind.as_str().starts_with("rules."));
         }
     }
 }

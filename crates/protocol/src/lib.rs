@@ -3,7 +3,7 @@
 //! - [`request`](Message): a text frame becomes a [`Message`], its fields still raw JSON;
 //! - [`Operation`]: a request becomes a typed operation, every field checked; it knows which [`Resource`]s it touches, and
 //!   its [`Kind`] which [`Tier`] it needs;
-//! - [`TopicPattern`]: which topics somebody wants to hear of;
+//! - [`TopicPattern`]: which topics somebody wants to hear of; [`KeyPattern`]: which keys of facts;
 //! - [`frame`]: answers, pushes and system messages become text frames;
 //! - [`Error`], [`Code`], [`Close`]: everything that can go wrong, with its stable code.
 //!
@@ -21,6 +21,7 @@ mod kind;
 pub mod limits;
 mod operation;
 mod request;
+mod segment;
 mod tier;
 mod topic;
 
@@ -33,8 +34,9 @@ pub use key_pattern::KeyPattern;
 pub use kind::Kind;
 pub use operation::{
     Aggregate, Explained, Grouping, Hello, KeyField, Mode, Object, Operation, PageFields, Queried, Read,
-    Resource, Resume, Step, Subscribe, Write,
+    Resource, Resume, RuleRead, RuleWrite, Step, Subscribe, Write,
 };
 pub use request::{Fields, Message, Request, Scalar};
+pub use segment::{PatternFault, Segment};
 pub use tier::Tier;
 pub use topic::TopicPattern;

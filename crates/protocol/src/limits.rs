@@ -26,3 +26,15 @@ pub const MAX_GROUP_FIELDS: usize = 256;
 /// Characters in the name of a backup: a date, a time and a word fit; with what is put behind it, every file system has room for
 /// it.
 pub const MAX_BACKUP_NAME: usize = 64;
+
+/// Facts of one `rules.test`. It is carried out while others wait.
+pub const MAX_TEST_FACTS: usize = 1_000;
+
+/// Events of one `rules.test` before the one that is tested; each is carried out.
+pub const MAX_TEST_EVENTS: usize = 1_000;
+
+/// Bytes (UTF-8) of topics, keys of facts, names of timers, and of patterns over them. They are keys of the log and of indexes.
+pub const MAX_NAME_BYTES: usize = 512;
+
+/// Segments of a topic or key, or of a pattern. Matching takes one step for each.
+pub const MAX_SEGMENTS: usize = 32;

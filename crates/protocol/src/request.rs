@@ -197,7 +197,51 @@ fields! {
         /// With which role.
         role = "role",
         /// Extensions of the protocol.
-        extensions = "extensions";
+        extensions = "extensions",
+        /// Topic of an event.
+        topic = "topic",
+        /// Which topics, keys of facts, or names of timers.
+        pattern = "pattern",
+        /// The value of a fact.
+        value = "value",
+        /// What an event belongs to.
+        correlation_id = "correlationId",
+        /// What led to an event.
+        causation_id = "causationId",
+        /// A rule's id.
+        rule_id = "ruleId",
+        /// A rule.
+        rule = "rule",
+        /// Number of an entry of a rule's history.
+        version = "version",
+        /// The older of two entries.
+        from = "from",
+        /// The newer of two entries.
+        to = "to",
+        /// How many entries are left out.
+        offset = "offset",
+        /// An event's id.
+        event_id = "eventId",
+        /// A group of rules.
+        group = "group",
+        /// Its id.
+        group_id = "groupId",
+        /// A timer.
+        timer = "timer",
+        /// A call to the outside.
+        call_id = "callId",
+        /// The event that a dry run is about.
+        event = "event",
+        /// The fact that a dry run is about.
+        fact = "fact",
+        /// The facts that there are in a dry run.
+        facts = "facts",
+        /// The events before it in a dry run.
+        events = "events",
+        /// The answers to lookups in a dry run.
+        lookups = "lookups",
+        /// Whether more is told.
+        details = "details";
 }
 
 impl<'a> Fields<'a> {

@@ -16,8 +16,8 @@ pub enum Action {
     SetFact { key: Template, value: Operand, silent: bool },
     /// Deletes a fact.
     DeleteFact { key: Template, silent: bool },
-    /// Emits an event; everything that it triggers is done before the next action.
-    EmitEvent { topic: Template, data: Vec<(Arc<str>, Operand)> },
+    /// Emits an event; everything that it triggers is done before the next action. Its data must come out as an object.
+    EmitEvent { topic: Template, data: Operand },
     /// Sets a timer, in the place of the one of its name.
     SetTimer(TimerTemplate),
     /// Cancels a timer.
@@ -67,8 +67,8 @@ pub struct TimerTemplate {
     pub schedule: Schedule,
     /// Topic of the event that it emits.
     pub topic: Template,
-    /// Data of that event.
-    pub data: Vec<(Arc<str>, Operand)>,
+    /// Data of that event; must come out as an object.
+    pub data: Operand,
 }
 
 /// When a timer expires.

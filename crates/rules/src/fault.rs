@@ -42,6 +42,14 @@ pub enum RuleFault {
     },
 }
 
+impl RuleFault {
+    /// An entry of the log that cannot be read.
+    pub(crate) fn unreadable(key: &str, why: &str) -> Self {
+        let message = format!("the entry \"{key}\" of the rule engine cannot be read: {why}");
+        Self::Invalid { message, issues: Vec::new() }
+    }
+}
+
 /// One thing that is wrong with a rule, or doubtful.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Issue {
@@ -63,6 +71,49 @@ pub enum Severity {
     Error,
     /// The rule is accepted; it may not do what was meant.
     Warning,
+}
+
+/// Why the evaluation of a condition or value was given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EvalFault {
+    /// The input has used up its [`Limits::steps`](crate::Limits::steps).
+    #[error("The input has used up its steps; raise rules.maxSteps, or give rules less to do for one input")]
+    OutOfSteps,
+    /// A text or value that is put together is too long.
+    #[error("A text or value would be longer than {limit} bytes; refer to less at once")]
+    TooLong {
+        /// The bound.
+        limit: usize,
+    },
+}
+
+impl EvalFault {
+    /// Stable.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::OutOfSteps => "OUT_OF_STEPS",
+            Self::TooLong { .. } => "TOO_LONG",
+        }
+    }
+}
+
+impl From<EvalFault> for ActionFault {
+    fn from(fault: EvalFault) -> Self {
+        Self { code: fault.code().to_owned(), message: fault.to_string() }
+    }
+}
+
+impl Issue {
+    /// An error.
+    pub fn error(path: impl Into<String>, code: &'static str, message: impl Into<String>) -> Self {
+        Self { path: path.into(), message: message.into(), severity: Severity::Error, code }
+    }
+
+    /// A warning.
+    pub fn warning(path: impl Into<String>, code: &'static str, message: impl Into<String>) -> Self {
+        Self { severity: Severity::Warning, ..Self::error(path, code, message) }
+    }
 }
 
 /// Why an action failed; `catch` sees it as `{message, code}`.

@@ -9,18 +9,30 @@
 //! No clock, no randomness, no I/O: time, chance and the store come in through [`World`].
 
 pub mod action;
+pub mod builder;
 pub mod change;
 pub mod condition;
+pub mod cron;
+pub mod dry_run;
+pub mod duration;
 pub mod effect;
 mod engine;
 pub mod event;
+mod facts;
 pub mod fault;
+mod groups;
+pub mod index;
 pub mod input;
 pub mod limits;
+mod outbox;
 pub mod report;
 pub mod rule;
+pub mod temporal;
+pub mod timers;
+pub mod versions;
 pub mod world;
 
+pub use builder::RuleBuilder;
 pub use change::Change;
 pub use effect::{Effect, OutgoingCall, Target};
 pub use engine::Engine;
@@ -30,6 +42,8 @@ pub use input::{Answer, Input, Ran};
 pub use limits::Limits;
 pub use report::{Link, Report, ReportKind};
 pub use rule::{Rule, RunAs, Trigger};
+pub use temporal::{Match, Temporal};
+pub use timers::{Expired, NewTimer, Timer, Timers};
 pub use world::{ChangeKind, StoreChange, StoreOperation, StoreRequest, Watched, World, Written};
 
 /// A JSON object.

@@ -73,22 +73,54 @@ pub const CALL_TIMEOUT_MS: u64 = 10_000;
 /// Milliseconds that an action may ask for.
 pub const MAX_CALL_TIMEOUT_MS: u64 = 5 * 60 * 1000;
 /// Bytes (UTF-8) of ids, names, topics, keys of facts and names of timers. They are keys of the log and of indexes.
-pub const MAX_NAME_BYTES: usize = 512;
+pub const MAX_NAME_BYTES: usize = dunlin_protocol::limits::MAX_NAME_BYTES;
 /// Segments of a topic or key. Matching takes one step for each.
-pub const MAX_SEGMENTS: usize = 32;
+pub const MAX_SEGMENTS: usize = dunlin_protocol::limits::MAX_SEGMENTS;
 /// Bytes of a rule as JSON text.
 pub const MAX_RULE_BYTES: usize = 256 * 1024;
 /// Levels of conditions, of actions and of values in a rule. They are carried out by recursion.
 pub const MAX_DEPTH: usize = 16;
+/// Levels of objects and arrays in a whole rule. Reading it recurses, and so does writing it.
+pub const MAX_JSON_DEPTH: usize = 100;
+/// Errors and warnings that are told at once about one rule; the rest is cut off, so that an answer stays small.
+pub const MAX_ISSUES: usize = 100;
+/// Headers of one webhook.
+pub const MAX_HEADERS: usize = 32;
 /// Conditions and actions of one rule, all levels together.
 pub const MAX_PARTS: usize = 1_000;
 /// Bytes of the value of a fact and of the data of an event, as JSON text.
 pub const MAX_VALUE_BYTES: usize = 1024 * 1024;
-/// Bytes of a regular expression as it is written.
-pub const MAX_REGEX_BYTES: usize = 4096;
-/// Bytes of a compiled one.
-pub const MAX_REGEX_SIZE: usize = 512 * 1024;
+/// Values of an `in` by which a rule is found; one with more is found by its pattern alone. The rule is entered under each.
+pub const MAX_INDEXED_VALUES: usize = 1_000;
 /// Turns of a `for_each`, unless it says otherwise.
 pub const MAX_ITERATIONS: usize = 1_000;
+/// Turns that a `for_each` may ask for.
+pub const MAX_TURNS: u64 = 100_000;
 /// Largest duration, milliseconds: what a JavaScript date can hold.
 pub const MAX_DURATION_MS: u64 = 8_640_000_000_000_000;
+/// Levels of the value of a fact and of the data of an event. They are read and written by recursion, and an entry of the log adds a
+/// few of its own to the 128 that a reader of JSON bears.
+pub const MAX_VALUE_DEPTH: usize = 64;
+/// Reports of one input. What is beyond is counted.
+pub const MAX_REPORTS: usize = 100;
+/// Lines that one input may log. What is beyond fails.
+pub const MAX_LOGS: usize = 1_000;
+/// Steps of a write to the store: it takes as long as many other actions.
+pub const STORE_STEPS: u64 = 100;
+/// Times of a cron timer that passed while nobody was there: more are not counted in its `missed`. Each takes a microsecond to find.
+pub const MAX_MISSED_COUNTED: u64 = 1_000;
+/// Years that a cron expression is looked ahead for its next time; the 29th of February comes at least every eighth year, on a given
+/// day of the week every fortieth.
+pub const MAX_CRON_YEARS: i16 = 40;
+/// Windows without an event in a row for which `emptyWindows` remembers a group.
+pub const MAX_EMPTY_WINDOWS: u32 = 1_000;
+/// Groups of temporal patterns that are forgotten at one go when their time is over.
+pub const MAX_FORGOTTEN_AT_ONCE: usize = 100;
+/// Steps that the conditions of a rule may take to be shown.
+pub const EXPLAIN_STEPS: u64 = 1_000_000;
+/// Facts and events before the one that a rule is tried with.
+pub const MAX_TRIAL_INPUTS: usize = 1_000;
+/// Calls of one trial that are answered.
+pub const MAX_TRIAL_CALLS: usize = 1_000;
+/// Links of a chain of causes in a report: the input, and what came last.
+pub const MAX_CHAIN: usize = 100;

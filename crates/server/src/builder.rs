@@ -21,7 +21,9 @@ use crate::auth::{
     Login, OwnedAccess, PermissionFault, Permissions, Policy, Session, TokenTable, Verdict,
     WebhookAuthenticator,
 };
-use crate::config::{Config, JwtOptions, SeedRequest, StorageKind, TokenSession, WebhookOptions};
+use crate::config::{
+    Config, JwtOptions, RulesOptions, SeedRequest, StorageKind, TokenSession, WebhookOptions,
+};
 use crate::crew::Crew;
 use crate::events::EventBus;
 use crate::http::{self, Http};
@@ -33,6 +35,8 @@ use crate::metrics::Metrics;
 use crate::programmatic::Programmatic;
 use crate::published::Published;
 use crate::registry::Registry;
+use crate::rules::{ServiceError, Services};
+use crate::rules_start::{self, Ingredients};
 use crate::server::{Inner, Server};
 use crate::shared::Shared;
 use crate::start_error::StartError;
@@ -57,6 +61,8 @@ pub struct ServerBuilder {
     validators: Validators,
     queries: Vec<ClosureQuery>,
     clock: Option<TimeSource>,
+    services: Services,
+    rules: Vec<Value>,
 }
 
 impl ServerBuilder {
@@ -136,6 +142,65 @@ impl ServerBuilder {
     /// Requires a login, and asks another service who a token is: `auth.webhook`.
     pub fn webhook(mut self, options: WebhookOptions) -> Self {
         self.config.auth.webhook = options;
+        self
+    }
+
+    /// Switches the rule engine on, with these bounds: `rules`.
+    ///
+    /// ```
+    /// use dunlin_server::{RulesOptions, Server};
+    ///
+    /// let server = Server::builder().rules(RulesOptions::on());
+    /// # let _ = server;
+    /// ```
+    pub fn rules(mut self, options: RulesOptions) -> Self {
+        self.config.rules = options;
+        self
+    }
+
+    /// Lets rules call this `async` closure, as `call_service` and in `lookups`, by this name of a service and a method. See
+    /// [`Services`].
+    ///
+    /// ```
+    /// use dunlin_server::{RulesOptions, Server, ServiceError};
+    /// use serde_json::{Value, json};
+    ///
+    /// let server = Server::builder().rules(RulesOptions::on()).service("mailer", "send", |args: Vec<Value>| async move {
+    ///     let to = args.first().and_then(Value::as_str).ok_or_else(|| ServiceError::for_good("nobody to send it to"))?;
+    ///     Ok(json!({"sent": to}))
+    /// });
+    /// # let _ = server;
+    /// ```
+    pub fn service<F, A>(mut self, service: &str, method: &str, run: F) -> Self
+    where
+        F: Fn(Vec<Value>) -> A + Send + Sync + 'static,
+        A: Future<Output = Result<Value, ServiceError>> + Send + 'static,
+    {
+        self.services = self.services.method(service, method, run);
+        self
+    }
+
+    /// Adds a rule of the program: a JSON object, or what a `RuleBuilder` makes. It is registered when the server starts, if
+    /// there is none of its id or the one that there is differs; one that was switched off stays so.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use dunlin_server::{RulesOptions, Server};
+    /// use serde_json::json;
+    ///
+    /// let server = Server::builder().memory().rules(RulesOptions::on()).rule(json!({
+    ///     "id": "seen", "name": "Seen", "trigger": {"type": "event", "topic": "user.seen"},
+    ///     "actions": [{"type": "set_fact", "key": "seen:${event.id}", "value": true}],
+    /// }));
+    /// let server = server.build().await?;
+    /// server.rules().emit("user.seen", json!({"id": "ada"})).await?;
+    /// assert_eq!(server.rules().get_fact("seen:ada")?, Some(json!(true)));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn rule(mut self, rule: impl Into<Value>) -> Self {
+        self.rules.push(rule.into());
         self
     }
 
@@ -286,19 +351,36 @@ impl ServerBuilder {
     }
 
     async fn start(self, local: Option<SocketAddr>) -> Result<Server, StartError> {
-        let Self { config, journal, authenticator, permissions, policy, validators, queries, clock } = self;
+        let Self { config, journal, authenticator, permissions, policy, validators, queries, .. } = self;
+        let (clock, services, rules) =
+            (self.clock.unwrap_or_else(|| Arc::new(unix_ms)), self.services, self.rules);
         let auth = auth(&config, authenticator, permissions, policy)?.map(Arc::new);
         let Opened { journal, recovered, past } = open(&config, journal).await?;
         let programmatic = Arc::new(Programmatic::new(queries, &recovered, &config.seed)?);
         let metrics = Arc::new(Metrics::new());
         journal.when_synced(synced(&metrics));
         let feed = Arc::new(ChangeFeed::new(views(past, &recovered, config.live.limits())));
-        let published = Arc::new(Published::new(recovered));
         let events = Arc::new(EventBus::default());
         let storage = Arc::new(StorageHealth::default());
         let registry = Arc::new(Registry::default());
         let (store_actor, running_store) = watch::channel(None);
         let (broken, is_broken) = watch::channel(None);
+        let published = Arc::new(Published::new(recovered.clone()));
+        let store = StoreHandle::new(Arc::clone(&published), Arc::clone(&events), running_store.clone());
+        let ready = rules_start::ready(Ingredients {
+            options: &config.rules,
+            services,
+            auth: auth.clone(),
+            state: &recovered,
+            store: store.clone(),
+            metrics: Arc::clone(&metrics),
+            clock: Arc::clone(&clock),
+        })?;
+        drop(recovered);
+        let (of_writer, of_actor, of_all) = match ready {
+            Some((writer, actor, all)) => (Some(writer), Some(actor), Some(Arc::new(all))),
+            None => (None, None, None),
+        };
         let arguments = SupervisorArguments {
             store: StoreArguments {
                 journal: Arc::clone(&journal),
@@ -308,9 +390,10 @@ impl ServerBuilder {
                 validators: Arc::new(validators),
                 programmatic: Arc::clone(&programmatic),
                 metrics: Arc::clone(&metrics),
-                clock: clock.unwrap_or_else(|| Arc::new(unix_ms)),
+                clock,
                 answers: config.idempotency.limits(),
                 health: Arc::clone(&storage),
+                rules: of_writer,
                 recover: false,
             },
             live: LiveArguments {
@@ -319,6 +402,7 @@ impl ServerBuilder {
                 metrics: Arc::clone(&metrics),
                 limits: config.live.limits(),
             },
+            rules: of_actor,
             registry: Arc::clone(&registry),
             store_actor,
             broken,
@@ -326,7 +410,6 @@ impl ServerBuilder {
         let (supervisor, _) = Supervisor::spawn(None, Supervisor, arguments)
             .await
             .map_err(|error| StartError::Actors(error.to_string()))?;
-        let store = StoreHandle::new(Arc::clone(&published), Arc::clone(&events), running_store.clone());
         let server = Server {
             inner: Inner::new(
                 Arc::new(Shared {
@@ -346,6 +429,7 @@ impl ServerBuilder {
                     registry,
                     programmatic,
                     metrics,
+                    rules: of_all,
                     crew: Arc::new(Crew::default()),
                     last_subscription: AtomicU64::new(0),
                     started: Instant::now(),
@@ -362,6 +446,7 @@ impl ServerBuilder {
         drop(journal);
         tokio::spawn(sweep::run(Arc::downgrade(&server.inner.shared)));
         seed(&server).await?;
+        rules_start::register(&server, rules).await?;
         Ok(server)
     }
 }

@@ -324,6 +324,11 @@ impl EventBus {
 pub(crate) struct Watched(Vec<Snapshot>);
 
 impl Watched {
+    /// Only so many commits stand, the others were taken back.
+    pub(crate) fn back_to(&mut self, commits: usize) {
+        self.0.truncate(commits + 1);
+    }
+
     /// One more commit has led to `state`.
     pub(crate) fn saw(&mut self, state: &Snapshot) {
         if !self.0.is_empty() {

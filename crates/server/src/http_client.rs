@@ -126,6 +126,26 @@ impl HttpClient {
     }
 }
 
+impl HttpClient {
+    /// Sends any request; the status and the body of the answer, without the body if that broke off or is too long. Time is
+    /// counted from the moment at which there is a place for it.
+    pub(crate) async fn send(
+        &self,
+        mut request: Request<Body>,
+        timeout: Duration,
+    ) -> Result<(StatusCode, Option<Bytes>), HttpError> {
+        let _place = self.place().await?;
+        request.headers_mut().insert(header::USER_AGENT, HeaderValue::from_static(AGENT));
+        let answer = async {
+            let response =
+                self.client.request(request).await.map_err(|error| HttpError::Unreachable(told(&error)))?;
+            let status = response.status();
+            Ok((status, to_bytes(Body::new(response.into_body()), self.bounds.answer_bytes).await.ok()))
+        };
+        tokio::time::timeout(timeout, answer).await.unwrap_or(Err(HttpError::Late(timeout)))
+    }
+}
+
 const AGENT: &str = concat!("dunlin/", env!("CARGO_PKG_VERSION"));
 
 /// An error with its causes: the outermost one only says that something was not possible.

@@ -198,6 +198,58 @@ pub const INLINE_TESTS: usize = 8 * INLINE_ROWS;
 /// a blocking thread, for the same reason; so do definitions and migrations.
 pub const INLINE_WRITES: usize = 256;
 
+/// Inputs of rules that a group may have on the spot. What an input takes shows only when it is carried out; the bound of one is
+/// `rules.maxSteps`, at about 0.1 µs.
+pub const INLINE_RULES: usize = 32;
+
+/// After an input of rules that has taken longer the next [`RULE_DOUBTS`] are carried out on a blocking thread.
+pub const INLINE_RULES_TIME: Duration = Duration::from_millis(1);
+
+/// See [`INLINE_RULES_TIME`].
+pub const RULE_DOUBTS: u32 = 1_000;
+
+/// Timers and windows of rules that are worked off in one group commit, beside the writes in it: neither keeps the other waiting for
+/// long.
+pub const RULE_TICKS: usize = 256;
+
+/// Events, and again as many calls and lookups, that wait for the `RulesActor`. Behind more of them event subscriptions end, because
+/// they would have a gap.
+pub const RULE_FEED_EVENTS: usize = 65_536;
+
+/// Bytes of such events, about.
+pub const RULE_FEED_BYTES: usize = 256 * 1024 * 1024;
+
+/// Calls of rules under way at once: each holds a connection, or what a service of the program needs.
+pub const CALLS: usize = 64;
+
+/// The same, to one target: nobody is flooded by us, and one that is slow leaves room for others.
+pub const CALLS_PER_TARGET: usize = 8;
+
+/// Targets whose state is kept, while there is nothing to send them.
+pub const CALL_TARGETS: usize = 1_000;
+
+/// How often in a row calls to a target fail, so that trying again may help, until it is left alone for [`CALL_PAUSE`]; then one call
+/// tries it.
+pub const CALL_FAULTS: u32 = 5;
+
+/// See [`CALL_FAULTS`].
+pub const CALL_PAUSE: Duration = Duration::from_secs(5);
+
+/// Bytes of a webhook's answer. Of a longer one only the status counts.
+pub const CALL_ANSWER_BYTES: usize = 256 * 1024;
+
+/// How long a webhook waits for its place, at most. There is one for each call under way.
+pub const WEBHOOK_CALL_MOST: Duration = Duration::from_secs(300);
+
+/// Lookups under way at once; further ones wait.
+pub const LOOKUPS: usize = 256;
+
+/// Answers to lookups that are remembered; the oldest go first.
+pub const LOOKUP_ANSWERS: usize = 100_000;
+
+/// Bytes of these.
+pub const LOOKUP_BYTES: usize = 64 * 1024 * 1024;
+
 /// How often a client is told, at most, how far the backup has come that it has asked for.
 pub const BACKUP_PROGRESS: Duration = Duration::from_secs(1);
 
@@ -229,3 +281,7 @@ pub const COUNT_BUCKETS: &[u64] = &[1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024]
 
 /// How long the store may take to finish its queue when the server stops: a few group commits on a slow disk.
 pub const STORE_FINISH_WAIT: Duration = Duration::from_secs(10);
+
+/// Events kept for a receiver of [`RuleEventStream`](crate::RuleEventStream) that falls behind. Older ones it only learns the
+/// number of.
+pub const RULE_EVENTS: usize = 1024;

@@ -22,7 +22,51 @@ pub(crate) struct Registry {
     entries: DashMap<u64, Arc<Entry>>,
     per_address: DashMap<IpAddr, usize>,
     last_id: AtomicU64,
-    subscriptions: AtomicUsize,
+    subscriptions: Subscriptions,
+}
+
+/// How many subscriptions there are.
+#[derive(Default)]
+pub(crate) struct Subscriptions {
+    all: AtomicUsize,
+    /// Those among them that are to events of rules.
+    rules: AtomicUsize,
+}
+
+/// What a subscription is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum About {
+    /// A live query.
+    Store,
+    /// Events of rules.
+    Rules,
+}
+
+impl Subscriptions {
+    /// One more, if there are fewer than `most`.
+    fn take(&self, about: About, most: usize) -> bool {
+        let taken = self
+            .all
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| (count < most).then_some(count + 1))
+            .is_ok();
+        if taken && about == About::Rules {
+            self.rules.fetch_add(1, Ordering::Relaxed);
+        }
+        taken
+    }
+
+    fn free(&self, about: About) {
+        if about == About::Rules {
+            self.rules.fetch_sub(1, Ordering::Relaxed);
+        }
+        self.all.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// How many live queries, and how many subscriptions to events.
+    fn counts(&self) -> (usize, usize) {
+        let rules = self.rules.load(Ordering::Relaxed);
+        (self.all.load(Ordering::Relaxed).saturating_sub(rules), rules)
+    }
 }
 
 impl Default for Registry {
@@ -32,7 +76,7 @@ impl Default for Registry {
             entries: DashMap::new(),
             per_address: DashMap::new(),
             last_id: AtomicU64::new(0),
-            subscriptions: AtomicUsize::new(0),
+            subscriptions: Subscriptions::default(),
         }
     }
 }
@@ -45,7 +89,7 @@ pub(crate) struct Entry {
     pub(crate) session: ArcSwapOption<Session>,
     /// Since when nobody is logged in, in milliseconds of the registry's life.
     stranger_since: AtomicU64,
-    pub(crate) subscriptions: AtomicUsize,
+    pub(crate) subscriptions: Subscriptions,
     pub(crate) outbox: Arc<Outbox>,
     actor: OnceLock<ActorRef<ConnectionMessage>>,
 }
@@ -118,7 +162,7 @@ impl Registry {
             connected_at,
             session: ArcSwapOption::empty(),
             stranger_since: AtomicU64::new(self.age()),
-            subscriptions: AtomicUsize::new(0),
+            subscriptions: Subscriptions::default(),
             outbox,
             actor: OnceLock::new(),
         });
@@ -173,11 +217,12 @@ impl Registry {
     }
 
     pub(crate) fn totals(&self) -> ConnectionTotals {
+        let (store, rules) = self.subscriptions.counts();
         ConnectionTotals {
             active: self.len(),
             authenticated: self.entries.iter().filter(|entry| entry.session.load().is_some()).count(),
-            total_store_subscriptions: self.subscriptions.load(Ordering::Relaxed),
-            total_rules_subscriptions: 0,
+            total_store_subscriptions: store,
+            total_rules_subscriptions: rules,
         }
     }
 }
@@ -196,6 +241,7 @@ impl Entry {
 
     fn info(&self) -> ConnectionInfo {
         let session = self.session.load();
+        let (store, rules) = self.subscriptions.counts();
         ConnectionInfo {
             connection_id: format!("conn-{}", self.id),
             remote_address: self.address.to_string(),
@@ -203,8 +249,8 @@ impl Entry {
             authenticated: session.is_some(),
             user_id: session.as_ref().map(|session| session.user_id.clone()),
             roles: session.as_ref().map(|session| session.roles.clone()).unwrap_or_default(),
-            store_subscription_count: self.subscriptions.load(Ordering::Relaxed),
-            rules_subscription_count: 0,
+            store_subscription_count: store,
+            rules_subscription_count: rules,
         }
     }
 }
@@ -226,20 +272,15 @@ impl Seat {
     }
 
     /// Takes a slot for one more subscription of all connections together; `false` if `most` are taken.
-    pub(crate) fn take_subscription(&self, most: usize) -> bool {
-        let total = &self.registry.subscriptions;
-        let taken = total
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| (count < most).then_some(count + 1))
-            .is_ok();
-        if taken {
-            self.entry.subscriptions.fetch_add(1, Ordering::Relaxed);
-        }
-        taken
+    pub(crate) fn take_subscription(&self, about: About, most: usize) -> bool {
+        let taken = self.registry.subscriptions.take(about, most);
+        // One connection is held to its own limit by what it knows.
+        taken && self.entry.subscriptions.take(about, usize::MAX)
     }
 
-    pub(crate) fn free_subscription(&self) {
-        self.registry.subscriptions.fetch_sub(1, Ordering::Relaxed);
-        self.entry.subscriptions.fetch_sub(1, Ordering::Relaxed);
+    pub(crate) fn free_subscription(&self, about: About) {
+        self.registry.subscriptions.free(about);
+        self.entry.subscriptions.free(about);
     }
 }
 
@@ -249,8 +290,9 @@ impl Seat {
         if std::mem::replace(&mut self.left, true) {
             return;
         }
-        let left = self.entry.subscriptions.swap(0, Ordering::Relaxed);
-        self.registry.subscriptions.fetch_sub(left, Ordering::Relaxed);
+        let (store, rules) = self.entry.subscriptions.counts();
+        let left = std::iter::repeat_n(About::Store, store).chain(std::iter::repeat_n(About::Rules, rules));
+        left.for_each(|about| self.free_subscription(about));
         self.registry.entries.remove(&self.entry.id);
         self.registry.per_address.remove_if_mut(&address::block(self.entry.address), |_, count| {
             *count -= 1;

@@ -23,6 +23,7 @@ use crate::connection::{ConnectionMessage, Upgrade, serve};
 use crate::events::Events;
 use crate::ops::stats::Horizon;
 use crate::registry::ConnectionInfo;
+use crate::rules_handle::RulesHandle;
 use crate::shared::Shared;
 use crate::store_actor::StoreMessage;
 use crate::store_handle::StoreHandle;
@@ -119,6 +120,9 @@ impl Drop for Inner {
         }
         self.supervisor.stop(None);
         self.shared.events.close();
+        if let Some(rules) = &self.shared.rules {
+            rules.events.close();
+        }
     }
 }
 
@@ -160,6 +164,12 @@ impl Server {
     /// The store, for reads and writes from this process.
     pub fn store(&self) -> StoreHandle {
         self.inner.shared.store.clone()
+    }
+
+    /// The rules, for events, facts and administration from this process.
+    pub fn rules(&self) -> RulesHandle {
+        let shared = &self.inner.shared;
+        RulesHandle::new(shared.store.clone(), shared.rules.as_ref().map(|rules| Arc::clone(&rules.events)))
     }
 
     /// What happens to records from now on, as far as it matches `pattern`; see [`StoreHandle::events`].

@@ -17,8 +17,15 @@ use crate::metrics::Metrics;
 use crate::programmatic::Programmatic;
 use crate::published::Published;
 use crate::registry::Registry;
+use crate::rule_events::RuleEvents;
 use crate::storage_health::StorageHealth;
 use crate::store_handle::StoreHandle;
+
+/// What of the rule engine is for everybody to use.
+pub(crate) struct RulesPart {
+    /// Who hears of what.
+    pub(crate) events: Arc<RuleEvents>,
+}
 
 /// One server's shared parts. Each is safe to use from anywhere; see `docs/actors.md` for who changes what.
 pub(crate) struct Shared {
@@ -33,6 +40,8 @@ pub(crate) struct Shared {
     /// The queries that are part of the program.
     pub(crate) programmatic: Arc<Programmatic>,
     pub(crate) metrics: Arc<Metrics>,
+    /// `None`: there is no rule engine.
+    pub(crate) rules: Option<Arc<RulesPart>>,
     /// Connections at work, for an orderly stop.
     pub(crate) crew: Arc<Crew>,
     /// `None`: everybody may do everything.

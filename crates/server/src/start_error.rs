@@ -40,6 +40,14 @@ pub enum StartError {
         /// Why, and what to do.
         reason: &'static str,
     },
+    /// A rule of the program was refused.
+    #[error("rule {index} of the program was refused: {source}")]
+    Rule {
+        /// Which one, counted from 0.
+        index: usize,
+        /// Why.
+        source: Box<WriteError>,
+    },
     /// Logins are configured in two places.
     #[error(
         "both the configuration (auth.tokens, auth.jwt or auth.webhook) and the program (an authenticator) say who may log in; \
@@ -66,6 +74,12 @@ pub enum StartError {
     /// The webhook of logins could not be asked.
     #[error(transparent)]
     Webhook(#[from] WebhookError),
+    /// What the rules hold cannot be read.
+    #[error("{0}; restore a backup, or use the version that has written it")]
+    Rules(String),
+    /// Webhooks cannot be sent.
+    #[error("rules.webhooks: {0}")]
+    RuleWebhooks(String),
     /// An actor or a thread could not be started.
     #[error("the server's actors could not be started: {0}")]
     Actors(String),
@@ -80,10 +94,13 @@ impl StartError {
             Self::Listen { .. } => "LISTEN",
             Self::Seed { .. } => "SEED",
             Self::Query { .. } => "QUERY",
+            Self::Rule { .. } => "RULES",
             Self::TwoAuthenticators | Self::NoAuthenticator => "AUTHENTICATOR",
             Self::TwoPolicies | Self::Policy(_) => "POLICY",
             Self::Jwt(error) => error.code(),
             Self::Webhook(error) => error.code(),
+            Self::Rules(_) => "RULES",
+            Self::RuleWebhooks(_) => "RULE_WEBHOOKS",
             Self::Actors(_) => "ACTORS",
         }
     }

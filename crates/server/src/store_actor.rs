@@ -1,10 +1,11 @@
-//! The only writer: prepares groups of intents, makes them durable with one append, publishes, answers.
+//! The only writer: prepares groups of work, makes them durable with one append, publishes, answers.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use dunlin_journal::{Batch, Journal, JournalError};
+use dunlin_rules::fault::RuleFault;
 use dunlin_store::{AnswerLimits, Commit, Intent, Outcome, Snapshot, StoreError, Validators};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::oneshot;
@@ -13,9 +14,10 @@ use crate::events::EventBus;
 use crate::expiry::Expiry;
 use crate::limits;
 use crate::live::ChangeFeed;
-use crate::metrics::{Metrics, count};
+use crate::metrics::{Metrics, Reported, count};
 use crate::programmatic::Programmatic;
 use crate::published::Published;
+use crate::rules::{Aftermath, Desk, EventAt, Lookups, RuleFeed, RuleOptions, RulesMessage, Wake, Work};
 use crate::storage_health::StorageHealth;
 use crate::workbench::{Clock, RandomIds, TimeSource, Workbench};
 
@@ -59,6 +61,15 @@ pub enum WriteError {
         /// Its name.
         query: String,
     },
+    /// The rule engine refused it; nothing has changed.
+    #[error(transparent)]
+    Rules(#[from] RuleFault),
+    /// There is no rule engine.
+    #[error("Rules are off; switch them on with \"rules\": true in the configuration")]
+    NoRules,
+    /// The rule engine failed, and what it was doing was taken back.
+    #[error("The rule engine failed over this, which was not done; it is a bug, and the log says more")]
+    RulesFailed,
     /// The server stopped or restarted its store while the write was under way.
     #[error(
         "The store was interrupted while this write was under way: it may or may not have happened; read before you repeat it"
@@ -66,9 +77,9 @@ pub enum WriteError {
     Interrupted,
 }
 
-/// Writes that belong together in order, and where their results go.
+/// Work that belongs together in order, and where its results go.
 pub(crate) struct WriteGroup {
-    pub(crate) intents: Vec<Intent>,
+    pub(crate) works: Vec<Work>,
     pub(crate) reply: oneshot::Sender<Vec<Written>>,
 }
 
@@ -79,12 +90,16 @@ pub(crate) enum StoreMessage {
     Commit,
     /// A record may be due to be removed.
     Expire,
+    /// The rule engine may have something to do by itself.
+    Tick,
     /// The journal could not write; it may be able to by now.
     Retry,
     /// The journal went out of service while nothing was written.
     Failed,
-    /// Work off everything and answer: nothing is queued any more.
+    /// Let calls of rules come to their end, work off everything and answer: nothing is queued any more.
     Finish(oneshot::Sender<()>),
+    /// The second half of that.
+    Drain(oneshot::Sender<()>),
 }
 
 pub(crate) struct StoreActor;
@@ -106,8 +121,19 @@ pub(crate) struct StoreArguments {
     pub(crate) answers: AnswerLimits,
     /// Where it is told whether writes can be made durable.
     pub(crate) health: Arc<StorageHealth>,
+    pub(crate) rules: Option<StoreRules>,
     /// After a failure: the published state may lack what was appended and not published yet.
     pub(crate) recover: bool,
+}
+
+/// What of the rules is the writer's.
+#[derive(Clone)]
+pub(crate) struct StoreRules {
+    pub(crate) options: Arc<RuleOptions>,
+    pub(crate) lookups: Arc<Lookups>,
+    pub(crate) feed: Arc<RuleFeed>,
+    /// The engine of a server that begins, made already.
+    pub(crate) ready: Arc<Mutex<Option<Box<Desk>>>>,
 }
 
 pub(crate) struct StoreState {
@@ -116,6 +142,8 @@ pub(crate) struct StoreState {
     queue: VecDeque<WriteGroup>,
     commit_due: bool,
     expiry: Expiry,
+    rules: Option<Box<Desk>>,
+    wake: Wake,
     clock: Clock,
     /// Why an append failed, if the journal could not be put in order since: it must be before anything is written.
     trouble: Option<Arc<JournalError>>,
@@ -149,12 +177,18 @@ impl Actor for StoreActor {
             shared.health.well();
         }
         let clock = Clock::new(Arc::clone(&shared.clock));
+        let rules = match &shared.rules {
+            Some(rules) => Some(rules.desk(shared.published.snapshot()).await?),
+            None => None,
+        };
         let mut state = StoreState {
             shared,
             ids: RandomIds::new()?,
             queue: VecDeque::new(),
             commit_due: false,
             expiry: Expiry::default(),
+            rules,
+            wake: Wake::default(),
             clock,
             trouble,
         };
@@ -180,18 +214,21 @@ impl Actor for StoreActor {
                 state.arm(&myself);
             }
             StoreMessage::Expire => state.expiry.wake(),
+            StoreMessage::Tick => state.wake.wake(),
             StoreMessage::Retry if state.trouble.is_some() => state.put_in_order(&myself).await?,
             StoreMessage::Failed if state.trouble.is_none() => state.put_in_order(&myself).await?,
             // It was put in order meanwhile, or will be at the time that is set.
             StoreMessage::Retry | StoreMessage::Failed => {}
-            StoreMessage::Finish(done) => {
+            StoreMessage::Finish(done) => state.finish_calls(done, &myself),
+            StoreMessage::Drain(done) => {
                 while !state.queue.is_empty() {
                     state.commit().await?;
                 }
                 let _ = done.send(());
             }
         }
-        if (!state.queue.is_empty() || state.expiry.is_due()) && !state.commit_due {
+        let due = !state.queue.is_empty() || state.expiry.is_due() || state.wake.is_due();
+        if due && !state.commit_due {
             state.commit_due = true;
             myself.cast(StoreMessage::Commit)?;
         }
@@ -213,14 +250,37 @@ async fn catch_up(shared: &StoreArguments) -> Result<Result<(), JournalError>, A
     Ok(Ok(()))
 }
 
+impl StoreRules {
+    /// The engine that this state holds.
+    async fn desk(&self, state: Snapshot) -> Result<Box<Desk>, ActorProcessingErr> {
+        let ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(desk) = ready {
+            return Ok(desk);
+        }
+        let (options, lookups) = (Arc::clone(&self.options), Arc::clone(&self.lookups));
+        let desk = tokio::task::spawn_blocking(move || Desk::new(options, lookups, &state)).await??;
+        self.feed.interrupted();
+        Ok(Box::new(desk))
+    }
+}
+
+/// The same engine made anew.
+async fn rebuilt(mut desk: Box<Desk>, state: Snapshot) -> Result<Box<Desk>, ActorProcessingErr> {
+    let work = move || desk.rebuild(&state).map(|()| desk);
+    Ok(tokio::task::spawn_blocking(work).await??)
+}
+
 impl StoreState {
-    /// Sets the timer for the next record that is due.
+    /// Sets the timers for the next record that is due, and for rules.
     fn arm(&mut self, myself: &ActorRef<StoreMessage>) {
         let now = self.clock.now();
         self.expiry.arm(&self.shared.published.load(), now, myself);
+        if let Some(desk) = &self.rules {
+            self.wake.arm(desk.next_wake(), now, myself);
+        }
     }
 
-    /// Works off queued groups, up to the bound of one commit, and records that are due.
+    /// Works off queued groups, up to the bound of one commit, records that are due, and what rules want to do by then.
     async fn commit(&mut self) -> Result<(), ActorProcessingErr> {
         if let Some(error) = &self.trouble {
             let error = WriteError::NotDurable(Arc::clone(error));
@@ -230,27 +290,35 @@ impl StoreState {
         let mut bench = self.workbench();
         let mut answers = Vec::new();
         while bench.changes < limits::GROUP_CHANGES {
-            let Some(WriteGroup { intents, reply }) = self.queue.pop_front() else { break };
+            let Some(WriteGroup { works, reply }) = self.queue.pop_front() else { break };
             let written;
-            (bench, written) = self.carry_out(bench, intents).await?;
+            (bench, written) = self.carry_out(bench, works).await?;
             answers.push((reply, written));
         }
         let expired;
         (bench, expired) = self.expire(bench).await?;
-        let Workbench { next, watched, commits: prepared, clock, .. } = bench;
-        self.clock = clock;
+        bench = self.tick(bench).await?;
+        let Workbench { next, watched, commits: prepared, clock, rules, aftermath, broken, .. } = bench;
+        (self.clock, self.rules) = (clock, rules);
+        if let Some(reason) = broken {
+            return Err(reason.into());
+        }
         let commits = Arc::new(prepared);
         if !commits.is_empty()
             && let Err(failure) = self.make_durable(&commits, next).await?
         {
+            self.take_back(&aftermath, &failure).await?;
             // Refusals in the batch may rest on writes that did not happen, so nobody's answer stands.
             for (reply, written) in answers {
                 let _ = reply.send(vec![Err(failure.clone()); written.len()]);
             }
             let now = self.clock.now();
             self.expiry.hold_off(now);
+            self.wake.hold_off(now);
             return Ok(());
         }
+        // Before anybody is answered, too: whoever listens from then on does not hear of it.
+        self.tell(aftermath);
         for (reply, written) in answers {
             let _ = reply.send(written);
         }
@@ -263,16 +331,18 @@ impl StoreState {
     fn refuse_all(&mut self, error: &WriteError) {
         for group in self.queue.drain(..) {
             // A writer that is gone does not need its answer; here and below.
-            let _ = group.reply.send(vec![Err(error.clone()); group.intents.len()]);
+            let _ = group.reply.send(vec![Err(error.clone()); group.works.len()]);
         }
         let now = self.clock.now();
         self.expiry.hold_off(now);
+        self.wake.hold_off(now);
     }
 
-    fn workbench(&self) -> Workbench {
+    fn workbench(&mut self) -> Workbench {
         let next = self.shared.published.snapshot();
         Workbench {
             watched: self.shared.events.watch(&next),
+            base: next.clone(),
             next,
             commits: Vec::new(),
             clock: self.clock.clone(),
@@ -280,6 +350,9 @@ impl StoreState {
             validators: Arc::clone(&self.shared.validators),
             programmatic: Arc::clone(&self.shared.programmatic),
             answers: self.shared.answers,
+            rules: self.rules.take(),
+            aftermath: Aftermath::default(),
+            broken: None,
         }
     }
 
@@ -287,19 +360,118 @@ impl StoreState {
     /// actor's.
     async fn carry_out(
         &mut self,
-        mut bench: Workbench,
-        intents: Vec<Intent>,
+        bench: Workbench,
+        works: Vec<Work>,
     ) -> Result<(Workbench, Vec<Written>), ActorProcessingErr> {
-        if !bench.is_long(&intents) {
-            let written = bench.carry_out(intents, &mut self.ids);
-            return Ok((bench, written));
+        let is_long = bench.is_long(&works);
+        self.on_bench(bench, is_long, move |bench, ids| bench.carry_out(works, ids)).await
+    }
+
+    async fn on_bench<T: Send + 'static>(
+        &mut self,
+        mut bench: Workbench,
+        is_long: bool,
+        work: impl FnOnce(&mut Workbench, &mut RandomIds) -> T + Send + 'static,
+    ) -> Result<(Workbench, T), ActorProcessingErr> {
+        if !is_long {
+            let result = work(&mut bench, &mut self.ids);
+            return Ok((bench, result));
         }
         let mut ids = self.ids.fork();
         let work = move || {
-            let written = bench.carry_out(intents, &mut ids);
-            (bench, written)
+            let result = work(&mut bench, &mut ids);
+            (bench, result)
         };
         Ok(tokio::task::spawn_blocking(work).await?)
+    }
+
+    /// Lets rules do what is due, behind the writes of the group.
+    async fn tick(&mut self, mut bench: Workbench) -> Result<Workbench, ActorProcessingErr> {
+        let now = bench.clock.now();
+        let Some(desk) = &bench.rules else { return Ok(bench) };
+        if desk.next_wake().is_none_or(|at| at > now) || !self.wake.may_run(now) {
+            return Ok(bench);
+        }
+        let is_long = desk.is_long(1);
+        let ticked;
+        (bench, ticked) = self.on_bench(bench, is_long, Workbench::ticks).await?;
+        if let Err(error) = ticked {
+            tracing::error!(%error, "what is due for rules could not be done and is tried again");
+            self.wake.hold_off(now);
+        }
+        Ok(bench)
+    }
+
+    /// The engine goes back to what is published: what it has done since did not become durable.
+    async fn take_back(
+        &mut self,
+        aftermath: &Aftermath,
+        failure: &WriteError,
+    ) -> Result<(), ActorProcessingErr> {
+        let Some(mut desk) = self.rules.take() else { return Ok(()) };
+        let state = self.shared.published.snapshot();
+        if matches!(failure, WriteError::Interrupted) {
+            // Nobody knows what that is.
+            desk = rebuilt(desk, state).await?;
+            self.interrupted();
+        } else {
+            desk.undo(aftermath, &state)?;
+        }
+        self.rules = Some(desk);
+        Ok(())
+    }
+
+    /// The published state is another one than the engine knows.
+    async fn rebuild(&mut self) -> Result<(), ActorProcessingErr> {
+        if let Some(desk) = self.rules.take() {
+            self.rules = Some(rebuilt(desk, self.shared.published.snapshot()).await?);
+            self.interrupted();
+        }
+        Ok(())
+    }
+
+    fn interrupted(&self) {
+        if let Some(rules) = &self.shared.rules {
+            rules.feed.interrupted();
+        }
+    }
+
+    /// Waits for the calls of rules that are under way, for a while, before the rest is worked off: what they come to should not have
+    /// to be asked for again.
+    fn finish_calls(&self, done: oneshot::Sender<()>, myself: &ActorRef<StoreMessage>) {
+        let (over, calls) = oneshot::channel();
+        match &self.shared.rules {
+            Some(rules) => rules.feed.tell(RulesMessage::Finish(over)),
+            None => drop(over),
+        }
+        let myself = myself.clone();
+        tokio::spawn(async move {
+            // Over, or not in time, or nobody is there to say: all the same.
+            let _ = tokio::time::timeout(limits::CLOSE_WAIT, calls).await;
+            let _ = myself.cast(StoreMessage::Drain(done));
+        });
+    }
+
+    /// Hands on what rules have led to, which is durable now.
+    fn tell(&self, aftermath: Aftermath) {
+        let Some(rules) = &self.shared.rules else { return };
+        let Aftermath { events, effects, reports, firings, inputs, failures, .. } = aftermath;
+        let metrics = &self.shared.metrics;
+        metrics.rule_failures.increment(failures);
+        if inputs > 0 {
+            metrics.rule_inputs.increment(inputs);
+            metrics.rule_firings.increment(firings);
+            metrics.rule_events.increment(events.len() as u64);
+        }
+        for report in reports {
+            metrics.rule_reports.of(Reported(Some(report.kind))).increment(1);
+            let rule = report.rule.as_deref().unwrap_or_default();
+            tracing::warn!(rule, kind = ?report.kind, chain = ?report.chain, "{}", report.message);
+        }
+        let first = if events.is_empty() { 0 } else { rules.options.listener.number(events.len()) };
+        let numbered = events.into_iter().zip(first..);
+        let events = numbered.map(|((event, position), number)| EventAt { event, position, number });
+        rules.feed.happened(events.collect(), effects);
     }
 
     /// Removes records and forgets answers whose time is over, behind the writes of the group: one of them may have given a record more time.
@@ -308,9 +480,10 @@ impl StoreState {
         let now = bench.clock.now();
         let (due, forget) = (self.expiry.take(&bench.next, now), Expiry::forgets(&bench.next, now));
         let records = due.iter().map(|(bucket, row)| Intent::Expire { bucket: *bucket, row: *row });
-        let intents: Vec<Intent> = records.chain(forget.then_some(Intent::ForgetAnswers)).collect();
+        let intents = records.chain(forget.then_some(Intent::ForgetAnswers));
+        let works: Vec<Work> = intents.map(Work::Store).collect();
         let written;
-        (bench, written) = self.carry_out(bench, intents).await?;
+        (bench, written) = self.carry_out(bench, works).await?;
         let mut expired = 0;
         for (row, written) in due.into_iter().zip(written) {
             match written {
@@ -363,7 +536,11 @@ impl StoreState {
     async fn put_in_order(&mut self, myself: &ActorRef<StoreMessage>) -> Result<(), ActorProcessingErr> {
         let before = self.shared.published.load().position();
         match self.recover().await? {
-            Ok(position) => self.shared.events.skipped(before, position),
+            Ok(position) if position == before => {}
+            Ok(position) => {
+                self.shared.events.skipped(before, position);
+                self.rebuild().await?;
+            }
             Err(_) => Self::try_again_later(myself),
         }
         Ok(())

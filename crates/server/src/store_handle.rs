@@ -13,6 +13,7 @@ use tokio::sync::{Semaphore, oneshot, watch};
 use crate::events::{EventBus, Events};
 use crate::limits;
 use crate::published::Published;
+use crate::rules::Work;
 use crate::store_actor::{StoreMessage, WriteError, WriteGroup, Written};
 use crate::typed::TypedBucket;
 
@@ -233,8 +234,13 @@ impl StoreHandle {
 
     /// Executes any write.
     pub async fn execute(&self, intent: Intent) -> Result<Outcome, WriteError> {
+        self.run(intent.into()).await
+    }
+
+    /// Does one piece of work.
+    pub(crate) async fn run(&self, work: Work) -> Result<Outcome, WriteError> {
         let _permit = self.embedded.acquire().await.map_err(|_| WriteError::Interrupted)?;
-        let written = self.write(vec![intent]).await.pop().unwrap_or(Err(WriteError::Interrupted));
+        let written = self.carry_out(vec![work]).await.pop().unwrap_or(Err(WriteError::Interrupted));
         written.map(|done| done.outcome)
     }
 
@@ -259,10 +265,10 @@ impl StoreHandle {
         }
     }
 
-    /// Executes a group in order; an empty answer means that it was interrupted.
-    pub(crate) async fn write(&self, intents: Vec<Intent>) -> Vec<Written> {
+    /// Carries a group out in order; an empty answer means that it was interrupted.
+    pub(crate) async fn carry_out(&self, works: Vec<Work>) -> Vec<Written> {
         let (reply, written) = oneshot::channel();
-        let mut message = StoreMessage::Write(WriteGroup { intents, reply });
+        let mut message = StoreMessage::Write(WriteGroup { works, reply });
         let mut running = self.actor.clone();
         loop {
             let actor = running.borrow_and_update().clone();

@@ -12,6 +12,7 @@ use crate::limits;
 use crate::live::{LiveActor, LiveArguments};
 use crate::metrics::PermanentActor;
 use crate::registry::Registry;
+use crate::rules::{RulesActor, RulesArguments};
 use crate::store_actor::{StoreActor, StoreArguments, StoreMessage};
 
 pub(crate) struct Supervisor;
@@ -19,6 +20,7 @@ pub(crate) struct Supervisor;
 pub(crate) struct SupervisorArguments {
     pub(crate) store: StoreArguments,
     pub(crate) live: LiveArguments,
+    pub(crate) rules: Option<RulesArguments>,
     pub(crate) registry: Arc<Registry>,
     /// Where the running `StoreActor` is announced.
     pub(crate) store_actor: watch::Sender<Option<ActorRef<StoreMessage>>>,
@@ -30,6 +32,8 @@ pub(crate) struct SupervisorState {
     arguments: SupervisorArguments,
     store: ActorId,
     live: ActorId,
+    /// If there are rules.
+    rules: Option<ActorId>,
     restarts: VecDeque<Instant>,
 }
 
@@ -45,7 +49,8 @@ impl Actor for Supervisor {
     ) -> Result<SupervisorState, ActorProcessingErr> {
         let live = start_live(&myself, &arguments).await?;
         let store = start_store(&myself, &arguments).await?;
-        Ok(SupervisorState { arguments, store, live, restarts: VecDeque::new() })
+        let rules = start_rules(&myself, &arguments).await?;
+        Ok(SupervisorState { arguments, store, live, rules, restarts: VecDeque::new() })
     }
 
     async fn handle_supervisor_evt(
@@ -59,15 +64,14 @@ impl Actor for Supervisor {
         if who == state.store {
             state.arguments.store_actor.send_replace(None);
         }
-        if who != state.store && who != state.live {
+        let Some((which, name)) = state.permanent(who) else {
             // A connection. Its state is dropped, and that cleans up.
             state.arguments.store.metrics.panics.increment(1);
             tracing::error!(%error, "a connection failed and was closed");
             return Ok(());
-        }
-        let name = if who == state.store { "StoreActor" } else { "LiveActor" };
+        };
         tracing::error!(%error, actor = name, "a permanent actor failed; restarting it");
-        if let Err(reason) = state.restart(&myself, who).await {
+        if let Err(reason) = state.restart(&myself, which).await {
             let reason = format!("{name} failed ({error}) and could not be restarted: {reason}");
             tracing::error!(%reason, "the server cannot go on");
             state.arguments.broken.send_replace(Some(reason));
@@ -77,7 +81,21 @@ impl Actor for Supervisor {
 }
 
 impl SupervisorState {
-    async fn restart(&mut self, myself: &ActorRef<()>, who: ActorId) -> Result<(), ActorProcessingErr> {
+    /// Which permanent actor it is, and its name; `None` if it is a connection.
+    fn permanent(&self, who: ActorId) -> Option<(PermanentActor, &'static str)> {
+        match who {
+            who if who == self.store => Some((PermanentActor::Store, "StoreActor")),
+            who if who == self.live => Some((PermanentActor::Live, "LiveActor")),
+            who if Some(who) == self.rules => Some((PermanentActor::Rules, "RulesActor")),
+            _ => None,
+        }
+    }
+
+    async fn restart(
+        &mut self,
+        myself: &ActorRef<()>,
+        which: PermanentActor,
+    ) -> Result<(), ActorProcessingErr> {
         let now = Instant::now();
         self.restarts.retain(|at| now.duration_since(*at) < limits::RESTART_WINDOW);
         if self.restarts.len() >= limits::RESTARTS {
@@ -89,17 +107,25 @@ impl SupervisorState {
             .into());
         }
         self.restarts.push_back(now);
-        let which = if who == self.store { PermanentActor::Store } else { PermanentActor::Live };
         self.arguments.store.metrics.restarts.of(which).increment(1);
-        if who == self.store {
-            self.arguments.store.recover = true;
-            self.store = start_store(myself, &self.arguments).await?;
-        } else {
-            self.live = start_live(myself, &self.arguments).await?;
-            for entry in self.arguments.registry.entries() {
-                if let Some(actor) = entry.actor() {
-                    // A connection that is gone has nothing to watch.
-                    let _ = actor.cast(ConnectionMessage::WatchAgain);
+        match which {
+            PermanentActor::Store => {
+                self.arguments.store.recover = true;
+                self.store = start_store(myself, &self.arguments).await?;
+            }
+            PermanentActor::Rules => {
+                if let Some(rules) = &mut self.arguments.rules {
+                    rules.restarted = true;
+                }
+                self.rules = start_rules(myself, &self.arguments).await?;
+            }
+            PermanentActor::Live => {
+                self.live = start_live(myself, &self.arguments).await?;
+                for entry in self.arguments.registry.entries() {
+                    if let Some(actor) = entry.actor() {
+                        // A connection that is gone has nothing to watch.
+                        let _ = actor.cast(ConnectionMessage::WatchAgain);
+                    }
                 }
             }
         }
@@ -116,6 +142,18 @@ async fn start_store(
     let id = actor.get_id();
     arguments.store_actor.send_replace(Some(actor));
     Ok(id)
+}
+
+async fn start_rules(
+    supervisor: &ActorRef<()>,
+    arguments: &SupervisorArguments,
+) -> Result<Option<ActorId>, ActorProcessingErr> {
+    let Some(arguments) = &arguments.rules else { return Ok(None) };
+    let (actor, _) =
+        RulesActor::spawn_linked(None, RulesActor, arguments.clone(), supervisor.get_cell()).await?;
+    let id = actor.get_id();
+    arguments.feed.set_reader(actor);
+    Ok(Some(id))
 }
 
 async fn start_live(

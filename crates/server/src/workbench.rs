@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use dunlin_store::{
-    AnswerLimits, Bucket, Commit, Context, IdSource, Intent, Outcome, Snapshot, Step, StoreError, Validators,
+    AnswerLimits, Bucket, Changed, Commit, Context, IdSource, Intent, Outcome, Snapshot, Step, StoreError,
+    Validators,
 };
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -11,6 +12,7 @@ use rand::{Rng, SeedableRng};
 use crate::events::Watched;
 use crate::limits;
 use crate::programmatic::Programmatic;
+use crate::rules::{Aftermath, Desk, Work};
 use crate::store_actor::{Done, WriteError, Written};
 
 /// Where times come from, in Unix milliseconds.
@@ -56,7 +58,9 @@ impl IdSource for RandomIds {
 
 /// See the module.
 pub(crate) struct Workbench {
-    /// The published state with everything that was carried out so far.
+    /// The published state.
+    pub(crate) base: Snapshot,
+    /// The same with everything that was carried out so far.
     pub(crate) next: Snapshot,
     pub(crate) watched: Watched,
     pub(crate) commits: Vec<Commit>,
@@ -66,15 +70,26 @@ pub(crate) struct Workbench {
     pub(crate) validators: Arc<Validators>,
     pub(crate) programmatic: Arc<Programmatic>,
     pub(crate) answers: AnswerLimits,
+    /// The rule engine, if there is one.
+    pub(crate) rules: Option<Box<Desk>>,
+    pub(crate) aftermath: Aftermath,
+    /// Why the state or the engine cannot be trusted any more.
+    pub(crate) broken: Option<String>,
 }
 
 impl Workbench {
-    /// Carries a group out, in order. An intent that the store refuses changes nothing.
-    pub(crate) fn carry_out(&mut self, intents: Vec<Intent>, ids: &mut RandomIds) -> Vec<Written> {
-        intents.into_iter().map(|intent| self.write(intent, ids)).collect()
+    /// Carries a group out, in order. What is refused changes nothing.
+    pub(crate) fn carry_out(&mut self, works: Vec<Work>, ids: &mut RandomIds) -> Vec<Written> {
+        works.into_iter().map(|work| self.work(work, ids)).collect()
     }
 
-    fn write(&mut self, intent: Intent, ids: &mut RandomIds) -> Written {
+    /// Carries an intent out. If `notice` says so, it is told which records that has changed.
+    pub(crate) fn write(
+        &mut self,
+        intent: Intent,
+        notice: bool,
+        ids: &mut RandomIds,
+    ) -> Result<(Done, Vec<Changed>), WriteError> {
         self.changes += 1;
         match &intent {
             Intent::DefineQuery { name, .. } if self.programmatic.contains(name) => {
@@ -85,8 +100,10 @@ impl Workbench {
             }
             _ => {}
         }
-        let mut context =
-            Context::new(self.clock.now(), ids).with_validators(&self.validators).with_answers(self.answers);
+        let mut context = Context::new(self.clock.now(), ids)
+            .with_validators(&self.validators)
+            .with_answers(self.answers)
+            .noticing(notice);
         let executed = self.next.execute(intent, &mut context)?;
         if let Some(commit) = executed.commit {
             self.watched.saw(&self.next);
@@ -97,13 +114,21 @@ impl Workbench {
             Outcome::Repeated(answer) => answer.position,
             _ => self.next.position(),
         };
-        Ok(Done { outcome: executed.outcome, position })
+        Ok((Done { outcome: executed.outcome, position }, executed.changed))
     }
 
     /// Whether a group may take so long that it must not hold up the connections which share this worker thread.
-    pub(crate) fn is_long(&self, intents: &[Intent]) -> bool {
-        let rows = intents.iter().map(|intent| rows(&self.next, intent));
-        rows.fold(0, usize::saturating_add) > limits::INLINE_WRITES
+    pub(crate) fn is_long(&self, works: &[Work]) -> bool {
+        let rows = works.iter().map(|work| match work {
+            Work::Store(intent) => rows(&self.next, intent),
+            Work::Rules(_) | Work::Look(_) => 1,
+        });
+        if rows.fold(0, usize::saturating_add) > limits::INLINE_WRITES {
+            return true;
+        }
+        let Some(desk) = &self.rules else { return false };
+        let listens = desk.listens();
+        desk.is_long(works.iter().filter(|work| listens || !matches!(work, Work::Store(_))).count())
     }
 }
 

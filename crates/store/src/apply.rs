@@ -119,9 +119,18 @@ impl Snapshot {
                 let place = self.answers.place(&answer.scope, &answer.key);
                 Arc::make_mut(&mut self.answers).remember(Arc::clone(answer), place);
             }
+            Change::Entry { key, value } => self.set_entry(Arc::clone(key), value.clone()),
             Change::Forget { until } => Arc::make_mut(&mut self.answers).forget(*until),
         }
         Ok(())
+    }
+
+    /// Writes an entry, or removes it.
+    pub(crate) fn set_entry(&mut self, key: Arc<str>, value: Option<Arc<str>>) {
+        match value {
+            Some(value) => drop(self.entries.insert(key, value)),
+            None => drop(self.entries.remove(&*key)),
+        }
     }
 
     /// Adds or replaces a row; `false` if there is no such bucket, or the record's key is missing or taken.

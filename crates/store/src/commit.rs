@@ -95,6 +95,13 @@ pub enum Change {
     /// An answer is remembered from now on, in the place of the one with its scope and key if there is one. Its position is
     /// that of this commit.
     Answer(Arc<Answer>),
+    /// An entry of the server's own is written, or gone.
+    Entry {
+        /// Its key.
+        key: Arc<str>,
+        /// Its text; `None` if it is gone.
+        value: Option<Arc<str>>,
+    },
     /// The answers whose `expires_at` is at most this are forgotten: in the order in which they came, up to the first one that
     /// stays.
     Forget {

@@ -12,8 +12,8 @@ use std::sync::Arc;
 use crate::answers::Place;
 use crate::bucket::Marks;
 use crate::{
-    Answer, Bucket, BucketId, Cause, Change, Commit, Counters, Guard, Record, RowId, RowRule, Snapshot,
-    StoreError,
+    Answer, Bucket, BucketId, Cause, Change, Changed, Commit, Counters, Guard, Record, RowId, RowRule,
+    Snapshot, StoreError,
 };
 
 /// See the module.
@@ -31,6 +31,8 @@ pub(crate) struct Draft<'s> {
     /// The state before the first change of a definition; with it comes everything back.
     saved: Option<Saved>,
     definitions: Vec<Change>,
+    /// What entries held before they were written.
+    entries: Vec<(Arc<str>, Option<Arc<str>>)>,
     /// What is to be remembered of it; part of the state when the write is complete, so there is nothing to undo.
     answer: Option<(Arc<Answer>, Place)>,
     /// Place of the operation that is being carried out.
@@ -68,6 +70,7 @@ impl<'s> Draft<'s> {
             marks: Vec::new(),
             saved: None,
             definitions: Vec::new(),
+            entries: Vec::new(),
             answer: None,
             operation: None,
         }
@@ -195,6 +198,12 @@ impl<'s> Draft<'s> {
             .any(|change| matches!(change, Change::Clear { .. } | Change::DropBucket { .. }))
     }
 
+    /// Writes an entry, or removes it.
+    pub(crate) fn set_entry(&mut self, key: Arc<str>, value: Option<Arc<str>>) {
+        self.entries.push((Arc::clone(&key), self.state.entry(&key).cloned()));
+        self.state.set_entry(key, value);
+    }
+
     /// The answer to the write is remembered with it.
     pub(crate) fn remember(&mut self, answer: Answer, place: Place) {
         self.answer = Some((Arc::new(answer), place));
@@ -207,10 +216,36 @@ impl<'s> Draft<'s> {
             // What was touched later is back; what was touched before is in the saved state as it was by then.
             self.rows.truncate(saved.rows);
         }
+        for (key, before) in self.entries.into_iter().rev() {
+            self.state.set_entry(key, before);
+        }
         self.state.put_back(self.rows.iter().map(|row| (row.bucket, row.row, row.before.as_ref())));
         for (bucket, marks) in self.marks {
             self.state.set_marks(bucket, marks);
         }
+    }
+
+    /// The records that it has changed so far, those of cleared buckets first.
+    pub(crate) fn changed(&self) -> Vec<Changed> {
+        let mut found = Vec::new();
+        for change in &self.definitions {
+            let Change::Clear { bucket } = change else { continue };
+            let before = self.saved.as_ref().and_then(|saved| saved.state.bucket_by_id(*bucket));
+            for (row, record) in before.into_iter().flat_map(Bucket::rows) {
+                // What was touched before, and what was touched after, is told below as it was at first.
+                if self.place(*bucket, row).is_none() {
+                    found.push(Changed { bucket: *bucket, before: Some(record.clone()), after: None });
+                }
+            }
+        }
+        for Touched { bucket, row, before, .. } in &self.rows {
+            let Some(there) = self.state.bucket_by_id(*bucket) else { continue };
+            let after = there.row(*row).cloned();
+            if before.is_some() || after.is_some() {
+                found.push(Changed { bucket: *bucket, before: before.clone(), after });
+            }
+        }
+        found
     }
 
     /// The commit, if anything has changed; the state is then at its position.
@@ -242,6 +277,12 @@ impl<'s> Draft<'s> {
             let after = self.state.bucket_by_id(bucket).map(Bucket::counters);
             if let Some(counters) = after.filter(|after| *after != before.counters()) {
                 changes.push(Change::Counters { bucket, counters });
+            }
+        }
+        for (key, before) in self.entries {
+            let value = self.state.entry(&key).cloned();
+            if value != before {
+                changes.push(Change::Entry { key, value });
             }
         }
         if let Some((answer, place)) = self.answer {

@@ -110,7 +110,7 @@ impl Intent {
         }
     }
 
-    /// Whether it is a write of records, or a transaction.
+    /// Whether it is a write of records, a transaction, or one of the server itself: what can have a key.
     pub(crate) fn is_of_records(&self) -> bool {
         match self {
             Self::Insert { .. }
@@ -122,7 +122,8 @@ impl Intent {
             | Self::DeleteMany { .. }
             | Self::Clear { .. }
             | Self::Transaction { .. }
-            | Self::IfVersion { .. } => true,
+            | Self::IfVersion { .. }
+            | Self::System(_) => true,
             Self::Guarded { write, .. } => write.is_of_records(),
             _ => false,
         }
@@ -201,6 +202,21 @@ impl Idempotency {
                 reason: "only writes of records and transactions can have a key".into(),
             });
         }
+        self.known(state, now)
+    }
+
+    /// The answer to the request, if it was carried out before: for those whose write is worked out only if it was not.
+    ///
+    /// # Errors
+    /// The key is that of another request, or cannot be.
+    pub fn repeated(&self, state: &Snapshot, now: u64) -> Result<Option<Arc<Answer>>, StoreError> {
+        Ok(match self.known(state, now)? {
+            Known::Repeated(answer) => Some(answer),
+            Known::New(_) => None,
+        })
+    }
+
+    fn known(&self, state: &Snapshot, now: u64) -> Result<Known, StoreError> {
         let within = |text: &str, what: &str, most: usize| {
             if (1..=most).contains(&text.len()) {
                 return Ok(());

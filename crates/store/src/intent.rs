@@ -3,7 +3,8 @@
 use serde_json::{Map, Value};
 
 use crate::{
-    Aggregate, AnswerLimits, BucketId, Commit, Guard, Idempotency, Migration, Outcome, RowId, Validators,
+    Aggregate, AnswerLimits, BucketId, Commit, Guard, Idempotency, Migration, Outcome, Record, RowId,
+    SystemWrite, Validators,
 };
 
 /// A JSON object: a record, changes to one, a filter, a definition.
@@ -98,6 +99,8 @@ pub enum Intent {
         /// A write of records, or a transaction.
         write: Box<Self>,
     },
+    /// Note something of the server's own: see [`SystemWrite`].
+    System(SystemWrite),
     /// Forget the answers whose time is over, about [`FORGOTTEN_AT_ONCE`](crate::limits::FORGOTTEN_AT_ONCE) of them.
     ForgetAnswers,
     /// Run the migrations that have not run yet, in one commit.
@@ -241,18 +244,26 @@ pub struct Context<'a> {
     pub validators: &'a Validators,
     /// How many answers are remembered, and how long.
     pub answers: AnswerLimits,
+    /// Whether to tell which records were changed.
+    pub notice: bool,
 }
 
 impl<'a> Context<'a> {
     /// A context without validators, and with the default limits of what is remembered.
     pub fn new(now: u64, ids: &'a mut dyn IdSource) -> Self {
-        Self { now, ids, validators: Validators::none(), answers: AnswerLimits::default() }
+        Self { now, ids, validators: Validators::none(), answers: AnswerLimits::default(), notice: false }
     }
 
     /// The same context with validators.
     #[must_use]
     pub fn with_validators(self, validators: &'a Validators) -> Self {
         Self { validators, ..self }
+    }
+
+    /// The same context for somebody who wants to know [which records were changed](Executed::changed), or does not.
+    #[must_use]
+    pub fn noticing(self, notice: bool) -> Self {
+        Self { notice, ..self }
     }
 
     /// The same context with other limits of what is remembered.
@@ -285,4 +296,25 @@ pub struct Executed {
     pub commit: Option<Commit>,
     /// What to answer once the commit is durable (or at once if there is none).
     pub outcome: Outcome,
+    /// The records that the commit has changed, each once, where [`Context::notice`] asks for them: those of buckets that were
+    /// cleared first. What a bucket held that was dropped is not among them.
+    pub changed: Vec<Changed>,
+}
+
+impl Executed {
+    /// Nothing has changed.
+    pub(crate) fn nothing(outcome: Outcome) -> Self {
+        Self { commit: None, outcome, changed: Vec::new() }
+    }
+}
+
+/// A record that a write has changed.
+#[derive(Debug, Clone)]
+pub struct Changed {
+    /// The bucket.
+    pub bucket: BucketId,
+    /// The record as it was; `None` if it is new.
+    pub before: Option<Record>,
+    /// The record as it is; `None` if it is gone.
+    pub after: Option<Record>,
 }

@@ -1,6 +1,10 @@
 //! Every bound of the store, with its unit and its reason. Nothing here may be exceeded by any write, so that no
 //! definition, filter or record can make the process slow or large beyond what its sender paid for.
 
+pub use dunlin_pattern::limits::{
+    MAX_PATTERN_BYTES, MAX_PATTERN_DEPTH, MAX_PATTERN_SIZE, MAX_PATTERN_TEXT_BYTES,
+};
+
 /// Buckets of one store. Each costs a few hundred bytes, and listings name them all.
 pub const MAX_BUCKETS: usize = 10_000;
 /// Declarative queries of one store. Listings name them all.
@@ -22,16 +26,6 @@ pub const MAX_INDEX_FIELDS: usize = 4;
 pub const MAX_SCHEMA_DEPTH: usize = 10;
 /// Patterns of one bucket, nested ones included. Each holds up to [`MAX_PATTERN_SIZE`] bytes.
 pub const MAX_PATTERNS: usize = 100;
-/// Bytes (UTF-8) of a `pattern` as it is written.
-pub const MAX_PATTERN_BYTES: usize = 4096;
-/// Bytes of a compiled `pattern`, and again as much while it matches. The time for one string is at worst in proportion
-/// to this and to the string's length.
-pub const MAX_PATTERN_SIZE: usize = 512 * 1024;
-/// Levels of groups in a `pattern`. Compiling it recurses.
-pub const MAX_PATTERN_DEPTH: u32 = 50;
-/// Bytes (UTF-8) of a string that a `pattern` is looked for in; a longer one is refused. The longest string and the
-/// slowest pattern there can be take about a second, usual patterns a tenth of a millisecond.
-pub const MAX_PATTERN_TEXT_BYTES: usize = 32 * 1024;
 /// Largest `ttl`, milliseconds: what a JavaScript date can hold. A record with a later deadline would never go.
 pub const MAX_TTL_MS: u64 = 8_640_000_000_000_000;
 /// Bytes of a bucket definition or query config as JSON text. It is kept, logged and listed whole.

@@ -38,6 +38,8 @@ pub enum Outcome {
     },
     /// Nothing was done: it is a repeat of a write that was, and this was the answer to it.
     Repeated(Arc<Answer>),
+    /// The answer that came with a [`SystemWrite`](crate::SystemWrite), JSON text.
+    Told(Arc<str>),
     /// So many answers were forgotten.
     Forgotten(usize),
     /// The bucket is defined.
@@ -89,6 +91,7 @@ impl Outcome {
                 }
                 out.push_str("]}");
             }
+            Self::Told(answer) => out.push_str(answer),
             Self::Repeated(answer) => out.push_str(answer.body.json()),
             _ => out.push_str("null"),
         }
@@ -101,10 +104,13 @@ impl Outcome {
         json
     }
 
-    /// The same, to be remembered. The text of a single record is shared with it.
+    /// The same, to be remembered. What is shared already stays so.
     pub(crate) fn to_body(&self) -> Body {
         if let Self::Record(record) = self {
             return Body::Record(record.clone());
+        }
+        if let Self::Told(answer) = self {
+            return Body::Text(Arc::clone(answer));
         }
         Body::Text(self.to_json().into())
     }

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
+use imbl::OrdMap;
+
 use crate::answers::Answers;
 use crate::apply::empty_bucket;
 use crate::{Answer, Bucket, BucketId, Counters, Record, RestoreError, RowId, Snapshot};
@@ -33,6 +35,7 @@ pub struct Restore {
     buckets: BTreeMap<BucketId, Stored>,
     queries: Vec<(Arc<str>, Arc<str>)>,
     answers: Answers,
+    entries: OrdMap<Arc<str>, Arc<str>>,
     next_bucket: u32,
 }
 
@@ -51,6 +54,7 @@ impl Restore {
             buckets: BTreeMap::new(),
             queries: Vec::new(),
             answers: Answers::new(),
+            entries: OrdMap::new(),
             next_bucket: 0,
         }
     }
@@ -114,6 +118,18 @@ impl Restore {
         Ok(())
     }
 
+    /// Adds an entry of the server's own.
+    ///
+    /// # Errors
+    /// [`RestoreError::Entry`] if its key was given before.
+    pub fn entry(&mut self, key: Arc<str>, value: Arc<str>) -> Result<(), RestoreError> {
+        if self.entries.contains_key(&key) {
+            return Err(RestoreError::Entry { key: key.to_string() });
+        }
+        self.entries.insert(key, value);
+        Ok(())
+    }
+
     /// The id that the next defined bucket gets at least, so that ids of dropped buckets are never given again.
     pub fn next_bucket(&mut self, id: u32) {
         self.next_bucket = self.next_bucket.max(id);
@@ -140,6 +156,7 @@ impl Restore {
         }
         snapshot.next_bucket = snapshot.next_bucket.max(self.next_bucket);
         snapshot.answers = Arc::new(self.answers);
+        snapshot.entries = self.entries;
         snapshot.position = position;
         Ok(snapshot)
     }

@@ -1,5 +1,6 @@
 //! The whole state as one immutable value.
 
+use std::ops::Bound;
 use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet};
@@ -35,6 +36,8 @@ pub struct Snapshot {
     pub(crate) deadlines: OrdSet<(u64, BucketId)>,
     /// What is remembered for repeated requests. Behind one more pointer, so that a clone pays for it with one count.
     pub(crate) answers: Arc<Answers>,
+    /// What the server keeps for itself, by key.
+    pub(crate) entries: OrdMap<Arc<str>, Arc<str>>,
 }
 
 /// A field that refers to records of another bucket.
@@ -66,6 +69,7 @@ impl Snapshot {
             referrers: OrdMap::new(),
             deadlines: OrdSet::new(),
             answers: Arc::new(Answers::new()),
+            entries: OrdMap::new(),
         }
     }
 
@@ -126,6 +130,40 @@ impl Snapshot {
         self.queries.values()
     }
 
+    /// The text that the server keeps under a key: state of its own that is written by
+    /// [`Intent::System`](crate::Intent::System) and durable like records.
+    ///
+    /// ```
+    /// # use dunlin_store::{Context, IdSource, Intent, Snapshot, SystemWrite};
+    /// # struct Ids(u128);
+    /// # impl IdSource for Ids {
+    /// #     fn next(&mut self) -> u128 {
+    /// #         self.0 += 1;
+    /// #         self.0
+    /// #     }
+    /// # }
+    /// let (mut state, mut ids) = (Snapshot::new("epoch-1"), Ids(0));
+    /// let entries = vec![("t/a".into(), Some("1".into())), ("t/b".into(), Some("2".into()))];
+    /// let noted = Intent::System(SystemWrite { entries, ..SystemWrite::default() });
+    /// state.execute(noted, &mut Context::new(1_000, &mut ids))?;
+    /// assert_eq!(state.entry("t/a").map(|text| &**text), Some("1"));
+    /// assert_eq!(state.entries("t/").count(), 2);
+    /// # Ok::<(), dunlin_store::StoreError>(())
+    /// ```
+    pub fn entry(&self, key: &str) -> Option<&Arc<str>> {
+        self.entries.get(key)
+    }
+
+    /// The entries whose key begins with `prefix`, ascending by key.
+    pub fn entries<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a Arc<str>, &'a Arc<str>)> {
+        self.entries_from(prefix).take_while(move |(key, _)| key.starts_with(prefix))
+    }
+
+    /// The entries from a key on, ascending by key.
+    pub fn entries_from(&self, key: &str) -> impl Iterator<Item = (&Arc<str>, &Arc<str>)> {
+        self.entries.range::<_, str>((Bound::Included(key), Bound::Unbounded))
+    }
+
     /// When the next record is due to be removed, Unix milliseconds; `None` if none ever is.
     pub fn next_deadline(&self) -> Option<u64> {
         self.deadlines.get_min().map(|(time, _)| *time)
@@ -171,15 +209,16 @@ impl Snapshot {
         seen.iter().filter_map(|id| self.bucket_by_id(*id)).map(Bucket::len).sum()
     }
 
-    /// How much there is. Costs one step per bucket.
+    /// How much there is, without what belongs to the server. Costs one step per bucket.
     pub fn stats(&self) -> Stats {
         let mut stats = Stats {
-            buckets: BucketStats { count: self.buckets.len(), names: Vec::with_capacity(self.buckets.len()) },
+            buckets: BucketStats { count: 0, names: Vec::with_capacity(self.buckets.len()) },
             records: CountStats::default(),
             indexes: CountStats::default(),
             queries: QueryStats { defined: self.queries.len() },
         };
-        for bucket in self.buckets() {
+        for bucket in self.buckets().filter(|bucket| !bucket.is_system()) {
+            stats.buckets.count += 1;
             stats.buckets.names.push(bucket.name().to_string());
             stats.records.add(bucket.name(), bucket.len());
             stats.indexes.add(bucket.name(), bucket.index_count());

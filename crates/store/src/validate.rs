@@ -14,6 +14,7 @@ impl FieldType {
     pub(crate) fn accepts(self, value: &FieldValue<'_>) -> bool {
         match value {
             FieldValue::Absent | FieldValue::Null => false,
+            _ if self == Self::Any => true,
             FieldValue::Bool(_) => self == Self::Boolean,
             FieldValue::Number(_) => matches!(self, Self::Number | Self::Date),
             FieldValue::Str(_) => matches!(self, Self::String | Self::Date),
@@ -130,7 +131,8 @@ fn check_inside(rules: &Rules, value: &Value, path: &Path<'_>, issues: &mut Vec<
 fn check_itself(rules: &Rules, value: &FieldValue<'_>, path: &Path<'_>, issues: &mut Vec<Issue>) -> bool {
     let mut issue = |code, message: String| issues.push(Issue::new(path.to_string(), code, message));
     if value.is_nullish() {
-        if rules.required {
+        let is_there = rules.kind == FieldType::Any && matches!(value, FieldValue::Null);
+        if rules.required && !is_there {
             issue("required", "Field is required".into());
         }
         return false;

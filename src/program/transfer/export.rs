@@ -27,7 +27,8 @@ pub(in crate::program) fn export(config: &Config, dir: &Path, names: &[String]) 
         }
     }
     if names.is_empty() {
-        buckets = state.buckets().collect();
+        // What belongs to the server cannot be imported; a backup holds it.
+        buckets = state.buckets().filter(|bucket| !bucket.is_system()).collect();
     }
     if dir == Path::new("-") {
         let [bucket] = buckets.as_slice() else {

@@ -4,7 +4,7 @@
 //!
 //! - the first is a [`Header`], JSON;
 //! - then changes that make the state from nothing: for each bucket its definition, its counters and its records in table
-//!   order, then the queries; as many to a block as [`IMAGE_STEP_BYTES`](crate::limits::IMAGE_STEP_BYTES) say;
+//!   order, then the queries, the answers and the entries; as many to a block as [`IMAGE_STEP_BYTES`](crate::limits::IMAGE_STEP_BYTES) say;
 //! - the last is a [`Totals`], JSON, which no change looks like: a change begins with the number of its kind, which is never
 //!   that of a brace. A file without it was not written to its end.
 
@@ -60,6 +60,14 @@ pub(crate) struct Totals {
     pub(crate) queries: u64,
     pub(crate) records: u64,
     pub(crate) answers: u64,
+    /// Left out if there are none, so that such an image is the same as before there were any.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub(crate) entries: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives it so")]
+fn is_none(count: &u64) -> bool {
+    *count == 0
 }
 
 /// What an image or a backup holds. As JSON: `{"epoch", "position", "buckets", "queries", "records", "bytes", "mended"}`.

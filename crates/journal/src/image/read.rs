@@ -115,6 +115,10 @@ impl<'f> Blocks<'f> {
                 self.found.answers += 1;
                 restore.answer(Arc::unwrap_or_clone(answer)).map_err(told)
             }
+            Entry::Change(Change::Entry { key, value: Some(value) }) => {
+                self.found.entries += 1;
+                restore.entry(key, value).map_err(told)
+            }
             Entry::Answer { answer, .. } => Err(format!("the answer to key {:?} has no text", answer.key)),
             Entry::Change(other) => Err(format!("{other:?} has no place in an image")),
         }

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::*;
 use crate::block::{self, Found, Label, Reader};
 use crate::disk::Disk;
-use crate::testing::{MemoryDisk, MemoryFile, Writer, define, insert, object, picture};
+use crate::testing::{MemoryDisk, MemoryFile, Writer, define, entry, fact, insert, object, picture};
 
 /// Writes the image of a state in steps of so many bytes.
 fn image_of(state: &Snapshot, step_bytes: usize) -> (Vec<u8>, Summary) {
@@ -49,6 +49,11 @@ fn world() -> Writer {
         insert("b", "x", 1),
         Intent::Insert { bucket: "volatile".into(), data: object(json!({"id": "forgotten"})) },
         Intent::DropBucket { name: "gone".into() },
+        entry("r/big", Some(&"x".repeat(300))),
+        entry("t/a", Some("1")),
+        entry("t/b", Some("2")),
+        entry("t/a", None),
+        fact("k", Some(json!([null]))),
     ];
     for intent in intents {
         writer.commit(intent).unwrap();
@@ -84,7 +89,7 @@ fn a_state_comes_back_from_its_image() {
         let (bytes, summary) = image_of(&state, step_bytes);
         let image = read_bytes(&bytes).unwrap();
         assert_eq!(image.summary, summary);
-        assert_eq!((summary.buckets, summary.queries, summary.records), (4, 1, 3));
+        assert_eq!((summary.buckets, summary.queries, summary.records), (5, 1, 4));
         assert_eq!(summary.bytes, bytes.len() as u64);
         assert!(image.mended.is_empty());
         assert_eq!(kept(&image.snapshot), kept(&state));

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::mem;
+use std::sync::Arc;
 
 use dunlin_store::{BucketId, Change, RowId, Snapshot};
 use serde::Serialize;
@@ -38,7 +39,7 @@ pub(crate) struct ImageWriter {
 }
 
 /// What comes next.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 enum Next {
     /// The definition of the first bucket from this id on.
     Bucket(BucketId),
@@ -48,6 +49,8 @@ enum Next {
     Queries(usize),
     /// The answers, after so many of them.
     Answers(usize),
+    /// The entries from this key on.
+    Entries(Arc<str>),
     /// The last block.
     Totals,
 }
@@ -93,11 +96,12 @@ impl ImageWriter {
     pub(crate) fn step(&mut self) -> io::Result<Option<Summary>> {
         self.encoder.bytes.clear();
         while self.encoder.bytes.len() < self.step_bytes {
-            match self.next {
+            match self.next.clone() {
                 Next::Bucket(from) => self.define(from)?,
                 Next::Rows(bucket, from) => self.rows(bucket, from),
                 Next::Queries(done) => self.queries(done)?,
                 Next::Answers(done) => self.answers(done),
+                Next::Entries(from) => self.entries(&from),
                 Next::Totals => break,
             }
         }
@@ -185,6 +189,18 @@ impl ImageWriter {
             }
             self.encoder.answer(answer, None);
             self.totals.answers += 1;
+        }
+        self.next = Next::Entries("".into());
+    }
+
+    fn entries(&mut self, from: &str) {
+        for (key, value) in self.state.entries_from(from) {
+            if self.encoder.bytes.len() >= self.step_bytes {
+                self.next = Next::Entries(Arc::clone(key));
+                return;
+            }
+            self.encoder.set_entry(key, value);
+            self.totals.entries += 1;
         }
         self.next = Next::Totals;
     }

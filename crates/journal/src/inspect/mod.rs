@@ -46,6 +46,8 @@ pub struct Inspection {
     pub buckets: Vec<BucketReport>,
     /// How many queries are defined.
     pub queries: usize,
+    /// How many entries the server keeps for itself: rules, timers, calls to be made.
+    pub entries: usize,
     /// What keeps the data from being used as they are; `None` if nothing does.
     pub problem: Option<String>,
     /// A file was removed while it was to be read.
@@ -195,6 +197,7 @@ impl Inspection {
             files: Vec::new(),
             buckets: Vec::new(),
             queries: 0,
+            entries: 0,
             problem: None,
             vanished: false,
         }
@@ -214,6 +217,7 @@ impl Inspection {
             .map(|bucket| BucketReport { name: bucket.name().to_string(), records: bucket.len() })
             .collect();
         self.queries = state.queries().count();
+        self.entries = state.entries("").count();
     }
 
     /// Takes in what is wrong with a file that is needed.

@@ -32,7 +32,12 @@ impl fmt::Display for Inspection {
                 )?;
             }
         }
-        writeln!(f, "Buckets, {}; queries, {}", self.buckets.len(), self.queries)?;
+        write!(f, "Buckets, {}; queries, {}", self.buckets.len(), self.queries)?;
+        // Most have none.
+        if self.entries > 0 {
+            write!(f, "; entries of rules, {}", self.entries)?;
+        }
+        writeln!(f)?;
         let width = self.buckets.iter().map(|bucket| bucket.name.len()).max().unwrap_or(0);
         for bucket in &self.buckets {
             writeln!(f, "  {:<width$}  {} records", bucket.name, bucket.records)?;

@@ -4,7 +4,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::open;
-use crate::testing::{Writer, define, insert, object, picture};
+use crate::testing::{Writer, define, entry, fact, insert, object, picture};
 use crate::{Batch, Durability, FileJournal, Journal, Options};
 
 #[test]
@@ -37,6 +37,13 @@ fn every_kind_of_change_survives_a_close() {
         ("drop", Intent::DropBucket { name: "b".into() }),
         ("undefine", Intent::UndefineQuery { name: "zz".into() }),
         ("query again", query("zz")),
+        ("entries", entry("t/a", Some("{\"n\":1}"))),
+        ("another entry", entry("r/ü", Some(""))),
+        ("entry replaced", entry("t/a", Some("2"))),
+        ("entry removed", entry("t/a", None)),
+        ("fact", fact("k", Some(json!(null)))),
+        ("fact set again", fact("k", Some(json!({"deep": [1.5, "x"]})))),
+        ("fact removed", fact("k", None)),
         ("drop the last", Intent::DropBucket { name: "a".into() }),
     ];
     let mut writer = Writer::new(open(&dir).unwrap().recover().unwrap());

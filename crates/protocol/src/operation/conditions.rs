@@ -10,8 +10,7 @@ use crate::limits::MAX_IDEMPOTENCY_KEY_BYTES;
 use crate::request::{Request, Scalar};
 
 /// Where an `idempotencyKey` may stand.
-const KEYED: &str =
-    "store.insert, insertMany, update, updateMany, upsert, delete, deleteMany, clear and transaction";
+const KEYED: &str = "store.insert, insertMany, update, updateMany, upsert, delete, deleteMany, clear and transaction, rules.emit, setFact and deleteFact";
 
 /// Where an `ifVersion` may stand.
 pub(super) const VERSIONED: &str =
@@ -28,6 +27,9 @@ pub(super) fn checked<'a>(operation: Operation<'a>, request: &Request<'a>) -> Re
         (operation, None) => Ok(operation),
         (Operation::Write { write, .. }, Some(key)) if write.is_of_records() => {
             Ok(Operation::Write { write, idempotency_key: Some(idempotency_key(key)?) })
+        }
+        (Operation::RuleWrite { write, .. }, Some(key)) if write.can_be_repeated() => {
+            Ok(Operation::RuleWrite { write, idempotency_key: Some(idempotency_key(key)?) })
         }
         (_, Some(_)) => {
             let message = format!("Unexpected \"idempotencyKey\": it is for {KEYED}, not for \"{kind}\"");

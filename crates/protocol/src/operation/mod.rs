@@ -4,6 +4,7 @@ mod conditions;
 mod fields;
 mod live;
 mod resource;
+mod rules;
 mod transaction;
 
 use std::borrow::Cow;
@@ -19,6 +20,7 @@ use fields::{
 };
 pub use live::{Hello, Mode, Queried, Resume, Subscribe};
 pub use resource::Resource;
+pub use rules::{RuleRead, RuleWrite};
 pub use transaction::Step;
 
 /// A JSON object: a record, changes to one, a filter or a definition.
@@ -37,6 +39,19 @@ pub enum Operation<'a> {
         write: Write<'a>,
         /// What a repeat of it is known by; only of writes of records and transactions.
         idempotency_key: Option<Cow<'a, str>>,
+    },
+    RuleRead(RuleRead<'a>),
+    RuleWrite {
+        write: RuleWrite<'a>,
+        /// What a repeat of it is known by; only of events and facts.
+        idempotency_key: Option<Cow<'a, str>>,
+    },
+    RulesSubscribe {
+        /// What is wrong with it is told after what else stands against one more subscription.
+        pattern: Result<Cow<'a, str>, Error>,
+    },
+    RulesUnsubscribe {
+        subscription_id: Cow<'a, str>,
     },
     Hello(Hello<'a>),
     Subscribe(Subscribe<'a>),
@@ -322,6 +337,9 @@ impl<'a> Operation<'a> {
                 filter: optional_object("filter", f.filter)?,
             }))
         };
+        if let Some(operation) = rules::operation(kind, f) {
+            return operation;
+        }
         Ok(match kind {
             Kind::Get => Self::Read(Read::Get { bucket: bucket()?, key: key_field(f)? }),
             Kind::Insert => {
@@ -408,6 +426,8 @@ impl<'a> Operation<'a> {
             Kind::Login => Self::Login { token: text("token", f.token.as_ref())? },
             Kind::Logout => Self::Logout,
             Kind::WhoAmI => Self::WhoAmI,
+            // All that is left is of rules and was read above.
+            _ => return Err(unknown_operation(kind.as_str())),
         })
     }
 }
@@ -415,7 +435,9 @@ impl<'a> Operation<'a> {
 /// The answer to a name that no operation has, worded by its prefix.
 fn unknown_operation(kind: &str) -> Error {
     let message = match kind.split_once('.') {
-        Some((family @ ("store" | "server" | "auth"), _)) => format!("Unknown {family} operation \"{kind}\""),
+        Some((family @ ("store" | "rules" | "server" | "auth"), _)) => {
+            format!("Unknown {family} operation \"{kind}\"")
+        }
         _ => format!("Unknown operation \"{kind}\""),
     };
     Error::new(Code::UnknownOperation, message)

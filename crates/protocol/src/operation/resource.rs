@@ -17,6 +17,18 @@ pub enum Resource<'a> {
     Bucket(Cow<'a, str>),
     /// This query. Whoever checks it must also check the buckets that the query reads.
     Query(Cow<'a, str>),
+    /// The events of this topic.
+    Topic(Cow<'a, str>),
+    /// The fact with this key.
+    Key(Cow<'a, str>),
+    /// The events of all topics that match this pattern.
+    TopicPattern(Cow<'a, str>),
+    /// The facts with keys that match this pattern.
+    KeyPattern(Cow<'a, str>),
+    /// The rule with this id.
+    Rule(Cow<'a, str>),
+    /// Rules as a whole: all of them, all facts, timers, calls and statistics.
+    Rules,
     /// The server as a whole: names of buckets and queries, statistics, connections.
     Server,
     /// Nothing but the connection's own state: its login, its subscriptions.
@@ -34,6 +46,12 @@ impl Operation<'_> {
             Self::Subscribe(Subscribe { query: Queried::Named(query), .. })
             | Self::Explain(Explained::Query { query, .. }) => vec![Resource::query(query)],
             Self::Explain(Explained::Bucket { bucket, .. }) => vec![Resource::bucket(bucket)],
+            Self::RuleRead(read) => vec![read.resource()],
+            Self::RuleWrite { write, .. } => vec![write.resource()],
+            Self::RulesSubscribe { pattern } => match pattern {
+                Ok(pattern) => vec![Resource::TopicPattern(Cow::Borrowed(pattern))],
+                Err(_) => vec![Resource::Rules],
+            },
             Self::ListQueries
             | Self::StoreStats
             | Self::ServerStats
@@ -42,6 +60,7 @@ impl Operation<'_> {
             | Self::RevokeSessions { .. } => vec![Resource::Server],
             Self::Hello(_)
             | Self::Unsubscribe { .. }
+            | Self::RulesUnsubscribe { .. }
             | Self::Explain(Explained::Subscription { .. })
             | Self::Login { .. }
             | Self::Logout
@@ -67,6 +86,16 @@ impl Read<'_> {
             | Self::GroupBy { bucket, .. }
             | Self::GetBucketSchema { name: bucket } => Resource::bucket(bucket),
             Self::Buckets => Resource::Server,
+        }
+    }
+}
+
+impl Read<'_> {
+    /// The bucket that it looks into, if it looks into one.
+    pub fn bucket(&self) -> Option<&str> {
+        match self.resource() {
+            Resource::Bucket(Cow::Borrowed(bucket)) => Some(bucket),
+            _ => None,
         }
     }
 }
@@ -200,9 +229,16 @@ fn referred<'v>(schema: &'v Value, found: &mut Vec<Resource<'v>>) {
 impl<'a> Resource<'a> {
     /// The same resource, borrowing nothing.
     pub fn into_owned(self) -> Resource<'static> {
+        let owned = |name: Cow<'a, str>| Cow::Owned(name.into_owned());
         match self {
-            Self::Bucket(name) => Resource::Bucket(Cow::Owned(name.into_owned())),
-            Self::Query(name) => Resource::Query(Cow::Owned(name.into_owned())),
+            Self::Bucket(name) => Resource::Bucket(owned(name)),
+            Self::Query(name) => Resource::Query(owned(name)),
+            Self::Topic(name) => Resource::Topic(owned(name)),
+            Self::Key(name) => Resource::Key(owned(name)),
+            Self::TopicPattern(name) => Resource::TopicPattern(owned(name)),
+            Self::KeyPattern(name) => Resource::KeyPattern(owned(name)),
+            Self::Rule(name) => Resource::Rule(owned(name)),
+            Self::Rules => Resource::Rules,
             Self::Server => Resource::Server,
             Self::Own => Resource::Own,
         }

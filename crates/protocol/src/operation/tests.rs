@@ -272,8 +272,7 @@ fn bulk_operations_and_groups_check_their_fields_from_left_to_right() {
     assert!(matches!(parse(text), Ok(Operation::Read(Read::Aggregate { field, .. })) if field == "f"));
 }
 
-const KEYED: &str =
-    "store.insert, insertMany, update, updateMany, upsert, delete, deleteMany, clear and transaction";
+const KEYED: &str = "store.insert, insertMany, update, updateMany, upsert, delete, deleteMany, clear and transaction, rules.emit, setFact and deleteFact";
 
 /// Operations with all the fields that they need.
 const OPERATIONS: [(&str, &str); 26] = [

@@ -1,15 +1,16 @@
 //! A rule, checked and compiled.
 
+mod read;
+
 use std::sync::Arc;
 
 use dunlin_protocol::{KeyPattern, TopicPattern};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::Object;
-use crate::action::Action;
-use crate::condition::Condition;
-use crate::condition::Operand;
+use crate::action::{Action, TimerTemplate};
+use crate::condition::{Condition, Operand, Path, equal};
+use crate::{Issue, Limits, Object, Severity};
 
 /// A rule that can run. Made from JSON by `Rule::parse` (which gives all errors and warnings at once), or by `RuleBuilder`, which
 /// makes that JSON.
@@ -45,6 +46,75 @@ pub struct Rule {
     pub created_at: u64,
     /// When it was changed last, Unix milliseconds.
     pub updated_at: u64,
+}
+
+impl Rule {
+    /// Reads a rule: the rule and what is doubtful about it, or everything that is wrong and doubtful. What is left out has its
+    /// default in `json`; members that are not known stay in it.
+    ///
+    /// ```
+    /// use dunlin_rules::{Limits, Rule};
+    /// use serde_json::json;
+    ///
+    /// let rule = json!({"id": "a", "name": "A", "trigger": {"type": "event", "topic": "order.*"}});
+    /// let (rule, warnings) = Rule::parse(&rule, &Limits::default()).unwrap();
+    /// assert!(rule.enabled && rule.json["tags"] == json!([]));
+    /// assert_eq!(warnings[0].message, "Rule has no actions");
+    /// ```
+    ///
+    /// # Errors
+    /// Errors and warnings, in the order of the rule's fields; at most [`MAX_ISSUES`](crate::limits::MAX_ISSUES).
+    pub fn parse(rule: &Value, limits: &Limits) -> Result<(Self, Vec<Issue>), Vec<Issue>> {
+        match read::rule(rule, limits) {
+            (Some(rule), warnings) => Ok((rule, warnings)),
+            (None, issues) => Err(issues),
+        }
+    }
+
+    /// The rule as registered: with its version and times.
+    #[must_use]
+    pub fn stamped(mut self, version: u64, created_at: u64, updated_at: u64) -> Self {
+        let json = Arc::make_mut(&mut self.json);
+        for (name, value) in [("version", version), ("createdAt", created_at), ("updatedAt", updated_at)] {
+            json.insert(name.to_owned(), value.into());
+        }
+        Self { version, created_at, updated_at, ..self }
+    }
+}
+
+/// What is wrong with a rule, and what is doubtful: errors and warnings.
+///
+/// ```
+/// use dunlin_rules::{Limits, rule};
+/// use serde_json::json;
+///
+/// let (errors, _) = rule::check(&json!({"id": "a", "name": "A", "trigger": {"type": "event"}}), &Limits::default());
+/// assert_eq!((errors[0].path.as_str(), errors[0].code), ("trigger.topic", "required"));
+/// ```
+pub fn check(rule: &Value, limits: &Limits) -> (Vec<Issue>, Vec<Issue>) {
+    let (_, issues) = read::rule(rule, limits);
+    issues.into_iter().partition(|issue| issue.severity == Severity::Error)
+}
+
+/// What is wrong with a list of rules, and what is doubtful; ids that are there twice are errors.
+pub fn check_all(rules: &Value, limits: &Limits) -> (Vec<Issue>, Vec<Issue>) {
+    read::list(rules, limits).into_iter().partition(|issue| issue.severity == Severity::Error)
+}
+
+/// Reads a timer as `rules.setTimer` gets it: its texts and data are what they are, nothing in them stands for something else.
+///
+/// ```
+/// use dunlin_rules::{Limits, rule};
+/// use serde_json::json;
+///
+/// let timer = json!({"name": "pay:5", "duration": "15m", "onExpire": {"topic": "pay.late", "data": {"order": 5}}});
+/// assert_eq!(&*rule::read_timer(&timer, &Limits::default()).unwrap().name.text, "pay:5");
+/// ```
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn read_timer(timer: &Value, limits: &Limits) -> Result<TimerTemplate, Vec<Issue>> {
+    read::timer(timer, limits)
 }
 
 /// Whose rights a rule's writes to the store have: those of a session with these roles. None by default.
@@ -96,15 +166,33 @@ pub struct FactChanges {
     pub deleted: bool,
 }
 
+impl FactChanges {
+    /// Whether a trigger with these fires when that has happened.
+    pub(crate) fn hears(self, happened: Self) -> bool {
+        (self.set && happened.set) || (self.changed && happened.changed) || (self.deleted && happened.deleted)
+    }
+}
+
 /// A pattern over several events: `spec` names and defaults; all times in milliseconds.
 #[derive(Debug, Clone)]
 pub struct TemporalPattern {
     /// What kind.
     pub kind: TemporalKind,
     /// Path in the events' data whose value makes groups. An event without it takes no part.
-    pub group_by: Option<Arc<str>>,
+    pub group_by: Option<Path>,
     /// Fire when the comparison becomes true and not again before it was false or the window has ended (count, aggregate).
     pub once: bool,
+}
+
+impl TemporalPattern {
+    /// The events that it is about.
+    pub fn matchers(&self) -> Vec<&EventMatcher> {
+        match &self.kind {
+            TemporalKind::Sequence { events, .. } => events.iter().collect(),
+            TemporalKind::Absence { after, expected, .. } => vec![after, expected],
+            TemporalKind::Count { event, .. } | TemporalKind::Aggregate { event, .. } => vec![event],
+        }
+    }
 }
 
 /// The kinds of patterns.
@@ -145,7 +233,7 @@ pub enum TemporalKind {
         /// Which events.
         event: EventMatcher,
         /// Path of the number in their data.
-        field: Arc<str>,
+        field: Path,
         /// What is worked out.
         function: Function,
         /// How it compares with `threshold`.
@@ -163,9 +251,21 @@ pub struct EventMatcher {
     /// Its topic.
     pub topic: TopicPattern,
     /// Paths of its data and the JSON values that they must have.
-    pub filter: Vec<(Arc<str>, Value)>,
+    pub filter: Vec<(Path, Value)>,
     /// The variable that has its data.
     pub alias: Option<Arc<str>>,
+}
+
+impl EventMatcher {
+    /// Whether an event of this topic with this data is meant.
+    pub fn matches(&self, topic: &str, data: &Value) -> bool {
+        self.topic.matches(topic) && self.filter_holds(data)
+    }
+
+    /// Whether the data has everything that the filter asks for.
+    pub fn filter_holds(&self, data: &Value) -> bool {
+        self.filter.iter().all(|(path, wanted)| path.find(data).is_some_and(|found| equal(&found, wanted)))
+    }
 }
 
 /// A window of time.

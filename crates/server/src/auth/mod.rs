@@ -9,6 +9,7 @@ mod permissions;
 pub(crate) mod policy;
 mod revocation;
 mod rights;
+mod rule_rights;
 mod session;
 mod token_table;
 mod upgrade;
@@ -26,6 +27,7 @@ pub use policy::{DefaultRule, Exception, OneOrMany, PermissionRules, Policy, Pol
 pub use revocation::Revocation;
 pub(crate) use revocation::{Blacklist, close_revoked, revoke};
 pub(crate) use rights::{Auth, DATA_ROLE, Rights};
+pub(crate) use rule_rights::PolicyRights;
 pub use session::Session;
 pub(crate) use token_table::TokenTable;
 pub(crate) use upgrade::UpgradeWish;

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::Config;
 use super::kind::{Kind, as_whole};
-use super::{Secret, auth, limits, logins, networks, seed};
+use super::{Secret, auth, limits, logins, networks, rules, seed};
 
 /// One key.
 pub(super) struct Key {
@@ -84,6 +84,44 @@ pub(super) const KEYS: &[Key] = &[
         "Tests that every write to a bucket makes for live queries whose filter no index can tell; most filters have one or two.", |c, v| c.live.max_unindexed_tests => whole(v)),
     key!("live.maxBytes", Kind::Whole { of: BYTES, range: limits::LIVE_BYTES },
         "Bytes that live queries hold together, beside the records themselves; beyond that no further one is opened.", |c, v| c.live.max_bytes => whole(v)),
+    key!("rules.enabled", Kind::Switch,
+        "Whether there is a rule engine; `\"rules\": true`, or an object with any of these keys, switches it on too.", |c, v| c.rules.enabled => v.as_bool()),
+    key!("rules.maxRules", Kind::Whole { of: COUNT, range: limits::RULES },
+        "Rules.", |c, v| c.rules.max_rules => whole(v)),
+    key!("rules.maxGroups", Kind::Whole { of: COUNT, range: limits::RULES },
+        "Groups of rules.", |c, v| c.rules.max_groups => whole(v)),
+    key!("rules.maxFacts", Kind::Whole { of: COUNT, range: limits::FACTS },
+        "Facts.", |c, v| c.rules.max_facts => whole(v)),
+    key!("rules.maxTimers", Kind::Whole { of: COUNT, range: limits::FACTS },
+        "Timers.", |c, v| c.rules.max_timers => whole(v)),
+    key!("rules.maxDepth", Kind::Whole { of: COUNT, range: limits::RULE_DEPTHS },
+        "Steps of a causal chain; what would be a step further is dropped and reported.", |c, v| c.rules.max_depth => whole(v)),
+    key!("rules.maxFirings", Kind::Whole { of: COUNT, range: limits::BUDGETS },
+        "Rules that one event, fact, timer or change may fire, all together; what is beyond is dropped and reported.", |c, v| c.rules.max_firings => whole(v)),
+    key!("rules.maxEvents", Kind::Whole { of: COUNT, range: limits::BUDGETS },
+        "Events that it may cause to be emitted, all together.", |c, v| c.rules.max_events => whole(v)),
+    key!("rules.maxSteps", Kind::Whole { of: COUNT, range: limits::STEPS },
+        "Steps that its rules may take, about 0.1 µs each: a bound of time that is the same on any machine.", |c, v| c.rules.max_steps => whole(v)),
+    key!("rules.maxGroupsPerPattern", Kind::Whole { of: COUNT, range: limits::FACTS },
+        "Groups of one temporal pattern that are open at once; the oldest is dropped and counted.", |c, v| c.rules.max_groups_per_pattern => whole(v)),
+    key!("rules.maxEventsPerGroup", Kind::Whole { of: COUNT, range: limits::BUDGETS },
+        "Events that one group of a temporal pattern remembers.", |c, v| c.rules.max_events_per_group => whole(v)),
+    key!("rules.maxOutbox", Kind::Whole { of: COUNT, range: limits::FACTS },
+        "Calls to the outside that wait to be made; an action that would add one more fails.", |c, v| c.rules.max_outbox => whole(v)),
+    key!("rules.maxDeadLetters", Kind::Whole { of: COUNT, range: limits::FACTS },
+        "Calls that failed for good and are kept; the oldest is thrown away and reported.", |c, v| c.rules.max_dead_letters => whole(v)),
+    key!("rules.maxWaiting", Kind::Whole { of: COUNT, range: limits::FACTS },
+        "Firings that wait for an answer from outside.", |c, v| c.rules.max_waiting => whole(v)),
+    key!("rules.maxVersionsPerRule", Kind::Whole { of: COUNT, range: limits::VERSIONS },
+        "Entries of the history of one rule; the oldest are thrown away.", |c, v| c.rules.max_versions_per_rule => whole(v)),
+    key!("rules.maxTraces", Kind::Whole { of: COUNT, range: limits::BUDGETS },
+        "Inputs, and again as many firings, that are remembered for `rules.explain`.", |c, v| c.rules.max_traces => whole(v)),
+    key!("rules.subscriberBytes", Kind::Whole { of: BYTES, range: limits::SUBSCRIBERS_BYTES },
+        "Bytes of events that may wait for one subscription; beyond that it ends with `BACKPRESSURE`.", |c, v| c.rules.subscriber_bytes => whole(v)),
+    key!("rules.serviceTimeoutMs", Kind::Whole { of: MILLISECONDS, range: limits::SERVICE_TIMEOUTS_MS },
+        "Time that a lookup has to answer.", |c, v| c.rules.service_timeout_ms => whole(v)),
+    key!("rules.webhooks.allow", Kind::Targets,
+        "Where rules may post to: the target must begin with one of these addresses; an empty list allows no webhooks.", |c, v| c.rules.webhooks.allow => rules::read_targets(v)),
     key!("idempotency.ttlMs", Kind::Whole { of: MILLISECONDS, range: limits::IDEMPOTENCY_TTLS_MS },
         "How long the answer to a write with an `idempotencyKey` is remembered for a repeat.", |c, v| c.idempotency.ttl_ms => whole(v)),
     key!("idempotency.maxKeysPerUser", Kind::Whole { of: COUNT, range: limits::REMEMBERED },
@@ -202,6 +240,8 @@ pub(super) const SHORT_FLAGS: &[(&str, &str, Option<&str>)] = &[
     ("--data-dir", "storage.dir", None),
     ("--durability", "storage.durability", None),
     ("--memory", "storage.kind", Some("memory")),
+    ("--rules", "rules.enabled", Some("true")),
+    ("--no-rules", "rules.enabled", Some("false")),
 ];
 
 /// The variables that the program reads itself: which file to load, a filter for its log, and whether it takes orders.
@@ -210,6 +250,16 @@ pub(super) const PROGRAM_VARIABLES: &[&str] = &["DUNLIN_CONFIG", "DUNLIN_LOG", "
 /// The key with this full path.
 pub(super) fn find(path: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.path == path)
+}
+
+/// The key that switches a whole group on and off, if it has one: the group's name alone stands for it.
+pub(super) fn switch_of(group: &str) -> Option<&'static Key> {
+    switches().find(|(_, switched)| *switched == group).map(|(key, _)| key)
+}
+
+/// All such keys, each with its group.
+pub(super) fn switches() -> impl Iterator<Item = (&'static Key, &'static str)> {
+    KEYS.iter().filter_map(|key| Some((key, key.path.strip_suffix(".enabled")?)))
 }
 
 /// Whether a word is the name of a key or of a group.

@@ -7,7 +7,7 @@ use serde_json::{Number, Value};
 
 use super::fault::FaultKind;
 use super::limits::{MAX_ALLOWED_ORIGINS, MAX_SECRET_BYTES, MAX_SHOWN_CHARS};
-use super::{auth, networks, seed};
+use super::{auth, networks, rules, seed};
 use crate::auth::policy;
 
 /// What a key holds.
@@ -30,6 +30,8 @@ pub(super) enum Kind {
     Origins,
     /// A list of addresses and networks.
     Networks,
+    /// A list of beginnings of URLs.
+    Targets,
     /// An object from operation to weight.
     Weights,
     /// A list of requests.
@@ -68,6 +70,7 @@ impl Kind {
             Self::Secret { least } => format!("a secret text of {least} to {MAX_SECRET_BYTES} bytes"),
             Self::Origins => "a list of origins such as \"https://app.example.com\"".to_owned(),
             Self::Networks => networks::NETWORKS.to_owned(),
+            Self::Targets => rules::TARGETS.to_owned(),
             Self::Weights => networks::WEIGHTS_EXPECTED.to_owned(),
             Self::Seed => "a list of requests".to_owned(),
             Self::Tokens => auth::EXPECTED.to_owned(),
@@ -99,6 +102,7 @@ impl Kind {
             Self::Secret { least } => return check_secret(value, *least, &self.expected()),
             Self::Origins => return check_origins(value, &self.expected()),
             Self::Networks => return networks::check(value),
+            Self::Targets => return rules::check_targets(value),
             Self::Weights => return networks::check_weights(value),
             Self::Seed => return seed::check(value),
             Self::Tokens => return auth::check(value),
@@ -131,7 +135,7 @@ impl Kind {
                 text.parse::<Number>().map_or_else(|_| Value::from(text), Value::from)
             }
             Self::Text { .. } | Self::Word { .. } => Value::from(text),
-            Self::Origins | Self::Networks | Self::Words(_) => {
+            Self::Origins | Self::Networks | Self::Targets | Self::Words(_) => {
                 text.split(',').map(str::trim).filter(|part| !part.is_empty()).collect()
             }
             Self::Seed

@@ -16,7 +16,6 @@ pub(super) struct Later {
 /// Every such key.
 #[rustfmt::skip]
 pub(super) const LATER: &[Later] = &[
-    Later { key: "rules",          feature: "rule engine yet",          instead: None, off: true },
     Later { key: "auth",           feature: "built-in identity yet",    instead: None, off: true },
     Later { key: "auth.builtIn",   feature: "built-in identity yet",    instead: None, off: true },
     Later { key: "auth.adminSecret", feature: "built-in identity yet",  instead: None, off: false },

@@ -172,3 +172,26 @@ pub const WEBHOOK_CACHES_MS: RangeInclusive<u64> = 0..=3_600_000;
 pub const WEBHOOK_ANSWERS: RangeInclusive<u64> = 0..=1_000_000;
 /// From one millisecond (tests) to a year, in milliseconds.
 pub const BLACKLIST_TTLS_MS: RangeInclusive<u64> = 1..=365 * 24 * 60 * 60 * 1000;
+/// Default of `rules.subscriberBytes`, bytes: some thousand events of usual size.
+pub const SUBSCRIBER_BYTES: usize = 1024 * 1024;
+/// Default of `rules.serviceTimeoutMs`, milliseconds: a rule waits for it, and nobody else.
+pub const SERVICE_TIMEOUT_MS: u64 = 5_000;
+/// Most entries in `rules.webhooks.allow`. Each target is compared with all of them.
+pub const MAX_WEBHOOK_TARGETS: usize = 1_000;
+/// Rules, and groups of them; 0 allows none.
+pub const RULES: RangeInclusive<u64> = 0..=10_000_000;
+/// Facts, timers, groups of patterns, calls and firings that wait; 0 allows none. The upper end is far above what fits into
+/// memory.
+pub const FACTS: RangeInclusive<u64> = 0..=1_000_000_000;
+/// From no chain at all to as long as one may carry out step inside step.
+pub const RULE_DEPTHS: RangeInclusive<u64> = 1..=100;
+/// Firings and events of one input, events that are remembered.
+pub const BUDGETS: RangeInclusive<u64> = 1..=10_000_000;
+/// From some rules to about 17 minutes, for which nobody can write.
+pub const STEPS: RangeInclusive<u64> = 1_000..=10_000_000_000;
+/// Entries of the history of one rule; the newest is what a rollback of the last change needs.
+pub const VERSIONS: RangeInclusive<u64> = 1..=100_000;
+/// From a kilobyte (tests) to 1 GiB per subscription.
+pub const SUBSCRIBERS_BYTES: RangeInclusive<u64> = 1024..=1024 * 1024 * 1024;
+/// From one millisecond (tests) to five minutes, in milliseconds.
+pub const SERVICE_TIMEOUTS_MS: RangeInclusive<u64> = 1..=300_000;

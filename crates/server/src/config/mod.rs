@@ -30,6 +30,7 @@ mod logins;
 mod nearest;
 mod networks;
 mod reference;
+mod rules;
 mod secret;
 mod seed;
 mod sources;
@@ -52,6 +53,7 @@ pub(crate) use logins::is_url;
 pub use logins::{JwtAlgorithm, JwtOptions, RevocationOptions, UpgradeLogin, WebhookOptions};
 pub use networks::{Burst, RateLimit};
 pub use reference::FlagSpec;
+pub use rules::{RulesOptions, WebhookTargets};
 pub use secret::Secret;
 pub use seed::SeedRequest;
 pub use sources::{Flags, Loaded, Setting, environment};
@@ -94,6 +96,8 @@ pub struct Config {
     pub idempotency: Idempotency,
     /// How many subscriptions there may be.
     pub connection_limits: ConnectionLimits,
+    /// The rule engine.
+    pub rules: RulesOptions,
     /// Whether errors tell clients what was wrong in detail.
     pub expose_error_details: bool,
     /// The `Origin` values that may connect; `None` checks nothing, an empty list refuses every browser.
@@ -400,6 +404,7 @@ impl Default for Config {
                 max_subscriptions_per_connection: limits::SUBSCRIPTIONS_PER_CONNECTION,
                 max_total_subscriptions: limits::TOTAL_SUBSCRIPTIONS,
             },
+            rules: RulesOptions::default(),
             expose_error_details: true,
             allowed_origins: None,
             max_connections_per_ip: None,

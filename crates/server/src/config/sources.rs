@@ -194,7 +194,20 @@ impl Draft {
                 self.value(origin, key, value);
             } else if keys::is_group(&path) && !dotted {
                 match (value, later::find(&path)) {
-                    (Value::Object(inner), _) => self.object(origin, &path, inner),
+                    (Value::Object(inner), _) => {
+                        if let Some(switch) =
+                            keys::switch_of(&path).filter(|_| !inner.contains_key("enabled"))
+                        {
+                            // Whoever says how a thing shall be wants to have it.
+                            self.value(origin, switch, &Value::Bool(true));
+                        }
+                        self.object(origin, &path, inner);
+                    }
+                    (Value::Bool(_), None) if keys::switch_of(&path).is_some() => {
+                        if let Some(switch) = keys::switch_of(&path) {
+                            self.value(origin, switch, value);
+                        }
+                    }
                     // A switch of the reference server that has the name of a group here.
                     (Value::Bool(on), Some(row)) => {
                         if *on || !row.off {
@@ -230,7 +243,9 @@ impl Draft {
                 continue;
             }
             let origin = Origin::Variable(name.clone());
-            if let Some(key) = KEYS.iter().find(|key| keys::variable(key.path) == name) {
+            let named = KEYS.iter().find(|key| keys::variable(key.path) == name);
+            let switch = || keys::switches().find(|(_, group)| keys::variable(group) == name);
+            if let Some(key) = named.or_else(|| switch().map(|(key, _)| key)) {
                 self.text(&origin, key, &text);
             } else if let Some(row) = LATER.iter().find(|row| covers(row, keys::variable, &name, '_')) {
                 self.later_text(&origin, row, &text, keys::variable);

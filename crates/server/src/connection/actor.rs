@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dunlin_protocol::{Close, Code, Error, Kind, frame};
+use dunlin_protocol::{Close, Code, Error, Kind, TopicPattern, frame};
 use dunlin_store::Guard;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::oneshot;
@@ -20,7 +20,7 @@ use crate::limiter::{Moment, Pass};
 use crate::live::{LiveMessage, Watch};
 use crate::ops;
 use crate::ops::write::Scope;
-use crate::registry::{Entry, Seat};
+use crate::registry::{About, Entry, Seat};
 use crate::shared::Shared;
 use crate::time::unix_ms;
 
@@ -55,6 +55,8 @@ pub(crate) struct ConnectionArguments {
 pub(crate) struct ConnectionState {
     pub(crate) shared: Arc<Shared>,
     pub(crate) subscriptions: BTreeMap<SubscriptionId, Watch>,
+    /// The patterns of the topics whose events it hears.
+    pub(crate) heard: BTreeMap<SubscriptionId, TopicPattern>,
     /// The client wants to know positions.
     pub(crate) positions: bool,
     scope: Scope,
@@ -86,6 +88,8 @@ impl ConnectionState {
         if !ids.is_empty() {
             self.shared.feed.tell(LiveMessage::Unwatch(ids));
         }
+        let heard = std::mem::take(&mut self.heard);
+        self.hear_no_more(heard.into_keys());
         self.seat.leave();
     }
 }
@@ -107,6 +111,7 @@ impl Actor for ConnectionActor {
             shared,
             pass,
             subscriptions: BTreeMap::new(),
+            heard: BTreeMap::new(),
             positions: false,
             scope: Scope::default(),
             rights: None,
@@ -136,7 +141,9 @@ impl Actor for ConnectionActor {
                 let span = state.span.clone();
                 Box::pin(Turn::new(state, read).run(frames).instrument(span)).await;
             }
-            ConnectionMessage::Ended { id, error } => state.ended(id, &error),
+            ConnectionMessage::Ended { id, error } => {
+                state.ended(id, &error);
+            }
             ConnectionMessage::WatchAgain => {
                 for watch in state.subscriptions.values() {
                     let watch = Box::new(watch.again());
@@ -226,8 +233,20 @@ impl ConnectionState {
 
     /// Ends one subscription, because it is not allowed any more.
     pub(crate) fn end_one(&mut self, id: SubscriptionId, error: &Error) {
-        self.ended(id, error);
-        self.shared.feed.tell(LiveMessage::Unwatch(vec![id]));
+        let about = self.ended(id, error);
+        match about {
+            Some(About::Store) => self.shared.feed.tell(LiveMessage::Unwatch(vec![id])),
+            Some(About::Rules) => self.hear_no_more([id]),
+            None => {}
+        }
+    }
+
+    /// Nothing is told to these subscriptions any more.
+    pub(crate) fn hear_no_more(&self, ids: impl IntoIterator<Item = SubscriptionId>) {
+        let mut ids = ids.into_iter().peekable();
+        if let Some(rules) = self.shared.rules.as_ref().filter(|_| ids.peek().is_some()) {
+            rules.events.unsubscribe(ids);
+        }
     }
 
     /// Lets a subscription whose source is another one now go on with that.
@@ -272,7 +291,7 @@ impl ConnectionState {
         }
     }
 
-    /// Ends the live queries of a session that has ended. The session itself stays until the client is told of its end, in
+    /// Ends the subscriptions of a session that has ended. The session itself stays until the client is told of its end, in
     /// answer to its next request.
     fn session_due(&mut self) {
         let end = self.entry().session.load().as_ref().and_then(|session| session.expires_at);
@@ -294,17 +313,24 @@ impl ConnectionState {
             }
             self.shared.feed.tell(LiveMessage::Unwatch(ids));
         }
+        let heard: Vec<SubscriptionId> = self.heard.keys().copied().collect();
+        for id in &heard {
+            self.ended(*id, error);
+        }
+        self.hear_no_more(heard);
         self.entry().outbox.rights_end(None);
     }
 
-    fn ended(&mut self, id: SubscriptionId, error: &Error) {
-        if self.subscriptions.remove(&id).is_some() {
-            self.seat.free_subscription();
-            self.shared.metrics.subscriptions_ended.of(error.code).increment(1);
-            let outbox = &self.entry().outbox;
-            outbox.forget(id);
-            outbox.notice(frame::subscription_ended(&format!("sub-{id}"), error.code, &error.message).into());
-        }
+    /// Tells the client that a subscription has ended. What it was about, if there was one.
+    fn ended(&mut self, id: SubscriptionId, error: &Error) -> Option<About> {
+        let watched = self.subscriptions.remove(&id).map(|_| About::Store);
+        let about = watched.or_else(|| self.heard.remove(&id).map(|_| About::Rules))?;
+        self.seat.free_subscription(about);
+        self.shared.metrics.subscriptions_ended.of(error.code).increment(1);
+        let outbox = &self.entry().outbox;
+        outbox.forget(id);
+        outbox.notice(frame::subscription_ended(&format!("sub-{id}"), error.code, &error.message).into());
+        Some(about)
     }
 }
 

@@ -190,6 +190,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                     self.metrics.push_bytes.of(mode).increment(pushes.bytes);
                 }
             }
+            if parcel.events.count > 0 {
+                self.metrics.rule_pushes_sent.increment(parcel.events.count);
+                self.metrics.rule_push_bytes.increment(parcel.events.bytes);
+            }
             self.answers |= parcel.answers;
             self.answered |= parcel.answered;
             self.closing = parcel.close;

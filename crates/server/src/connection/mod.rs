@@ -2,6 +2,7 @@
 
 mod actor;
 mod driver;
+mod events;
 mod heartbeat;
 mod meter;
 mod outbox;
@@ -12,6 +13,7 @@ mod stall;
 mod turn;
 
 pub(crate) use actor::{ConnectionMessage, ConnectionState, ask_live};
+pub(crate) use events::Heard;
 pub(crate) use outbox::{Outbox, SubscriptionId};
 pub(crate) use pending::{Body, Payload, Pushed};
 pub(crate) use serve::{Upgrade, serve};

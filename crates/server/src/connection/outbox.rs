@@ -9,6 +9,7 @@ use dunlin_protocol::{Close, Mode};
 use tokio::sync::Notify;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
+use super::events::{Events, Heard};
 use super::outgoing::Outgoing;
 use super::pending::{Body, Payload, Pending, Pushed};
 use crate::limits;
@@ -43,6 +44,8 @@ struct Waiting {
     open: HashMap<SubscriptionId, Open>,
     /// Those with a push that waits, the one that waits longest first. Among them may be some that have ended.
     queue: VecDeque<SubscriptionId>,
+    /// Events that wait, all of them in order.
+    events: Events,
     /// How often a subscription was opened.
     openings: u64,
     /// The client wants to know positions.
@@ -83,6 +86,8 @@ pub(crate) struct Parcel {
     pub(crate) full: Pushes,
     /// Those to subscribers who want patches.
     pub(crate) patches: Pushes,
+    /// Those that are events of rules.
+    pub(crate) events: Pushes,
     /// The batch is answered: read the next one when these frames have left.
     pub(crate) answered: bool,
     /// Close the socket after these frames.
@@ -188,6 +193,11 @@ impl Outbox {
         self.waiting().positions = tell;
     }
 
+    /// Whether they do.
+    pub(crate) fn tells_positions(&self) -> bool {
+        self.waiting().positions
+    }
+
     /// Lets pushes of a new subscription in. The number of this opening.
     pub(crate) fn open(&self, subscription: SubscriptionId, mode: Mode) -> u64 {
         self.opened(subscription, mode, false)
@@ -254,6 +264,31 @@ impl Outbox {
         })
     }
 
+    /// Lets events of a new subscription in.
+    pub(crate) fn open_events(&self, subscription: SubscriptionId) {
+        self.waiting().events.open(subscription);
+    }
+
+    /// Tells an open subscription of an event. Every one is told, in order; `most` bytes of them may wait.
+    pub(crate) fn push_event(
+        &self,
+        subscription: SubscriptionId,
+        position: u64,
+        body: &Body,
+        most: usize,
+    ) -> Heard {
+        let driver = {
+            let mut waiting = self.waiting();
+            let heard = waiting.events.push(subscription, position, body, most);
+            if heard != Heard::Waits {
+                return heard;
+            }
+            if waiting.held || waiting.doubts > 0 { None } else { waiting.driver(false) }
+        };
+        wake(driver);
+        Heard::Waits
+    }
+
     /// The client was told the state at this position in the answer to its wish.
     pub(crate) fn begun(&self, subscription: SubscriptionId, position: u64) {
         if let Some(open) = self.waiting().open.get_mut(&subscription) {
@@ -292,6 +327,7 @@ impl Outbox {
     /// Forgets what waits for a subscription that has ended, and lets nothing of it in any more.
     pub(crate) fn forget(&self, subscription: SubscriptionId) {
         let mut waiting = self.waiting();
+        waiting.events.forget(subscription);
         waiting.open.remove(&subscription);
         // Now and then, so that forgetting many does not take the square of their number.
         if waiting.queue.len() > 2 * waiting.open.len() {
@@ -358,7 +394,8 @@ impl Outbox {
     /// How many bytes wait here.
     pub(crate) fn waiting_bytes(&self) -> WaitingBytes {
         let waiting = self.waiting();
-        let pushes = waiting.open.values().filter_map(|open| open.pending.as_ref()).map(Pending::bytes).sum();
+        let pending = waiting.open.values().filter_map(|open| open.pending.as_ref());
+        let pushes = pending.map(Pending::bytes).sum::<usize>() + waiting.events.bytes();
         WaitingBytes { answers: waiting.answer_bytes, pushes }
     }
 
@@ -380,6 +417,7 @@ impl Waiting {
             answers: !self.answers.is_empty(),
             full: Pushes::default(),
             patches: Pushes::default(),
+            events: Pushes::default(),
             answered: std::mem::take(&mut self.answered),
             close: self.close,
         };
@@ -387,20 +425,38 @@ impl Waiting {
         let mut bytes = 0;
         let open = self.is_open();
         while open && bytes < limits::PUSH_PORTION_BYTES {
-            let Some(id) = self.queue.pop_front() else { break };
-            let Some(open) = self.open.get_mut(&id) else { continue };
-            let Some(pending) = open.pending.take() else { continue };
-            let frame = pending.into_frame(id, self.positions);
-            let pushes = match open.mode {
-                Mode::Full => &mut parcel.full,
-                Mode::Patch => &mut parcel.patches,
-            };
-            pushes.count += 1;
-            pushes.bytes += frame.len() as u64;
-            bytes += frame.len();
-            frames.push_back(frame);
+            // In turns: neither kind waits until there is nothing of the other.
+            let (state, event) = (self.next_state(), self.events.take(self.positions));
+            if state.is_none() && event.is_none() {
+                break;
+            }
+            for (pushes, frame) in [
+                state.map(|(mode, frame)| match mode {
+                    Mode::Full => (&mut parcel.full, frame),
+                    Mode::Patch => (&mut parcel.patches, frame),
+                }),
+                event.map(|frame| (&mut parcel.events, frame)),
+            ]
+            .into_iter()
+            .flatten()
+            {
+                pushes.count += 1;
+                pushes.bytes += frame.len() as u64;
+                bytes += frame.len();
+                frames.push_back(frame);
+            }
         }
         parcel
+    }
+
+    /// The push of a live query that waits longest, as it leaves.
+    fn next_state(&mut self) -> Option<(Mode, Outgoing)> {
+        loop {
+            let id = self.queue.pop_front()?;
+            let Some(open) = self.open.get_mut(&id) else { continue };
+            let Some(pending) = open.pending.take() else { continue };
+            return Some((open.mode, pending.into_frame(id, self.positions)));
+        }
     }
 }
 

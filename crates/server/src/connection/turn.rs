@@ -3,8 +3,10 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use dunlin_protocol::{Code, Error, Id, Kind, Message, Operation, Read, Write, frame, nested_deeper};
-use dunlin_store::{Guard, Intent};
+use dunlin_protocol::{
+    Code, Error, Id, Kind, Message, Operation, Read, RuleWrite, Write, frame, nested_deeper,
+};
+use dunlin_store::Guard;
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
@@ -15,6 +17,7 @@ use crate::metrics::Tally;
 use crate::ops;
 use crate::ops::gate::Judged;
 use crate::published::View;
+use crate::rules::Work;
 use crate::store_actor::{WriteError, Written};
 
 /// A turn of the connection: one batch from its first frame to its last answer.
@@ -32,7 +35,7 @@ pub(super) struct Turn<'a> {
     tally: Tally,
     /// Answers that follow a staged write, in order.
     queued: Vec<Queued>,
-    intents: Vec<Intent>,
+    work: Vec<Work>,
     /// The state this turn's reads look at; taken anew after each group of writes.
     view: Option<View>,
     /// When the requests came, for the limiter; taken anew after each wait.
@@ -56,7 +59,7 @@ impl<'a> Turn<'a> {
             read,
             tally: Tally::new(),
             queued: Vec::new(),
-            intents: Vec::new(),
+            work: Vec::new(),
             view: None,
             moment: Moment::default(),
         }
@@ -78,7 +81,10 @@ impl<'a> Turn<'a> {
                 Operation::Write {
                     write: Write::DefineQuery { .. } | Write::UndefineQuery { .. }, ..
                 } => self.state.shared.auth.is_some(),
-                Operation::Write { .. } => false,
+                Operation::RuleWrite { write, .. } if ops::rules::asks_for_rights(write) => {
+                    self.state.shared.auth.is_some()
+                }
+                Operation::Write { .. } | Operation::RuleWrite { .. } => false,
                 _ => true,
             };
             if looks && !self.queued.is_empty() {
@@ -113,6 +119,10 @@ impl<'a> Turn<'a> {
             let answer = match operation {
                 Operation::Write { write, idempotency_key } => {
                     self.stage(id, named, write, &guard, idempotency_key.as_deref());
+                    continue;
+                }
+                Operation::RuleWrite { write, idempotency_key } => {
+                    self.stage_rules(id, named, write, idempotency_key.as_deref());
                     continue;
                 }
                 Operation::Read(read) if read != Read::Buckets => {
@@ -253,7 +263,26 @@ impl<'a> Turn<'a> {
             intent = intent.idempotent(self.state.scope(), key);
         }
         self.queued.push(Queued::Write { id, kind, shape });
-        self.intents.push(intent);
+        self.work.push(intent.into());
+    }
+
+    /// The same of an input of the rule engine, unless it is refused at once.
+    fn stage_rules(
+        &mut self,
+        id: Id,
+        kind: Option<Kind>,
+        mut write: RuleWrite<'_>,
+        idempotency_key: Option<&str>,
+    ) {
+        let once = idempotency_key.map(|key| (self.state.scope(), key));
+        let judged = ops::rules::judge_run_as(self.state, &mut write);
+        match judged.and_then(|()| ops::rules::write::work(write, once)) {
+            Ok((work, shape)) => {
+                self.queued.push(Queued::Write { id, kind, shape });
+                self.work.push(work);
+            }
+            Err(error) => self.refuse(kind, id, &error),
+        }
     }
 
     /// Sends the staged writes as one group and answers them, and all that queued up behind them.
@@ -266,7 +295,7 @@ impl<'a> Turn<'a> {
         outbox.hold();
         self.answer_so_far();
         let queued = std::mem::take(&mut self.queued);
-        let written = self.state.shared.store.write(std::mem::take(&mut self.intents)).await;
+        let written = self.state.shared.store.carry_out(std::mem::take(&mut self.work)).await;
         let mut written = written.into_iter();
         self.view = None;
         self.moment.over();

@@ -2,6 +2,7 @@
 
 use dunlin_protocol::frame::PROTOCOL_VERSION;
 use dunlin_protocol::{Close, Code, Kind, Mode};
+use dunlin_rules::ReportKind;
 use metrics::Label;
 
 /// The values of a label, or of several that go together.
@@ -101,6 +102,24 @@ words! {
     PermanentActor "actor" {
         Store "store",
         Live "live",
+        Rules "rules",
+    }
+
+    /// How a call that a rule has made ended.
+    Called "outcome" {
+        Ok "ok",
+        /// It is tried again, if there are attempts left.
+        Again "again",
+        /// It is not tried again.
+        Failed "failed",
+    }
+
+    /// How a lookup of a rule was answered.
+    Asked "outcome" {
+        /// It was known.
+        Known "known",
+        Answered "answered",
+        Failed "failed",
     }
 
     /// What the data directory holds.
@@ -248,5 +267,62 @@ impl Labels for Build {
             Label::from_static_parts("version", env!("CARGO_PKG_VERSION")),
             Label::from_static_parts("protocol", PROTOCOL_VERSION),
         ]
+    }
+}
+
+impl Called {
+    /// What came of a call.
+    pub(crate) fn of<T>(result: &Result<T, crate::rules::ServiceError>) -> Self {
+        match result {
+            Ok(_) => Self::Ok,
+            Err(error) if error.again => Self::Again,
+            Err(_) => Self::Failed,
+        }
+    }
+}
+
+/// Everything that rules report.
+const REPORTS: [ReportKind; 9] = [
+    ReportKind::DepthExceeded,
+    ReportKind::FiringsExceeded,
+    ReportKind::StepsExceeded,
+    ReportKind::EventsExceeded,
+    ReportKind::ActionFailed,
+    ReportKind::FiringDropped,
+    ReportKind::RuleSkipped,
+    ReportKind::PatternTruncated,
+    ReportKind::DeadLetter,
+];
+
+/// What the rule engine reports; `None` is what this list lacks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Reported(pub(crate) Option<ReportKind>);
+
+impl Labels for Reported {
+    const NAMES: &'static [&'static str] = &["kind"];
+
+    fn all() -> impl Iterator<Item = Self> {
+        REPORTS.into_iter().map(|kind| Self(Some(kind))).chain([Self(None)])
+    }
+
+    fn place(self) -> usize {
+        let known = REPORTS.iter().position(|kind| Some(*kind) == self.0);
+        known.unwrap_or(REPORTS.len())
+    }
+
+    fn labels(self) -> Vec<Label> {
+        let word = match self.0 {
+            Some(ReportKind::DepthExceeded) => "depth_exceeded",
+            Some(ReportKind::FiringsExceeded) => "firings_exceeded",
+            Some(ReportKind::StepsExceeded) => "steps_exceeded",
+            Some(ReportKind::EventsExceeded) => "events_exceeded",
+            Some(ReportKind::ActionFailed) => "action_failed",
+            Some(ReportKind::FiringDropped) => "firing_dropped",
+            Some(ReportKind::RuleSkipped) => "rule_skipped",
+            Some(ReportKind::PatternTruncated) => "pattern_truncated",
+            Some(ReportKind::DeadLetter) => "dead_letter",
+            _ => "other",
+        };
+        vec![Label::from_static_parts("kind", word)]
     }
 }

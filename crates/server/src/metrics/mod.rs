@@ -17,7 +17,8 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 
 pub(crate) use histogram::{Counts, Durations, DurationsBy};
 pub(crate) use labels::{
-    Build, Closed, Connected, JournalFile, Login, Operation, PermanentActor, Refused, Served, Waiting,
+    Asked, Build, Called, Closed, Connected, JournalFile, Login, Operation, PermanentActor, Refused,
+    Reported, Served, Waiting,
 };
 pub(crate) use registration::{CounterBy, GaugeBy};
 use registration::{Metric, Registrar};
@@ -105,6 +106,10 @@ metrics! {
     pushes_sent: CounterBy<Mode> "dunlin_pushes_sent_total" Count "Pushes handed to sockets, by the mode of their subscription.";
     push_bytes: CounterBy<Mode> "dunlin_push_bytes_total" Bytes "Bytes of these pushes.";
     pushes_merged: Counter "dunlin_pushes_merged_total" Count "Pushes replaced by a newer one, or joined with it, before a slow socket took them.";
+    rule_subscriptions: Gauge "dunlin_rules_subscriptions" Count "Subscriptions to events of rules open now, of all connections.";
+    rule_pushes_sent: Counter "dunlin_rules_pushes_sent_total" Count "Events of rules handed to sockets, once for each subscription.";
+    rule_push_bytes: Counter "dunlin_rules_push_bytes_total" Bytes "Bytes of these pushes.";
+    rule_events_encoded: Counter "dunlin_rules_events_encoded_total" Count "Events of rules written as JSON, each for all who are subscribed.";
     commits: Counter "dunlin_commits_total" Count "Commits made durable and published.";
     expired: Counter "dunlin_expired_records_total" Count "Records removed because their time was over.";
     storage_writable: Gauge "dunlin_storage_writable" Count "1 while writes can be made durable, else 0.";
@@ -118,6 +123,16 @@ metrics! {
     backups: Counter "dunlin_backups_total" Count "Backups written.";
     backup_failures: Counter "dunlin_backup_failures_total" Count "Backups that could not be written.";
     backup_time: Gauge "dunlin_backup_last_success_timestamp_seconds" Seconds "When the last backup was written by this server, Unix time; 0 if none was.";
+    rule_inputs: Counter "dunlin_rules_inputs_total" Count "Events, facts, changes of records, timers and answers that the rule engine has carried out.";
+    rule_firings: Counter "dunlin_rules_firings_total" Count "Rules whose actions were carried out.";
+    rule_events: Counter "dunlin_rules_events_total" Count "Events that happened: sent, emitted by rules, or of timers.";
+    rule_reports: CounterBy<Reported> "dunlin_rules_reports_total" Count "What rules ran into: bounds, failed actions, dropped firings, calls that failed for good.";
+    rule_failures: Counter "dunlin_rules_failures_total" Count "Inputs that were taken back because the rule engine failed: a bug.";
+    rule_calls: CounterBy<Called> "dunlin_rules_calls_total" Count "Attempts of calls to services and webhooks, by how they ended.";
+    rule_calls_running: Gauge "dunlin_rules_calls_running" Count "Calls to services and webhooks under way now.";
+    rule_outbox: Gauge "dunlin_rules_outbox" Count "Calls that are to be made, under way or waiting.";
+    rule_dead_letters: Gauge "dunlin_rules_dead_letters" Count "Calls that failed for good and are kept.";
+    rule_lookups: CounterBy<Asked> "dunlin_rules_lookups_total" Count "Lookups of rules, by how they were answered.";
     restarts: CounterBy<PermanentActor> "dunlin_actor_restarts_total" Count "Restarts of permanent actors.";
 }
 

@@ -9,14 +9,14 @@ use super::labels::{Labels, Operation, Outcome, Served};
 use crate::limits;
 
 // One bit for each operation.
-const _: () = assert!(Operation::COUNT <= u64::BITS as usize);
+const _: () = assert!(Operation::COUNT <= u128::BITS as usize);
 // One byte for each number, as they are those of one batch at most.
 const _: () = assert!(limits::BATCH_FRAMES <= u8::MAX as usize);
 
 /// What was answered since it was last [added up](Metrics::answered): of one batch, at most.
 pub(crate) struct Tally {
     /// The operations there were.
-    seen: u64,
+    seen: u128,
     ok: [u8; Operation::COUNT],
     failed: [u8; Operation::COUNT],
     codes: [u8; Code::ALL.len()],

@@ -58,6 +58,12 @@ impl Metrics {
         self.bytes_received.absolute(received);
         self.bytes_sent.absolute(sent);
         show(&self.subscriptions, shared.registry.totals().total_store_subscriptions);
+        show(&self.rule_subscriptions, shared.registry.totals().total_rules_subscriptions);
+        if shared.config.rules.enabled {
+            let state = shared.published.load();
+            show(&self.rule_outbox, state.entries(dunlin_rules::change::prefix::CALL).count());
+            show(&self.rule_dead_letters, state.entries(dunlin_rules::change::prefix::DEAD).count());
+        }
         show(&self.storage_writable, usize::from(shared.storage.trouble().is_none()));
         if let Some(journal) = shared.journal.upgrade() {
             let figures = journal.figures();

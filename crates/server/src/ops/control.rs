@@ -5,7 +5,7 @@ use std::sync::Arc;
 use dunlin_protocol::{Code, Error, Operation, Read, frame};
 use serde_json::json;
 
-use super::{explain, hello, login, stats, subscribe};
+use super::{explain, hello, login, rules, stats, subscribe};
 use crate::connection::{ConnectionState, ask_live};
 use crate::live::LiveMessage;
 use crate::shared::Shared;
@@ -17,6 +17,9 @@ pub(crate) async fn run(state: &mut ConnectionState, operation: Operation<'_>) -
         Operation::Subscribe(wish) => subscribe::subscribe(state, &wish).await,
         Operation::Unsubscribe { subscription_id } => subscribe::unsubscribe(state, &subscription_id),
         Operation::Explain(what) => explain::run(state, what).await,
+        Operation::RuleRead(read) => rules::read(state, read).await,
+        Operation::RulesSubscribe { pattern } => rules::subscribe(state, pattern),
+        Operation::RulesUnsubscribe { subscription_id } => rules::unsubscribe(state, &subscription_id),
         Operation::ListQueries => list_queries(&state.shared).await,
         Operation::Read(Read::Buckets) => stats::buckets(state).await,
         Operation::StoreStats => stats::store(state).await,
@@ -31,6 +34,7 @@ pub(crate) async fn run(state: &mut ConnectionState, operation: Operation<'_>) -
         Operation::WhoAmI => Ok(login::who_am_i(state)),
         Operation::Read(_)
         | Operation::Write { .. }
+        | Operation::RuleWrite { .. }
         | Operation::Backup { .. }
         | Operation::RevokeSessions { .. } => {
             Err(Error::new(Code::InternalError, "A request took the wrong way through the server"))

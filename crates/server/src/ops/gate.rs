@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use dunlin_protocol::{Code, Error, Explained, Kind, Object, Operation, Queried, Resource, Subscribe, Write};
-use dunlin_store::{Query, Snapshot};
+use dunlin_store::{FACTS, Query, Snapshot};
 
 use super::subscribe;
 use crate::auth::policy::{Visible, refusal};
@@ -34,13 +34,16 @@ impl Judged {
 pub(crate) fn judge(state: &mut ConnectionState, kind: Kind, operation: &Operation<'_>) -> Judged {
     // The hottest operations by those who may do them everywhere: nobody has to be asked what they touch.
     let needs_more = matches!(operation, Operation::Write { write: Write::Transaction { .. }, .. });
-    if !needs_more && state.is_allowed_everywhere(kind) {
+    let everywhere = !needs_more && state.is_allowed_everywhere(kind);
+    if everywhere && (!may_touch_facts(operation) || state.is_allowed_everywhere(Kind::RulesGetAllFacts)) {
         return Judged::Now(Ok(()));
     }
     let Some(auth) = state.shared.auth.clone() else { return Judged::Now(Ok(())) };
     let own = matches!(
         operation,
-        Operation::Unsubscribe { .. } | Operation::Explain(Explained::Subscription { .. })
+        Operation::Unsubscribe { .. }
+            | Operation::RulesUnsubscribe { .. }
+            | Operation::Explain(Explained::Subscription { .. })
     );
     if kind.tier().is_none() || own {
         return Judged::Now(Ok(()));
@@ -65,14 +68,17 @@ pub(crate) fn judge(state: &mut ConnectionState, kind: Kind, operation: &Operati
     if auth.permissions.is_none() {
         // The policy alone answers at once: nothing has to be kept for later.
         let resources = resources(state, operation);
+        let facts = about_facts(&resources);
         return Judged::Now(state.rights(&auth).and_then(|rights| {
-            let mut questions = std::iter::once((kind, resources)).chain(steps);
+            let mut questions = std::iter::once((kind, resources)).chain(steps).chain(facts);
             questions.try_for_each(|(kind, touched)| rights.grants.decide(rights.user(), kind, &touched))
         }));
     }
     let rights = rights.clone();
-    let mut questions = vec![(kind, resources(state, operation))];
-    questions.extend(steps);
+    let resources = resources(state, operation);
+    let facts = about_facts(&resources);
+    let mut questions = vec![(kind, resources)];
+    questions.extend(steps.into_iter().chain(facts));
     decide(&auth, &rights, questions)
 }
 
@@ -85,7 +91,40 @@ pub(crate) fn judge_watching(state: &mut ConnectionState, query: &str, buckets: 
     };
     let named = (query != subscribe::INLINE).then_some(Resource::Query(Cow::Borrowed(query)));
     let buckets = buckets.iter().map(|name| Resource::Bucket(Cow::Borrowed(&**name)));
-    decide(&auth, &rights, vec![(Kind::Subscribe, named.into_iter().chain(buckets).collect())])
+    let resources: Vec<Resource<'_>> = named.into_iter().chain(buckets).collect();
+    let facts = about_facts(&resources);
+    decide(&auth, &rights, std::iter::once((Kind::Subscribe, resources)).chain(facts).collect())
+}
+
+/// Whether an operation may be one on the bucket of facts: told without looking at definitions.
+fn may_touch_facts(operation: &Operation<'_>) -> bool {
+    match operation {
+        Operation::Read(read) => read.bucket() == Some(FACTS),
+        // Nobody writes facts so.
+        Operation::Write { write: Write::DefineQuery { .. }, .. } => true,
+        Operation::Write { .. } => false,
+        Operation::Subscribe(_) | Operation::Explain(_) => true,
+        _ => false,
+    }
+}
+
+/// Whoever reads the bucket of facts must have the right to all facts.
+fn about_facts<'r>(resources: &[Resource<'_>]) -> Option<(Kind, Vec<Resource<'r>>)> {
+    let facts = resources.iter().any(|resource| matches!(resource, Resource::Bucket(name) if name == FACTS));
+    facts.then(|| (Kind::RulesGetAllFacts, vec![Resource::Rules]))
+}
+
+/// Decides whether this connection may hear the events of these topics.
+pub(crate) fn judge_hearing(state: &mut ConnectionState, pattern: &str) -> Judged {
+    let Some(auth) = state.shared.auth.clone() else { return Judged::Now(Ok(())) };
+    match state.rights(&auth) {
+        Ok(rights) => {
+            let rights = rights.clone();
+            let resource = Resource::TopicPattern(Cow::Borrowed(pattern));
+            decide(&auth, &rights, vec![(Kind::RulesSubscribe, vec![resource])])
+        }
+        Err(error) => Judged::Now(Err(error)),
+    }
 }
 
 /// The buckets that this connection may know of.

@@ -7,6 +7,7 @@ pub(crate) mod gate;
 mod hello;
 mod login;
 pub(crate) mod read;
+pub(crate) mod rules;
 pub(crate) mod stats;
 mod subscribe;
 mod watching;
@@ -33,10 +34,16 @@ pub(crate) fn understand<'a>(
         Some(Kind::Login | Kind::Logout | Kind::WhoAmI) if state.shared.auth.is_none() => {
             Err(Error::new(Code::UnknownOperation, "Authentication is not configured"))
         }
+        Some(kind) if kind.is_of_rules() && state.shared.rules.is_none() => Err(no_rules()),
         Some(kind) => return Ok((kind, Operation::of(kind, request)?)),
         None => Operation::parse(request).and(Err(unknown())),
     };
     understood.map_err(|error| unavailable(&state.shared, &request.kind).unwrap_or(error))
+}
+
+/// There is no rule engine.
+pub(crate) fn no_rules() -> Error {
+    Error::new(Code::RulesNotAvailable, "Rule engine is not configured")
 }
 
 fn unknown() -> Error {
@@ -72,7 +79,7 @@ pub(crate) fn require_session(state: &mut ConnectionState) -> Result<(), Error> 
 fn unavailable(shared: &Shared, kind: &str) -> Option<Error> {
     let unknown = |message: &str| Some(Error::new(Code::UnknownOperation, message));
     match kind.split_once('.')?.0 {
-        "rules" => Some(Error::new(Code::RulesNotAvailable, "Rule engine is not configured")),
+        "rules" if shared.rules.is_none() => Some(no_rules()),
         "identity" => unknown("Identity management is not configured"),
         "audit" => unknown("Audit log is not configured"),
         "auth" if shared.auth.is_none() => unknown("Authentication is not configured"),

@@ -7,7 +7,7 @@ use dunlin_protocol::{Error, frame};
 use dunlin_store::{Guard, RowRule, Snapshot};
 use serde_json::{Map, Value, json};
 
-use super::gate;
+use super::{gate, rules};
 use crate::auth::policy::Visible;
 use crate::connection::{ConnectionState, ask_live};
 use crate::limits;
@@ -51,6 +51,7 @@ pub(super) async fn buckets(state: &mut ConnectionState) -> Result<String, Error
     let snapshot = state.shared.published.snapshot();
     let names: Vec<&str> = snapshot
         .buckets()
+        .filter(|bucket| !bucket.is_system())
         .map(|bucket| &**bucket.name())
         .filter(|name| horizon.visible.contains(name))
         .collect();
@@ -109,14 +110,18 @@ fn queries(
 
 /// What `server.stats` answers, and [`Server::stats`](crate::Server::stats) builds on.
 pub(crate) async fn server_stats(shared: &Shared, horizon: &Horizon) -> Result<Value, Error> {
+    let rules = match &shared.rules {
+        Some(_) => rules::stats(shared, false).await?,
+        None => Value::Null,
+    };
     Ok(json!({
         "name": shared.config.name,
         "connectionCount": shared.registry.len(),
         "authEnabled": shared.auth.is_some(),
         "rateLimitEnabled": shared.limiter.is_some(),
-        "rulesEnabled": false,
+        "rulesEnabled": shared.rules.is_some(),
         "connections": shared.registry.totals(),
         "store": store_stats(shared, horizon).await?,
-        "rules": null,
+        "rules": rules,
     }))
 }

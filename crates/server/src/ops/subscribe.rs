@@ -9,33 +9,40 @@ use dunlin_store::{Guard, LiveQuery, Query};
 use super::gate;
 use crate::connection::{ConnectionState, Outbox, SubscriptionId, ask_live};
 use crate::live::{Judged, LiveMessage, Start, Told, Watch};
+use crate::registry::About;
 use crate::shared::Shared;
 
 /// What a query that a client gives is called where a message names it, and where subscriptions are counted by name.
 pub(super) const INLINE: &str = "(inline)";
 
 pub(super) async fn subscribe(state: &mut ConnectionState, wish: &Subscribe<'_>) -> Result<String, Error> {
+    take_slot(state, About::Store)?;
+    match watch(state, wish).await {
+        Ok(answer) => Ok(answer),
+        Err(error) => {
+            state.seat().free_subscription(About::Store);
+            Err(error)
+        }
+    }
+}
+
+/// Takes a place for one more subscription of this connection, if it may have one.
+pub(super) fn take_slot(state: &ConnectionState, about: About) -> Result<(), Error> {
     let most = &state.shared.config.connection_limits;
     let (own, total) = (most.max_subscriptions_per_connection, most.max_total_subscriptions);
-    if state.subscriptions.len() >= own {
+    if state.subscriptions.len() + state.heard.len() >= own {
         return Err(Error::new(
             Code::RateLimited,
             format!("Subscription limit reached (max {own} per connection)"),
         ));
     }
-    if !state.seat().take_subscription(total) {
+    if !state.seat().take_subscription(about, total) {
         return Err(Error::new(
             Code::RateLimited,
             format!("Global subscription limit reached (max {total})"),
         ));
     }
-    match watch(state, wish).await {
-        Ok(answer) => Ok(answer),
-        Err(error) => {
-            state.seat().free_subscription();
-            Err(error)
-        }
-    }
+    Ok(())
 }
 
 async fn watch(state: &mut ConnectionState, wish: &Subscribe<'_>) -> Result<String, Error> {
@@ -191,19 +198,27 @@ pub(super) fn inline(config: &Object) -> Result<Query, Error> {
 pub(super) fn unsubscribe(state: &mut ConnectionState, subscription: &str) -> Result<String, Error> {
     let (id, _) = own(state, subscription)?;
     state.subscriptions.remove(&id);
-    state.seat().free_subscription();
+    state.seat().free_subscription(About::Store);
     state.entry().outbox.forget(id);
     state.shared.feed.tell(LiveMessage::Unwatch(vec![id]));
     Ok("{\"unsubscribed\":true}".to_owned())
 }
 
-/// The subscription of this connection that has this name on the wire.
+/// The live query of this connection that has this name on the wire.
 pub(super) fn own<'a>(
     state: &'a ConnectionState,
     subscription: &str,
 ) -> Result<(SubscriptionId, &'a Watch), Error> {
+    let id = number(subscription);
+    id.and_then(|id| Some((id, state.subscriptions.get(&id)?))).ok_or_else(|| not_found(subscription))
+}
+
+/// The number in the name of a subscription.
+pub(super) fn number(subscription: &str) -> Option<SubscriptionId> {
     let id: Option<SubscriptionId> = subscription.strip_prefix("sub-").and_then(|number| number.parse().ok());
-    let id = id.filter(|id| format!("sub-{id}") == subscription);
-    id.and_then(|id| Some((id, state.subscriptions.get(&id)?)))
-        .ok_or_else(|| Error::new(Code::NotFound, format!("Subscription \"{subscription}\" not found")))
+    id.filter(|id| format!("sub-{id}") == subscription)
+}
+
+pub(super) fn not_found(subscription: &str) -> Error {
+    Error::new(Code::NotFound, format!("Subscription \"{subscription}\" not found"))
 }

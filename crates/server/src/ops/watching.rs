@@ -1,15 +1,15 @@
-//! Live queries whose watcher's rights may be others than when it began to watch.
+//! Live queries and subscriptions to events whose watcher's rights may be others than when it began to watch.
 
 use std::sync::Arc;
 
-use dunlin_protocol::{Code, Error, Mode};
+use dunlin_protocol::{Code, Error, Mode, TopicPattern};
 use dunlin_store::LiveQuery;
 
 use super::gate;
 use crate::connection::{ConnectionState, SubscriptionId};
 use crate::live::{Judged, LiveMessage};
 
-/// Judges every live query of a connection by the rights that its session has now. One that is not allowed any more ends; one
+/// Judges every subscription of a connection by the rights that its session has now. One that is not allowed any more ends; one
 /// of which the session sees other records now goes on with these.
 pub(crate) async fn judge_again(state: &mut ConnectionState) {
     // A callback may take its time.
@@ -22,6 +22,13 @@ pub(crate) async fn judge_again(state: &mut ConnectionState) {
             Some(Ok(source)) => go_on(state, id, source),
             Some(Err(error)) => state.end_one(id, &error),
             None => {}
+        }
+    }
+    let heard: Vec<(SubscriptionId, TopicPattern)> =
+        state.heard.iter().map(|(id, pattern)| (*id, pattern.clone())).collect();
+    for (id, pattern) in heard {
+        if let Err(error) = gate::judge_hearing(state, pattern.as_str()).settled().await {
+            state.end_one(id, &error);
         }
     }
     state.entry().outbox.sure();

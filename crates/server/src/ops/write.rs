@@ -17,6 +17,8 @@ pub(crate) enum Shape {
     Outcome,
     /// `{"name":…,"<what>":true}`, of an administrative operation.
     Named { name: Box<str>, what: &'static str },
+    /// `{"<field>":…,"<what>":true}`, of an operation on rules.
+    Of { field: &'static str, name: Box<str>, what: &'static str },
 }
 
 /// The intent an operation of somebody under a guard stands for, and the shape of its answer.
@@ -136,6 +138,10 @@ impl Shape {
     fn named(name: String, what: &'static str) -> Self {
         Self::Named { name: name.into(), what }
     }
+
+    pub(super) fn of(field: &'static str, name: String, what: &'static str) -> Self {
+        Self::Of { field, name: name.into(), what }
+    }
 }
 
 /// The whole answer to a write that was done, with the position where the client wants to know it.
@@ -143,6 +149,9 @@ pub(crate) fn answer(id: Id, shape: &Shape, outcome: &Outcome, position: Option<
     match (shape, outcome) {
         (Shape::Named { name, what }, _) => {
             result(id, &frame::json(&json!({"name": name, *what: true})), position)
+        }
+        (Shape::Of { field, name, what }, _) => {
+            result(id, &frame::json(&json!({*field: name, *what: true})), position)
         }
         // The commonest answer is made in one allocation of its size.
         (Shape::Outcome, Outcome::Record(record)) => result(id, record.json(), position),
@@ -170,6 +179,8 @@ pub(crate) fn refusal(shape: &Shape, error: WriteError) -> Error {
             refusal.administrative().into()
         }
         WriteError::Refused(refusal) => refusal.into(),
+        WriteError::Rules(fault) => super::rules::refusal(&fault),
+        WriteError::NoRules => super::no_rules(),
         WriteError::PartOfProgram { .. } => Error::new(Code::ValidationError, error.to_string()),
         WriteError::NotDurable(error) => {
             let text = "it was not done; reads go on, repeat it when writes work again";

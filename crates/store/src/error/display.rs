@@ -13,6 +13,11 @@ impl fmt::Display for StoreError {
         match self {
             Self::BucketNotDefined { bucket } => write!(f, "Bucket \"{bucket}\" is not defined"),
             Self::BucketMissing { bucket } => write!(f, "Bucket \"{bucket}\" does not exist"),
+            Self::SystemBucket { bucket } => write!(
+                f,
+                "Bucket \"{bucket}\" belongs to the server: it can be read by everybody who may, and is written by rules.setFact, \
+                 rules.deleteFact and rules only; choose another bucket"
+            ),
             Self::BucketExists { bucket } => write!(f, "Bucket \"{bucket}\" already exists"),
             Self::QueryNotDefined { query } => write!(f, "Query \"{query}\" is not defined"),
             Self::QueryExists { query } => write!(f, "Query \"{query}\" is already defined"),

@@ -59,6 +59,11 @@ pub enum StoreError {
         /// The name.
         bucket: Box<str>,
     },
+    /// Somebody would write or define a bucket that belongs to the server.
+    SystemBucket {
+        /// The name.
+        bucket: Box<str>,
+    },
     /// A bucket of that name exists.
     BucketExists {
         /// The name.
@@ -359,7 +364,8 @@ impl StoreError {
             Self::HiddenMember { .. }
             | Self::NotWritable { .. }
             | Self::ResultNotWritable { .. }
-            | Self::NotWhole { .. } => Code::Forbidden,
+            | Self::NotWhole { .. }
+            | Self::SystemBucket { .. } => Code::Forbidden,
             Self::UnindexedViews { .. } | Self::ViewsTooLarge { .. } | Self::TooMuchRemembered { .. } => {
                 Code::RateLimited
             }
@@ -407,6 +413,7 @@ impl StoreError {
             }
             Self::HiddenMember { bucket, member } => Some(json!({"bucket": bucket, "field": member})),
             Self::ResultNotWritable { bucket }
+            | Self::SystemBucket { bucket }
             | Self::NotWhole { bucket }
             | Self::NotUniqueUnseen { bucket } => Some(json!({"bucket": bucket})),
             Self::IdempotencyKeyReused { key } => Some(json!({"key": key})),

@@ -84,6 +84,12 @@ pub enum RestoreError {
         /// What is wrong.
         reason: String,
     },
+    /// An entry of the server's own is stored twice.
+    #[error("the entry \"{key}\" cannot be restored: it is stored twice")]
+    Entry {
+        /// Its key.
+        key: String,
+    },
     /// A query cannot be restored.
     #[error("query \"{name}\" cannot be restored: {reason}")]
     Query {

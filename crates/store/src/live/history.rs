@@ -120,7 +120,10 @@ impl History {
                     Change::DefineQuery { name, .. } | Change::UndefineQuery { name } => {
                         self.queries.insert(Arc::clone(name), commit.position);
                     }
-                    Change::Counters { .. } | Change::Answer(_) | Change::Forget { .. } => {}
+                    Change::Counters { .. }
+                    | Change::Answer(_)
+                    | Change::Entry { .. }
+                    | Change::Forget { .. } => {}
                 }
             }
             self.push(Entry { position: commit.position, rows: rows.into() });

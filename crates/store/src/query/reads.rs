@@ -116,6 +116,7 @@ impl Reads {
             | Change::DefineQuery { .. }
             | Change::UndefineQuery { .. }
             | Change::Answer(_)
+            | Change::Entry { .. }
             | Change::Forget { .. } => false,
         }
     }

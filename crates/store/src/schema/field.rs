@@ -28,8 +28,12 @@ pub(super) fn field(name: &str, options: &Value, is_key: bool, reading: &mut Rea
     let kind = rules.kind;
     let generated = reader.generated(kind);
     let mut unique = reader.flag("unique");
-    if unique && matches!(kind, FieldType::Object | FieldType::Array) {
-        let message = "Objects and arrays cannot be unique; make a string or number field unique";
+    if unique && matches!(kind, FieldType::Object | FieldType::Array | FieldType::Any) {
+        let message = if kind == FieldType::Any {
+            "A field of type any cannot be unique; give it another type"
+        } else {
+            "Objects and arrays cannot be unique; make a string or number field unique"
+        };
         reader.fault("unique", "conflict", message);
         unique = false;
     }

@@ -25,7 +25,10 @@ pub(super) fn indexes(
     for (i, index) in list(config, "indexes", "field names, and arrays of them", faults) {
         let path = format!("indexes[{i}]");
         let slots = match index {
-            Value::String(name) => names.slot(name, path, faults).map(|slot| Box::from([slot])),
+            Value::String(name) => {
+                let slot = names.slot(name, path.clone(), faults);
+                slot.inspect(|slot| names.has_order(*slot, path, faults)).map(|slot| Box::from([slot]))
+            }
             Value::Array(_) => names.slots(index, &path, faults),
             _ => {
                 faults.add(path, "type", "Expected a field name, or an array of field names");
@@ -90,6 +93,13 @@ impl Names<'_> {
         self.fields.iter().position(|field| field.name() == name)
     }
 
+    /// Values of a field of type `any` have no order that an index could keep.
+    fn has_order(&self, slot: usize, path: String, faults: &mut Faults) {
+        if self.fields.get(slot).map(Field::kind) == Some(FieldType::Any) {
+            faults.add(path, "conflict", "A field of type any cannot be indexed; give it another type");
+        }
+    }
+
     /// The places of fields that are indexed together.
     fn slots(&self, names: &Value, path: &str, faults: &mut Faults) -> Option<Box<[usize]>> {
         let names = match names {
@@ -116,6 +126,7 @@ impl Names<'_> {
             }
             let Some(slot) = self.slot(text, path.clone(), faults) else { continue };
             let kind = self.fields.get(slot).map(Field::kind);
+            self.has_order(slot, path.clone(), faults);
             if matches!(kind, Some(FieldType::Object | FieldType::Array)) {
                 let message = "Objects and arrays cannot be part of an index over several fields";
                 faults.add(path, "conflict", message);

@@ -11,12 +11,12 @@ mod update;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use dunlin_pattern::Pattern;
 use serde_json::Value;
 
 use crate::Number;
 use crate::format::Format;
 use crate::path::MemberPath;
-use crate::pattern::Pattern;
 use crate::value::Constant;
 
 pub(crate) const VERSION: &str = "_version";
@@ -196,6 +196,8 @@ pub enum FieldType {
     Array,
     /// A number (Unix milliseconds) or any string; `format` narrows the strings.
     Date,
+    /// Any JSON value, `null` too. It cannot be indexed.
+    Any,
 }
 
 impl FieldType {
@@ -208,6 +210,7 @@ impl FieldType {
             Self::Object => "object",
             Self::Array => "array",
             Self::Date => "date",
+            Self::Any => "any",
         }
     }
 }

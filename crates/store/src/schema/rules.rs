@@ -1,5 +1,6 @@
 //! Reads the rules of a value: a field's, and those of what is nested in it.
 
+use dunlin_pattern::Pattern;
 use serde_json::{Map, Value};
 
 use super::fault::Faults;
@@ -8,7 +9,6 @@ use super::{FieldType, Inner, Members, Rules};
 use crate::Number;
 use crate::format::Format;
 use crate::limits::{MAX_ENUM_VALUES, MAX_FIELD_NAME_BYTES, MAX_PATTERNS, MAX_SCHEMA_DEPTH};
-use crate::pattern::Pattern;
 use crate::value::{Constant, FieldValue};
 
 /// What only a field of a record can have.
@@ -74,11 +74,12 @@ impl RulesReader<'_, '_> {
             FieldType::Object,
             FieldType::Array,
             FieldType::Date,
+            FieldType::Any,
         ];
         let name = self.options.get("type").and_then(Value::as_str);
         let kind = kinds.into_iter().find(|kind| Some(kind.as_str()) == name);
         if kind.is_none() {
-            self.fault("type", "type", "Expected one of: string, number, boolean, object, array, date");
+            self.fault("type", "type", "Expected one of: string, number, boolean, object, array, date, any");
         }
         kind
     }

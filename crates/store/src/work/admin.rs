@@ -4,13 +4,14 @@ use serde_json::Value;
 
 use crate::draft::Draft;
 use crate::limits::{MAX_BUCKETS, MAX_NAME_BYTES, MAX_QUERIES};
-use crate::{BucketId, Change, Definition, Issue, Object, Outcome, Query, StoreError};
+use crate::{BucketId, Change, Definition, Issue, Object, Outcome, Query, StoreError, system};
 
 pub(super) fn define_bucket(
     draft: &mut Draft<'_>,
     name: &str,
     config: &Object,
 ) -> Result<Outcome, StoreError> {
+    system::refuse(name)?;
     let state = draft.state();
     if state.bucket(name).is_ok() {
         return Err(StoreError::BucketExists { bucket: name.into() });
@@ -22,6 +23,7 @@ pub(super) fn define_bucket(
         return Err(StoreError::LimitReached { what: "buckets", limit: MAX_BUCKETS });
     }
     let definition = Definition::parse(name, config)?;
+    system::refuse_references(name, &definition)?;
     let bucket = BucketId(state.next_bucket);
     draft.change(Change::DefineBucket { bucket, name: name.into(), config: definition.config().clone() })?;
     Ok(Outcome::BucketDefined)
@@ -29,6 +31,7 @@ pub(super) fn define_bucket(
 
 /// Removes a bucket, unless records of others refer to its records.
 pub(super) fn drop_bucket(draft: &mut Draft<'_>, name: &str) -> Result<Outcome, StoreError> {
+    system::refuse(name)?;
     let state = draft.state();
     let bucket = state.bucket(name).map_err(StoreError::administrative)?.id();
     for referrer in state.referrers(name).iter().filter(|referrer| referrer.bucket != bucket) {

@@ -20,7 +20,7 @@ use crate::schema::is_metadata;
 use crate::validate::{Checked, check_length, check_value};
 use crate::{
     Bucket, BucketId, Change, Context, Definition, Field, FieldValue, Generator, Issue, Key, Object, Outcome,
-    Record, RowId, StoreError,
+    Record, RowId, StoreError, system,
 };
 
 /// Changes a definition. What the records say about it shows when it is in force; if they do not keep it, all is undone.
@@ -30,9 +30,11 @@ pub(super) fn update_bucket(
     updates: &Object,
     ctx: &mut Context<'_>,
 ) -> Result<Outcome, StoreError> {
+    system::refuse(name)?;
     let bucket = draft.state().bucket(name).map_err(StoreError::administrative)?;
     let (id, old) = (bucket.id(), bucket.definition().clone());
     let new = old.updated(name, updates)?;
+    system::refuse_references(name, &new)?;
     nothing_missing(bucket, &old, &new)?;
     // While the old definition is in force: what the eviction writes cannot have the new fields yet.
     if let Some(max_size) = new.max_size() {

@@ -2,7 +2,7 @@
 
 use super::{check, remove, write};
 use crate::draft::Draft;
-use crate::{Bucket, BucketId, Context, Executed, Object, Outcome, Snapshot, StoreError};
+use crate::{Bucket, BucketId, Context, Executed, Object, Outcome, Snapshot, StoreError, system};
 
 /// Records for one bucket, one by one.
 pub struct Import<'a> {
@@ -51,7 +51,7 @@ impl Snapshot {
         let now = ctx.now;
         let mut draft = Draft::new(self);
         match take_in(&mut draft, imports, ctx) {
-            Ok(outcome) => Ok(Executed { commit: draft.finish(now), outcome }),
+            Ok(outcome) => Ok(Executed { commit: draft.finish(now), outcome, changed: Vec::new() }),
             Err(error) => {
                 draft.undo();
                 Err(error)
@@ -65,6 +65,7 @@ fn take_in(
     imports: &mut [Import<'_>],
     ctx: &mut Context<'_>,
 ) -> Result<Outcome, StoreError> {
+    imports.iter().try_for_each(|import| system::refuse(import.bucket))?;
     let mut taken = 0;
     let replaced: Vec<BucketId> = imports
         .iter()

@@ -9,7 +9,7 @@ use super::{admin, conform, remove, write};
 use crate::draft::Draft;
 use crate::{
     Bucket, BucketId, Cause, Change, Context, Definition, Key, Migration, Object, Outcome, Record, RowId,
-    StoreError,
+    StoreError, system,
 };
 
 /// The bucket that tells which migrations have run.
@@ -82,6 +82,7 @@ impl<'s, 'c> Migrating<'_, 's, 'c> {
 
     /// A bucket to change.
     pub fn bucket(&mut self, name: &str) -> Result<MigratingBucket<'_, 's, 'c>, StoreError> {
+        system::refuse(name)?;
         let id = self.draft.state().bucket(name)?.id();
         Ok(MigratingBucket { draft: self.draft, ctx: self.ctx, changed: &mut self.changed, id })
     }
@@ -287,6 +288,7 @@ impl MigratingBucket<'_, '_, '_> {
         let mut config: Object = serde_json::from_str(bucket.config()).unwrap_or_default();
         change(&mut config);
         let definition = Definition::parse(&name, &config)?;
+        system::refuse_references(&name, &definition)?;
         self.draft.change(Change::UpdateBucket { bucket: self.id, config: definition.config().clone() })?;
         self.changed.insert(self.id);
         Ok(())

@@ -7,6 +7,7 @@ mod check;
 mod conform;
 mod import;
 mod migrate;
+mod note;
 mod remove;
 mod transaction;
 mod write;
@@ -30,7 +31,7 @@ impl Snapshot {
             Intent::Idempotent { idempotency, write } => {
                 let place = match idempotency.look_up(self, &write, now)? {
                     Known::Repeated(answer) => {
-                        return Ok(Executed { commit: None, outcome: Outcome::Repeated(answer) });
+                        return Ok(Executed::nothing(Outcome::Repeated(answer)));
                     }
                     Known::New(place) => place,
                 };
@@ -55,9 +56,12 @@ impl Snapshot {
         match carried_out {
             Ok(outcome) if dry_run => {
                 draft.undo();
-                Ok(Executed { commit: None, outcome })
+                Ok(Executed::nothing(outcome))
             }
-            Ok(outcome) => Ok(Executed { commit: draft.finish(now), outcome }),
+            Ok(outcome) => {
+                let changed = if ctx.notice { draft.changed() } else { Vec::new() };
+                Ok(Executed { commit: draft.finish(now), outcome, changed })
+            }
             Err(error) => {
                 draft.undo();
                 Err(error)
@@ -71,6 +75,7 @@ fn carry_out(draft: &mut Draft<'_>, intent: Intent, ctx: &mut Context<'_>) -> Re
         Intent::Transaction { operations } => transaction::run(draft, operations, ctx),
         Intent::Migrate { migrations, .. } => migrate::run(draft, migrations, ctx),
         Intent::Expire { bucket, row } => remove::expire(draft, bucket, row, ctx),
+        Intent::System(noted) => note::run(draft, noted, ctx),
         Intent::ForgetAnswers => answers::forget(draft, ctx.now),
         Intent::DefineBucket { name, config } => admin::define_bucket(draft, &name, &config),
         Intent::UpdateBucket { name, updates } => alter::update_bucket(draft, &name, &updates, ctx),

@@ -8,7 +8,7 @@ use super::{remove, write};
 use crate::draft::Draft;
 use crate::limits::{MAX_OPERATIONS, MAX_RECORDS_READ, MAX_RECORDS_WRITTEN};
 use crate::{
-    Bucket, BucketId, Context, Filter, Intent, Object, Outcome, Record, RowId, Seen, Step, StoreError,
+    Bucket, BucketId, Context, Filter, Intent, Object, Outcome, Record, RowId, Seen, Step, StoreError, system,
 };
 
 /// All operations of a transaction, in order. What they read shows the effects of those before them.
@@ -111,7 +111,10 @@ pub(super) fn write(
     intent: Intent,
     ctx: &mut Context<'_>,
 ) -> Result<Outcome, StoreError> {
-    let id = |draft: &Draft<'_>, name: &str| draft.state().bucket(name).map(Bucket::id);
+    let id = |draft: &Draft<'_>, name: &str| {
+        system::refuse(name)?;
+        draft.state().bucket(name).map(Bucket::id)
+    };
     Ok(match intent {
         Intent::Insert { bucket, data } => {
             let bucket = id(draft, &bucket)?;

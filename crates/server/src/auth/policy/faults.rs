@@ -208,5 +208,5 @@ fn is_operation(name: &str) -> bool {
 
 /// Families of operations that configurations of noex-server name and this version does not have.
 fn is_later(name: &str) -> bool {
-    ["rules.", "identity.", "procedures.", "audit."].iter().any(|family| name.starts_with(family))
+    ["identity.", "procedures.", "audit."].iter().any(|family| name.starts_with(family))
 }

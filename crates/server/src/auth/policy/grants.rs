@@ -7,6 +7,7 @@ use dunlin_protocol::{Code, Error, Kind, Resource, Tier};
 
 use super::Policy;
 use super::rules::{DefaultRule, Exception, Rule};
+use super::topics::{ANY, Topic, Topics};
 use crate::limiter::fits;
 
 /// See the module.
@@ -24,6 +25,8 @@ enum Grant {
     All,
     /// What touches nothing but these buckets.
     Buckets(Arc<HashSet<String>>),
+    /// What touches nothing but these topics, keys of facts and rules.
+    Topics(Arc<Topics>),
     /// Nothing.
     Nothing,
     /// Nothing, because the roles do not reach its tier.
@@ -66,7 +69,7 @@ impl Grants {
         let by_default = policy.rules.default == DefaultRule::Allow && reached.is_some();
         let by_kind = Kind::ALL.iter().map(grant).map(|grant| match grant {
             // What the default allows everywhere no rule can narrow.
-            Grant::Buckets(_) if by_default => Grant::All,
+            Grant::Buckets(_) | Grant::Topics(_) if by_default => Grant::All,
             grant => grant,
         });
         let concerns =
@@ -88,7 +91,7 @@ impl Grants {
             // No exception allows what lies above the tier.
             None | Some(Grant::BelowTier(_)) => true,
             Some(Grant::Nothing) => self.exceptions.is_empty(),
-            Some(Grant::All | Grant::Buckets(_)) => false,
+            Some(Grant::All | Grant::Buckets(_) | Grant::Topics(_)) => false,
         }
     }
 
@@ -109,6 +112,7 @@ impl Grants {
             None => match grant {
                 Grant::All => true,
                 Grant::Buckets(buckets) => within(buckets, kind, resources),
+                Grant::Topics(topics) => resources.iter().all(|resource| topics.cover(resource)),
                 Grant::Nothing | Grant::BelowTier(_) => false,
             },
         };
@@ -149,7 +153,7 @@ fn is_of_buckets(kind: Kind) -> bool {
         Kind::Backup,
         Kind::RevokeSessions,
     ];
-    kind.tier().is_some() && !elsewhere.contains(&kind)
+    kind.tier().is_some() && !kind.is_of_rules() && !elsewhere.contains(&kind)
 }
 
 /// What rules grant for a kind; `None` if none of them is about it.
@@ -159,6 +163,9 @@ fn by_rules(rules: &[&Rule], kind: Kind) -> Option<Grant> {
         .filter(|rule| rule.allow.as_slice().iter().any(|allow| fits(allow, kind.as_str())))
         .peekable();
     granted.peek()?;
+    if kind.is_of_rules() {
+        return Some(by_topics(granted));
+    }
     let mut buckets = HashSet::new();
     for rule in granted {
         match &rule.buckets {
@@ -167,6 +174,20 @@ fn by_rules(rules: &[&Rule], kind: Kind) -> Option<Grant> {
         }
     }
     Some(Grant::Buckets(Arc::new(buckets)))
+}
+
+/// What rules grant for an operation on events, facts or rules. Of the two restrictions only `topics` is about these: one to some
+/// buckets alone grants nothing here.
+fn by_topics<'r>(granted: impl Iterator<Item = &'r &'r Rule>) -> Grant {
+    let mut topics = Topics::default();
+    for rule in granted {
+        match (&rule.topics, &rule.buckets) {
+            (None, None) => return Grant::All,
+            (None, Some(_)) => {}
+            (Some(some), _) => topics.0.extend(some.iter().map(|one| Topic::new(one))),
+        }
+    }
+    if topics.0.is_empty() { Grant::Nothing } else { Grant::Topics(Arc::new(topics)) }
 }
 
 /// Whether a grant for some buckets is enough.
@@ -195,16 +216,27 @@ fn applies(exception: &Exception, user: &str, kind: Kind, resources: &[Resource<
         return false;
     }
     let Some(wanted) = resource else { return true };
-    let mut named = resources.iter().map(|resource| name(resource) == wanted);
+    let mut named = resources.iter().map(|resource| is_named(resource, wanted));
     if *result == Some(false) { named.any(|is| is) } else { named.all(|is| is) }
 }
 
 /// A resource as exceptions and messages name it.
 fn name<'a>(resource: &'a Resource<'_>) -> &'a str {
     match resource {
-        Resource::Bucket(name) | Resource::Query(name) => name,
+        Resource::Bucket(name)
+        | Resource::Query(name)
+        | Resource::Topic(name)
+        | Resource::Key(name)
+        | Resource::TopicPattern(name)
+        | Resource::KeyPattern(name)
+        | Resource::Rule(name) => name,
         _ => "*",
     }
+}
+
+/// Whether an exception for `wanted` is about this. Rules have no name in protocol 1.0.0: there they are `*`, and here too.
+fn is_named(resource: &Resource<'_>, wanted: &str) -> bool {
+    name(resource) == wanted || (wanted == ANY && matches!(resource, Resource::Rule(_)))
 }
 
 /// The refusal that a client sees.

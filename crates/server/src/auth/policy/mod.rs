@@ -5,11 +5,12 @@ mod faults;
 mod grants;
 mod roles;
 mod rules;
+mod topics;
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -133,6 +134,11 @@ impl Policy {
         }
         known.insert(roles.to_vec(), Arc::clone(&grants));
         grants
+    }
+
+    /// These roles and all that they include.
+    pub(crate) fn closure<'a>(&'a self, roles: &'a [String]) -> BTreeSet<&'a str> {
+        self.roles.closure(roles.iter().map(String::as_str))
     }
 
     /// The highest tier that any of these roles reaches, through what it includes too.

@@ -46,7 +46,7 @@ pub struct Rule {
     /// Only on these buckets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub buckets: Option<Vec<String>>,
-    /// Only on these topics; for `rules.*`.
+    /// Only on topics, keys of facts and ids of rules that match these patterns; for `rules.*`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub topics: Option<Vec<String>>,
 }
@@ -85,7 +85,7 @@ pub struct Exception {
     /// The name of the operation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operation: Option<String>,
-    /// The name of the bucket or query; `*` is what has no name. To allow, everything that is touched must have it; to deny,
+    /// The name of the bucket or query, the topic, the key, the pattern, or the id of the rule; `*` is what has no name, and any rule. To allow, everything that is touched must have it; to deny,
     /// one is enough.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resource: Option<String>,

@@ -83,8 +83,8 @@ const IN_A_FILE: &[(&str, &str)] = &[
              everybody, leave allowedOrigins out), found \"https://b.example/\"",
     ),
     (
-        r#"{"rules": true}"#,
-        "s.json: rules: this version of dunlin has no rule engine yet; remove it or set it to false",
+        r#"{"audit": true}"#,
+        "s.json: audit: this version of dunlin has no audit log yet; remove it or set it to false",
     ),
     (
         r#"{"auth": true}"#,
@@ -273,8 +273,8 @@ fn every_fault_of_variables_and_flags_has_its_text() {
         ),
         (
             &[],
-            &[("--rules", "true")],
-            "--rules: rules: this version of dunlin has no rule engine yet; remove it or set it to false",
+            &[("--audit", "true")],
+            "--audit: audit: this version of dunlin has no audit log yet; remove it or set it to false",
         ),
     ];
     for (env, flags, expected) in cases {

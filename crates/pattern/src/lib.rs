@@ -1,17 +1,26 @@
-//! `pattern`: a JavaScript regular expression that matches in linear time.
+//! JavaScript regular expressions that match in linear time: `pattern` of a field, `matches` of a condition.
 
 mod class;
+pub mod limits;
 mod translate;
 
 use std::sync::Arc;
 
 use regex::{Regex, RegexBuilder};
 
-use crate::limits::{MAX_PATTERN_BYTES, MAX_PATTERN_DEPTH, MAX_PATTERN_SIZE};
+use limits::{MAX_PATTERN_BYTES, MAX_PATTERN_DEPTH, MAX_PATTERN_SIZE};
 
-/// A pattern, compiled once when its definition is read; clones share it.
+/// A pattern, compiled once when the definition that it is in is read; clones share it.
+///
+/// ```
+/// use dunlin_pattern::Pattern;
+///
+/// let plate = Pattern::compile(r"^[A-Z]{2}-\d+$").unwrap();
+/// assert!(plate.is_found_in("ZH-1234") && !plate.is_found_in("zh-1234"));
+/// assert!(Pattern::compile(r"(a)\1").is_err(), "nobody can match that in linear time");
+/// ```
 #[derive(Debug, Clone)]
-pub(crate) struct Pattern {
+pub struct Pattern {
     source: Arc<str>,
     regex: Regex,
 }
@@ -24,7 +33,7 @@ impl Pattern {
     ///
     /// # Errors
     /// A sentence: why it is no regular expression, or cannot be matched in linear time.
-    pub(crate) fn compile(source: &str) -> Result<Self, String> {
+    pub fn compile(source: &str) -> Result<Self, String> {
         if source.len() > MAX_PATTERN_BYTES {
             return Err(format!("A pattern has at most {MAX_PATTERN_BYTES} bytes"));
         }
@@ -44,12 +53,12 @@ impl Pattern {
     }
 
     /// The pattern as given.
-    pub(crate) fn source(&self) -> &str {
+    pub fn source(&self) -> &str {
         &self.source
     }
 
     /// Whether it is found anywhere in a text.
-    pub(crate) fn is_found_in(&self, text: &str) -> bool {
+    pub fn is_found_in(&self, text: &str) -> bool {
         self.regex.is_match(text)
     }
 }

@@ -1,9 +1,25 @@
 //! What must hold for a rule to fire, and the values that conditions and actions speak of.
 
+mod compare;
+mod evaluate;
+mod path;
+mod read;
+pub mod steps;
+mod value;
+
 use std::sync::Arc;
 
-use regex::Regex;
+use dunlin_pattern::Pattern;
 use serde_json::Value;
+
+pub(crate) use compare::Exact;
+pub use compare::equal;
+pub use evaluate::{Observed, all_hold};
+pub use path::Path;
+pub(crate) use path::find as find_at;
+pub(crate) use read::{path as read_path, read_operand, references, references_of_text};
+pub use steps::Steps;
+pub use value::{Found, Operand, Part, Reference, Template, text_of};
 
 /// What must hold.
 #[derive(Debug, Clone)]
@@ -26,10 +42,10 @@ pub struct Test {
     pub source: ConditionSource,
     /// How it is compared.
     pub operator: Operator,
-    /// With what.
+    /// With what. `null` where the operator needs nothing.
     pub value: Operand,
     /// The compiled pattern of `matches`, where it is constant.
-    pub regex: Option<Arc<Regex>>,
+    pub pattern: Option<Pattern>,
 }
 
 /// Where the value of a test comes from.
@@ -38,7 +54,8 @@ pub struct Test {
 pub enum ConditionSource {
     /// A path in the trigger's data.
     Event(Path),
-    /// The first fact whose key matches the pattern (interpolated first).
+    /// The first fact whose key matches the pattern (interpolated first). What is put in is taken literally: a `*` in it matches
+    /// nothing.
     Fact(Template),
     /// A variable, or a path in it.
     Context(Path),
@@ -70,61 +87,47 @@ pub enum Operator {
     NotExists,
 }
 
-/// A value in a rule: JSON in which `{"ref": "…"}` and `${…}` in texts stand for others, at any depth.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub enum Operand {
-    /// JSON without any reference.
-    Constant(Arc<Value>),
-    /// `{"ref": "…"}`.
-    Reference(Reference),
-    /// A text with `${…}` in it.
-    Text(Template),
-    /// An array with references in it.
-    Array(Vec<Operand>),
-    /// An object with references in it.
-    Object(Vec<(Arc<str>, Operand)>),
-}
+impl Operator {
+    /// All of them, in the order in which messages list them.
+    pub const ALL: [Self; 13] = [
+        Self::Eq,
+        Self::Neq,
+        Self::Gt,
+        Self::Gte,
+        Self::Lt,
+        Self::Lte,
+        Self::In,
+        Self::NotIn,
+        Self::Contains,
+        Self::NotContains,
+        Self::Matches,
+        Self::Exists,
+        Self::NotExists,
+    ];
 
-/// A text in which `${…}` stand for values.
-#[derive(Debug, Clone)]
-pub struct Template {
-    /// As it is written.
-    pub text: Arc<str>,
-    /// What it is made of.
-    pub parts: Vec<Part>,
-}
+    /// The name in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Eq => "eq",
+            Self::Neq => "neq",
+            Self::Gt => "gt",
+            Self::Gte => "gte",
+            Self::Lt => "lt",
+            Self::Lte => "lte",
+            Self::In => "in",
+            Self::NotIn => "not_in",
+            Self::Contains => "contains",
+            Self::NotContains => "not_contains",
+            Self::Matches => "matches",
+            Self::Exists => "exists",
+            Self::NotExists => "not_exists",
+        }
+    }
 
-/// A part of a [`Template`].
-#[derive(Debug, Clone)]
-pub enum Part {
-    /// Stays as it is.
-    Literal(Arc<str>),
-    /// Is replaced by the value's text.
-    Reference(Reference),
-}
-
-/// What a reference leads to.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub enum Reference {
-    /// `event…` or `trigger…`: the trigger's data, or a path in it.
-    Trigger(Path),
-    /// `fact.<key>`: the value of the fact with this key (interpolated first).
-    Fact(Template),
-    /// `var.<name>…`: a variable, or a path in it.
-    Variable(Path),
-    /// `matched.<i>…`: the data of the i-th event, or a path in it.
-    Matched(usize, Path),
-    /// `lookup.<name>…`: the answer to a lookup, or a path in it.
-    Lookup(Arc<str>, Path),
-}
-
-/// Names of members and indexes of elements, from the outside in. Empty: the whole value.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
-pub struct Path {
-    /// In order.
-    pub segments: Vec<Arc<str>>,
+    /// Whether it compares with a value at all.
+    pub const fn needs_value(self) -> bool {
+        !matches!(self, Self::Exists | Self::NotExists)
+    }
 }
 
 /// What conditions and actions can see while a rule runs.
