@@ -62,3 +62,15 @@ pub struct Fact {
     #[serde(skip_serializing, default)]
     pub order: u64,
 }
+
+/// An id: 32 hexadecimal digits.
+pub(crate) fn hex(bits: u128) -> Arc<str> {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut text = String::with_capacity(32);
+    for byte in bits.to_be_bytes() {
+        for digit in [byte >> 4, byte & 15] {
+            text.push(DIGITS.get(usize::from(digit)).copied().unwrap_or(b'0').into());
+        }
+    }
+    text.into()
+}

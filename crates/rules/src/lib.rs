@@ -16,13 +16,17 @@ pub mod duration;
 pub mod effect;
 mod engine;
 pub mod event;
+mod facts;
 pub mod fault;
+mod groups;
 pub mod input;
 pub mod limits;
+mod outbox;
 pub mod report;
 pub mod rule;
 pub mod temporal;
 pub mod timers;
+pub mod versions;
 pub mod world;
 
 pub use change::Change;

@@ -80,14 +80,31 @@ pub const MAX_SEGMENTS: usize = dunlin_protocol::limits::MAX_SEGMENTS;
 pub const MAX_RULE_BYTES: usize = 256 * 1024;
 /// Levels of conditions, of actions and of values in a rule. They are carried out by recursion.
 pub const MAX_DEPTH: usize = 16;
+/// Levels of objects and arrays in a whole rule. Reading it recurses, and so does writing it.
+pub const MAX_JSON_DEPTH: usize = 100;
+/// Errors and warnings that are told at once about one rule; the rest is cut off, so that an answer stays small.
+pub const MAX_ISSUES: usize = 100;
+/// Headers of one webhook.
+pub const MAX_HEADERS: usize = 32;
 /// Conditions and actions of one rule, all levels together.
 pub const MAX_PARTS: usize = 1_000;
 /// Bytes of the value of a fact and of the data of an event, as JSON text.
 pub const MAX_VALUE_BYTES: usize = 1024 * 1024;
 /// Turns of a `for_each`, unless it says otherwise.
 pub const MAX_ITERATIONS: usize = 1_000;
+/// Turns that a `for_each` may ask for.
+pub const MAX_TURNS: u64 = 100_000;
 /// Largest duration, milliseconds: what a JavaScript date can hold.
 pub const MAX_DURATION_MS: u64 = 8_640_000_000_000_000;
+/// Levels of the value of a fact and of the data of an event. They are read and written by recursion, and an entry of the log adds a
+/// few of its own to the 128 that a reader of JSON bears.
+pub const MAX_VALUE_DEPTH: usize = 64;
+/// Reports of one input. What is beyond is counted.
+pub const MAX_REPORTS: usize = 100;
+/// Lines that one input may log. What is beyond fails.
+pub const MAX_LOGS: usize = 1_000;
+/// Steps of a write to the store: it takes as long as many other actions.
+pub const STORE_STEPS: u64 = 100;
 /// Times of a cron timer that passed while nobody was there: more are not counted in its `missed`. Each takes a microsecond to find.
 pub const MAX_MISSED_COUNTED: u64 = 1_000;
 /// Years that a cron expression is looked ahead for its next time; the 29th of February comes at least every eighth year, on a given
@@ -97,3 +114,5 @@ pub const MAX_CRON_YEARS: i16 = 40;
 pub const MAX_EMPTY_WINDOWS: u32 = 1_000;
 /// Groups of temporal patterns that are forgotten at one go when their time is over.
 pub const MAX_FORGOTTEN_AT_ONCE: usize = 100;
+/// Links of a chain of causes in a report: the input, and what came last.
+pub const MAX_CHAIN: usize = 100;

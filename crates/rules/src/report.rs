@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// One such thing. It ends what it says and nothing else: siblings go on.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -47,15 +47,15 @@ pub enum ReportKind {
 }
 
 /// One step of a chain of causes.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Link {
     /// `event order.created`, `fact user:1`, `timer pay:5`, `change orders`, …
     pub trigger: String,
     /// Id of the event, timer or firing, if it has one.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<Arc<str>>,
     /// The rule that it made fire.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rule: Option<Arc<str>>,
 }

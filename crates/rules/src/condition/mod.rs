@@ -12,12 +12,11 @@ use std::sync::Arc;
 use dunlin_pattern::Pattern;
 use serde_json::Value;
 
-pub(crate) use compare::Exact;
 pub use compare::equal;
-pub use evaluate::Observed;
+pub use evaluate::{Observed, all_hold};
 pub use path::Path;
 pub(crate) use path::find as find_at;
-pub(crate) use read::{path as read_path, short};
+pub(crate) use read::{path as read_path, read_operand, references, references_of_text};
 pub use steps::Steps;
 pub use value::{Found, Operand, Part, Reference, Template, text_of};
 

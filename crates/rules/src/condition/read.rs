@@ -156,36 +156,49 @@ impl Operand {
     /// # Errors
     /// A sentence: what is wrong with the first reference that is no reference.
     pub fn parse(value: &Value) -> Result<Self, String> {
-        Ok(operand(value)?.unwrap_or_else(|| Self::Constant(Arc::new(value.clone()))))
+        let mut faults = Vec::new();
+        let operand = read_operand("", value, &mut faults);
+        faults.into_iter().next().map_or(Ok(operand), |(_, message)| Err(message))
     }
 }
 
+/// Reads a value at a place in a rule. What is wrong is added with its place, and read as data.
+pub(crate) fn read_operand(at: &str, value: &Value, faults: &mut Vec<(String, String)>) -> Operand {
+    operand(at, value, faults).unwrap_or_else(|| constant(value))
+}
+
 /// The value with references; `None` if there are none, so that it can be kept as it is.
-fn operand(value: &Value) -> Result<Option<Operand>, String> {
-    match value {
-        Value::String(text) if text.contains("${") => Template::parse(text).map(Operand::Text).map(Some),
+fn operand(at: &str, value: &Value, faults: &mut Vec<(String, String)>) -> Option<Operand> {
+    let read = match value {
+        Value::String(text) if text.contains("${") => Template::parse(text).map(Operand::Text),
         Value::Array(items) => {
-            let read = items.iter().map(operand).collect::<Result<Vec<_>, _>>()?;
+            let read: Vec<_> = items
+                .iter()
+                .enumerate()
+                .map(|(index, item)| operand(&format!("{at}[{index}]"), item, faults))
+                .collect();
             let filled = |(read, item): (Option<Operand>, &Value)| read.unwrap_or_else(|| constant(item));
             let found = read.iter().any(Option::is_some);
-            Ok(found.then(|| Operand::Array(read.into_iter().zip(items).map(filled).collect())))
+            return found.then(|| Operand::Array(read.into_iter().zip(items).map(filled).collect()));
         }
-        Value::Object(members) => {
-            if let Some(reference) = as_reference(value) {
-                let Some(text) = reference.as_str() else {
-                    return Err("A \"ref\" must be a string".to_owned());
+        Value::Object(members) => match as_reference(value) {
+            Some(Value::String(text)) => Reference::parse(text).map(Operand::Reference),
+            Some(_) => Err("A \"ref\" must be a string".to_owned()),
+            None => {
+                let read: Vec<_> = members
+                    .iter()
+                    .map(|(name, value)| operand(&format!("{at}.{name}"), value, faults))
+                    .collect();
+                let found = read.iter().any(Option::is_some);
+                let filled = |(read, (name, value)): (Option<Operand>, (&String, &Value))| {
+                    (Arc::from(name.as_str()), read.unwrap_or_else(|| constant(value)))
                 };
-                return Reference::parse(text).map(Operand::Reference).map(Some);
+                return found.then(|| Operand::Object(read.into_iter().zip(members).map(filled).collect()));
             }
-            let read = members.values().map(operand).collect::<Result<Vec<_>, _>>()?;
-            let found = read.iter().any(Option::is_some);
-            let filled = |(read, (name, value)): (Option<Operand>, (&String, &Value))| {
-                (Arc::from(name.as_str()), read.unwrap_or_else(|| constant(value)))
-            };
-            Ok(found.then(|| Operand::Object(read.into_iter().zip(members).map(filled).collect())))
-        }
-        _ => Ok(None),
-    }
+        },
+        _ => return None,
+    };
+    read.map_err(|message| faults.push((at.to_owned(), message))).ok()
 }
 
 fn constant(value: &Value) -> Operand {
@@ -195,4 +208,31 @@ fn constant(value: &Value) -> Operand {
 /// What is in `ref`, if that is the only member.
 fn as_reference(value: &Value) -> Option<&Value> {
     value.as_object().filter(|members| members.len() == 1)?.get("ref")
+}
+
+/// Tells of every reference in a value.
+pub(crate) fn references(operand: &Operand, tell: &mut dyn FnMut(&Reference)) {
+    match operand {
+        Operand::Constant(_) => {}
+        Operand::Reference(reference) => told(reference, tell),
+        Operand::Text(template) => references_of_text(template, tell),
+        Operand::Array(items) => items.iter().for_each(|item| references(item, tell)),
+        Operand::Object(members) => members.iter().for_each(|(_, value)| references(value, tell)),
+    }
+}
+
+/// Tells of every reference in a text.
+pub(crate) fn references_of_text(template: &Template, tell: &mut dyn FnMut(&Reference)) {
+    for part in &template.parts {
+        if let Part::Reference(reference) = part {
+            told(reference, tell);
+        }
+    }
+}
+
+fn told(reference: &Reference, tell: &mut dyn FnMut(&Reference)) {
+    tell(reference);
+    if let Reference::Fact(key) = reference {
+        references_of_text(key, tell);
+    }
 }

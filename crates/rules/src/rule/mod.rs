@@ -1,14 +1,17 @@
 //! A rule, checked and compiled.
 
+pub(crate) mod duration;
+mod read;
+
 use std::sync::Arc;
 
 use dunlin_protocol::{KeyPattern, TopicPattern};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::Object;
-use crate::action::Action;
+use crate::action::{Action, TimerTemplate};
 use crate::condition::{Condition, Operand, Path, equal};
+use crate::{Issue, Limits, Object, Severity};
 
 /// A rule that can run. Made from JSON by `Rule::parse` (which gives all errors and warnings at once), or by `RuleBuilder`, which
 /// makes that JSON.
@@ -44,6 +47,75 @@ pub struct Rule {
     pub created_at: u64,
     /// When it was changed last, Unix milliseconds.
     pub updated_at: u64,
+}
+
+impl Rule {
+    /// Reads a rule: the rule and what is doubtful about it, or everything that is wrong and doubtful. What is left out has its
+    /// default in `json`; members that are not known stay in it.
+    ///
+    /// ```
+    /// use dunlin_rules::{Limits, Rule};
+    /// use serde_json::json;
+    ///
+    /// let rule = json!({"id": "a", "name": "A", "trigger": {"type": "event", "topic": "order.*"}});
+    /// let (rule, warnings) = Rule::parse(&rule, &Limits::default()).unwrap();
+    /// assert!(rule.enabled && rule.json["tags"] == json!([]));
+    /// assert_eq!(warnings[0].message, "Rule has no actions");
+    /// ```
+    ///
+    /// # Errors
+    /// Errors and warnings, in the order of the rule's fields; at most [`MAX_ISSUES`](crate::limits::MAX_ISSUES).
+    pub fn parse(rule: &Value, limits: &Limits) -> Result<(Self, Vec<Issue>), Vec<Issue>> {
+        match read::rule(rule, limits) {
+            (Some(rule), warnings) => Ok((rule, warnings)),
+            (None, issues) => Err(issues),
+        }
+    }
+
+    /// The rule as registered: with its version and times.
+    #[must_use]
+    pub fn stamped(mut self, version: u64, created_at: u64, updated_at: u64) -> Self {
+        let json = Arc::make_mut(&mut self.json);
+        for (name, value) in [("version", version), ("createdAt", created_at), ("updatedAt", updated_at)] {
+            json.insert(name.to_owned(), value.into());
+        }
+        Self { version, created_at, updated_at, ..self }
+    }
+}
+
+/// What is wrong with a rule, and what is doubtful: errors and warnings.
+///
+/// ```
+/// use dunlin_rules::{Limits, rule};
+/// use serde_json::json;
+///
+/// let (errors, _) = rule::check(&json!({"id": "a", "name": "A", "trigger": {"type": "event"}}), &Limits::default());
+/// assert_eq!((errors[0].path.as_str(), errors[0].code), ("trigger.topic", "required"));
+/// ```
+pub fn check(rule: &Value, limits: &Limits) -> (Vec<Issue>, Vec<Issue>) {
+    let (_, issues) = read::rule(rule, limits);
+    issues.into_iter().partition(|issue| issue.severity == Severity::Error)
+}
+
+/// What is wrong with a list of rules, and what is doubtful; ids that are there twice are errors.
+pub fn check_all(rules: &Value, limits: &Limits) -> (Vec<Issue>, Vec<Issue>) {
+    read::list(rules, limits).into_iter().partition(|issue| issue.severity == Severity::Error)
+}
+
+/// Reads a timer as `rules.setTimer` gets it: its texts and data are what they are, nothing in them stands for something else.
+///
+/// ```
+/// use dunlin_rules::{Limits, rule};
+/// use serde_json::json;
+///
+/// let timer = json!({"name": "pay:5", "duration": "15m", "onExpire": {"topic": "pay.late", "data": {"order": 5}}});
+/// assert_eq!(&*rule::read_timer(&timer, &Limits::default()).unwrap().name.text, "pay:5");
+/// ```
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn read_timer(timer: &Value, limits: &Limits) -> Result<TimerTemplate, Vec<Issue>> {
+    read::timer(timer, limits)
 }
 
 /// Whose rights a rule's writes to the store have: those of a session with these roles. None by default.
@@ -104,6 +176,17 @@ pub struct TemporalPattern {
     pub group_by: Option<Path>,
     /// Fire when the comparison becomes true and not again before it was false or the window has ended (count, aggregate).
     pub once: bool,
+}
+
+impl TemporalPattern {
+    /// The events that it is about.
+    pub fn matchers(&self) -> Vec<&EventMatcher> {
+        match &self.kind {
+            TemporalKind::Sequence { events, .. } => events.iter().collect(),
+            TemporalKind::Absence { after, expected, .. } => vec![after, expected],
+            TemporalKind::Count { event, .. } | TemporalKind::Aggregate { event, .. } => vec![event],
+        }
+    }
 }
 
 /// The kinds of patterns.

@@ -13,7 +13,7 @@ use crate::{Event, Object};
 
 impl TemporalPattern {
     /// The events that the pattern speaks of.
-    pub(super) fn matchers(&self) -> &[EventMatcher] {
+    pub(super) fn own_matchers(&self) -> &[EventMatcher] {
         match &self.kind {
             TemporalKind::Sequence { events, .. } => events,
             TemporalKind::Absence { after, .. } => std::slice::from_ref(after),
@@ -29,7 +29,7 @@ impl TemporalPattern {
             TemporalKind::Absence { expected, .. } => Some(expected),
             _ => None,
         };
-        self.matchers().iter().chain(expected).map(|matcher| matcher.topic.clone())
+        self.own_matchers().iter().chain(expected).map(|matcher| matcher.topic.clone())
     }
 
     /// Whether events that it does not speak of end what has begun.

@@ -34,7 +34,7 @@ impl State {
         now: u64,
         out: &mut Out<'_>,
     ) {
-        if !pattern.matchers().iter().all(|matcher| matches(matcher, event)) {
+        if !pattern.own_matchers().iter().all(|matcher| matches(matcher, event)) {
             return;
         }
         // A window that has ended is closed first, and perhaps an empty one behind it.
@@ -190,7 +190,7 @@ impl State {
             started_at: events.items.front().map_or(now, |first| first.stamp.at),
             fired_at: now,
             after: None,
-            variables: variables(pattern.matchers().iter().zip(last)),
+            variables: variables(pattern.own_matchers().iter().zip(last)),
             correlation_id: last.and_then(|last| last.correlation_id.clone()),
             causation_id: last.map(|last| Arc::clone(&last.id)),
         }

@@ -24,7 +24,7 @@ impl State {
         now: u64,
         out: &mut Out<'_>,
     ) {
-        let steps = pattern.matchers();
+        let steps = pattern.own_matchers();
         // Changes of records matter only to who names them, and break nothing else.
         if event.source == Source::Store && !steps.iter().any(|step| topic_matches(&step.topic, event)) {
             return;
@@ -72,7 +72,7 @@ impl State {
         now: u64,
         out: &mut Out<'_>,
     ) {
-        let steps = pattern.matchers();
+        let steps = pattern.own_matchers();
         let mut first = 0;
         while let Some(come) = begun.get(first).map(|begun| begun.events.len()) {
             let end = begun.partition_point(|begun| begun.events.len() >= come);
@@ -187,7 +187,7 @@ impl State {
             started_at,
             fired_at,
             after: None,
-            variables: variables(pattern.matchers().iter().zip(&events)),
+            variables: variables(pattern.own_matchers().iter().zip(&events)),
             correlation_id: last.and_then(|last| last.correlation_id.clone()),
             causation_id: last.map(|last| Arc::clone(&last.id)),
             events,

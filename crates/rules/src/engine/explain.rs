@@ -1,0 +1,133 @@
+//! Why a rule fired for an event, or why not.
+
+use serde_json::{Value, json};
+
+use super::Engine;
+use super::cause::{Kind, Occasion};
+use super::trace::Outcome;
+use super::view::View;
+use crate::condition::{Condition, ConditionSource, Path, Steps};
+use crate::rule::Trigger;
+use crate::{Event, Object, RuleFault, Source};
+
+impl Engine {
+    /// Why a rule fired for an event, or why not: its trigger, and each condition with its value. `fired` and `reason` are what
+    /// happened then; the conditions are shown as they hold for that event's data and today's facts.
+    ///
+    /// # Errors
+    /// The rule is not known, or the event is not remembered any more.
+    pub fn explain(&self, rule: &str, event: &str) -> Result<Value, RuleFault> {
+        let not_found = |what, name: &str| RuleFault::NotFound { what, name: name.to_owned() };
+        let (_, rule) = self.book.get(rule).ok_or_else(|| not_found("Rule", rule))?;
+        let event = self.traces.find(event).ok_or_else(|| not_found("Event", event))?;
+        let outcome = self.traces.outcome_of(&event.id, &rule.id);
+        let matches = matches(&rule.trigger, event);
+        let conditions = self.observe(&rule.conditions, event);
+        let reason = match outcome {
+            Some((outcome, version)) => {
+                let changed = if version == rule.version { "" } else { "; the rule was changed since" };
+                format!("{}{changed}", said(outcome))
+            }
+            None if !matches => "the trigger does not match this event".to_owned(),
+            None if rule.created_at > event.timestamp => "the rule was registered later".to_owned(),
+            None if !rule.enabled => "the rule is not enabled".to_owned(),
+            None if !super::book::is_active(rule, &self.groups) => {
+                "the rule's group is not enabled".to_owned()
+            }
+            None if conditions.iter().any(|condition| condition.get("holds") == Some(&json!(false))) => {
+                "a condition does not hold".to_owned()
+            }
+            None => {
+                "it was dropped by a bound, has a temporal pattern, or is not remembered any more".to_owned()
+            }
+        };
+        Ok(json!({
+            "ruleId": rule.id,
+            "eventId": event.id,
+            "fired": outcome.is_some_and(|(outcome, _)| outcome == Outcome::Fired),
+            "reason": reason,
+            "trigger": {"definition": rule.json.get("trigger"), "topic": event.topic, "matches": matches},
+            "conditions": conditions,
+        }))
+    }
+
+    /// Each condition, and what it sees.
+    pub(super) fn observe(&self, conditions: &[Condition], event: &Event) -> Vec<Value> {
+        let data = Value::Object(event.data.as_ref().clone());
+        let occasion = Occasion::of_event(Kind::Event, event, data, 0);
+        let view = View::new(&self.facts, &occasion, &[], &[], self.limits.steps);
+        let mut steps = Steps::new(self.limits.steps);
+        conditions.iter().map(|condition| observed(condition, &view, &mut steps)).collect()
+    }
+}
+
+/// A condition with its value. Calls itself as deep as conditions may be nested.
+pub(super) fn observed(condition: &Condition, view: &View, steps: &mut Steps) -> Value {
+    let list = |conditions: &[Condition], steps: &mut Steps| -> Vec<Value> {
+        conditions.iter().map(|condition| observed(condition, view, steps)).collect()
+    };
+    let mut shown = Object::new();
+    match condition {
+        Condition::Test(test) => {
+            shown.insert("source".into(), source(&test.source));
+            shown.insert("operator".into(), test.operator.as_str().into());
+            match test.observe(view, steps) {
+                Ok(seen) => {
+                    shown.insert("actual".into(), seen.actual.unwrap_or_default());
+                    shown.insert("expected".into(), seen.expected.unwrap_or_default());
+                    shown.insert("holds".into(), seen.holds.into());
+                }
+                Err(fault) => {
+                    shown.insert("error".into(), fault.to_string().into());
+                    shown.insert("holds".into(), false.into());
+                }
+            }
+            return Value::Object(shown);
+        }
+        Condition::Any(conditions) => shown.insert("any".into(), list(conditions, steps).into()),
+        Condition::All(conditions) => shown.insert("all".into(), list(conditions, steps).into()),
+        Condition::Not(condition) => shown.insert("not".into(), observed(condition, view, steps)),
+    };
+    let holds = condition.holds(view, steps).unwrap_or(false);
+    shown.insert("holds".into(), holds.into());
+    Value::Object(shown)
+}
+
+/// A source as rules write it.
+fn source(source: &ConditionSource) -> Value {
+    let path = |path: &Path| path.segments.join(".");
+    match source {
+        ConditionSource::Event(field) => json!({"type": "event", "field": path(field)}),
+        ConditionSource::Fact(pattern) => json!({"type": "fact", "pattern": pattern.text}),
+        ConditionSource::Context(key) => json!({"type": "context", "key": path(key)}),
+        ConditionSource::Lookup { name, field: None } => json!({"type": "lookup", "name": name}),
+        ConditionSource::Lookup { name, field: Some(field) } => {
+            json!({"type": "lookup", "name": name, "field": path(field)})
+        }
+    }
+}
+
+fn matches(trigger: &Trigger, event: &Event) -> bool {
+    match trigger {
+        Trigger::Event { topic } if event.source == Source::Store => {
+            let change = event.topic.strip_prefix("bucket.").and_then(|rest| rest.rsplit_once('.'));
+            topic.as_str().starts_with("bucket.")
+                && change.is_some_and(|(bucket, kind)| topic.matches_change(bucket, kind))
+        }
+        Trigger::Event { topic } => topic.matches(&event.topic),
+        Trigger::Temporal(pattern) => {
+            pattern.matchers().iter().any(|matcher| matcher.topic.matches(&event.topic))
+        }
+        Trigger::Fact { .. } | Trigger::Timer { .. } => false,
+    }
+}
+
+fn said(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Fired => "it fired",
+        Outcome::NotMet => "a condition did not hold",
+        Outcome::Waits => "it waits for its lookups",
+        Outcome::LookupFailed => "a lookup failed",
+        Outcome::Failed => "its conditions could not be worked out",
+    }
+}
