@@ -134,3 +134,142 @@ pub(crate) fn check(pattern: &str, separator: char) -> Result<(), PatternFault> 
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{KeyPattern, TopicPattern};
+
+    /// Every way in which stars can be something: slow, and plainly what the language says.
+    fn naive_part(pattern: &[u8], given: &[u8]) -> bool {
+        match pattern.split_first() {
+            None => given.is_empty(),
+            Some((b'*', rest)) => (0..=given.len()).any(|skipped| naive_part(rest, &given[skipped..])),
+            Some((letter, rest)) => given.first() == Some(letter) && naive_part(rest, &given[1..]),
+        }
+    }
+
+    fn naive_segments(pattern: &[&str], given: &[&str], topic: bool) -> bool {
+        match (pattern, given) {
+            ([], []) => true,
+            (["*"], [_, ..]) if topic => true,
+            ([first, pattern @ ..], [segment, given @ ..]) => {
+                let filled = topic || *first != "*" || !segment.is_empty();
+                filled
+                    && naive_part(first.as_bytes(), segment.as_bytes())
+                    && naive_segments(pattern, given, topic)
+            }
+            _ => false,
+        }
+    }
+
+    fn split(text: &str, separator: char) -> Vec<&str> {
+        text.split(separator).collect()
+    }
+
+    fn pattern(separator: &'static str) -> impl Strategy<Value = String> {
+        let segment = prop_oneof![Just("*".to_owned()), "[ab]{1,2}", "[ab*]{1,4}", Just("bucket".to_owned())];
+        prop::collection::vec(segment, 1..5)
+            .prop_map(move |segments| segments.join(separator))
+            .prop_filter("** means nothing", |pattern| !pattern.contains("**"))
+    }
+
+    fn name(separator: &'static str) -> impl Strategy<Value = String> {
+        let segment = prop_oneof!["[ab]{0,4}", Just("bucket".to_owned())];
+        prop::collection::vec(segment, 1..5).prop_map(move |segments| segments.join(separator))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(1_000))]
+
+        #[test]
+        fn topics_match_as_the_language_says(pattern in pattern("."), topic in name(".")) {
+            let expected = naive_segments(&split(&pattern, '.'), &split(&topic, '.'), true);
+            prop_assert_eq!(TopicPattern::new(&pattern).matches(&topic), expected);
+        }
+
+        #[test]
+        fn keys_match_as_the_language_says(pattern in pattern(":"), key in name(":")) {
+            let expected = naive_segments(&split(&pattern, ':'), &split(&key, ':'), false);
+            prop_assert_eq!(KeyPattern::new(&pattern).matches(&key), expected);
+        }
+
+        #[test]
+        fn what_is_covered_is_matched(
+            all in pattern("."), other in pattern("."), topic in name("."), bucket in name("."),
+        ) {
+            let (all, other) = (TopicPattern::new(&all), TopicPattern::new(&other));
+            prop_assert!(other.covers(&other));
+            if all.covers(&other) {
+                prop_assert!(all.matches(&topic) || !other.matches(&topic));
+                prop_assert!(all.matches_change(&bucket, "ab") || !other.matches_change(&bucket, "ab"));
+            }
+            // Also where the other is made to match.
+            let filled = other.as_str().replace('*', "b");
+            if all.covers(&other) && !filled.starts_with("bucket.") {
+                prop_assert!(all.matches(&filled), "{} {} {}", all, other, filled);
+            }
+        }
+
+        #[test]
+        fn covered_keys_are_matched(all in pattern(":"), other in pattern(":"), key in name(":")) {
+            let (all, other) = (KeyPattern::new(&all), KeyPattern::new(&other));
+            prop_assert!(other.covers(&other));
+            if all.covers(&other) {
+                prop_assert!(all.matches(&key) || !other.matches(&key));
+                prop_assert!(all.matches(&other.as_str().replace('*', "b")), "{} {}", all, other);
+            }
+        }
+    }
+
+    #[test]
+    fn coverage() {
+        let table = [
+            ("*", "*", true),
+            ("*", "bucket.*", true),
+            ("order.*", "order.created", true),
+            ("order.*", "order.*.paid", true),
+            ("order.*", "order.*", true),
+            ("order.*", "order", false),
+            ("order.*", "*", false),
+            ("*.*", "order.*", true),
+            ("*.*", "*", false),
+            ("order.*.*", "order.*", false),
+            ("order.c*", "order.created", true),
+            ("order.c*", "order.cr*d", true),
+            ("order.c*d", "order.c*", false),
+            ("order.*d.x", "order.created.x", true),
+            ("order.created", "order.c*", false),
+            ("bucket.*", "bucket.users.inserted", true),
+            ("bucket.users.*", "bucket.users.inserted", true),
+            ("bucket.*.inserted", "bucket.shop.users.inserted", true),
+            // As topics they lie in each other; as buckets they do not.
+            ("bucket.shop.*", "bucket.shop.users.inserted", false),
+            ("*.*.inserted", "bucket.*.inserted", false),
+        ];
+        for (all, other, expected) in table {
+            assert_eq!(TopicPattern::new(all).covers(&other.into()), expected, "{all} {other}");
+        }
+    }
+
+    #[test]
+    fn faults() {
+        let table = [
+            ("", PatternFault::Empty),
+            ("a..b", PatternFault::EmptySegment),
+            (".a", PatternFault::EmptySegment),
+            ("a.", PatternFault::EmptySegment),
+            ("a.**", PatternFault::DoubleStar),
+            ("a**b", PatternFault::DoubleStar),
+        ];
+        for (pattern, fault) in table {
+            assert_eq!(TopicPattern::parse(pattern), Err(fault), "{pattern}");
+        }
+        assert_eq!(TopicPattern::parse(&"a".repeat(513)), Err(PatternFault::TooLong));
+        assert_eq!(TopicPattern::parse(&["a"; 33].join(".")), Err(PatternFault::TooManySegments));
+        assert_eq!(KeyPattern::parse(&["a"; 33].join(":")), Err(PatternFault::TooManySegments));
+        assert!(KeyPattern::parse("a::b").is_ok() && KeyPattern::parse("a:**").is_err());
+    }
+}

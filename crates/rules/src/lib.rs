@@ -9,6 +9,7 @@
 //! No clock, no randomness, no I/O: time, chance and the store come in through [`World`].
 
 pub mod action;
+pub mod builder;
 pub mod change;
 pub mod condition;
 pub mod cron;
@@ -19,6 +20,7 @@ pub mod event;
 mod facts;
 pub mod fault;
 mod groups;
+pub mod index;
 pub mod input;
 pub mod limits;
 mod outbox;
@@ -29,6 +31,7 @@ pub mod timers;
 pub mod versions;
 pub mod world;
 
+pub use builder::RuleBuilder;
 pub use change::Change;
 pub use effect::{Effect, OutgoingCall, Target};
 pub use engine::Engine;

@@ -90,6 +90,8 @@ pub const MAX_HEADERS: usize = 32;
 pub const MAX_PARTS: usize = 1_000;
 /// Bytes of the value of a fact and of the data of an event, as JSON text.
 pub const MAX_VALUE_BYTES: usize = 1024 * 1024;
+/// Values of an `in` by which a rule is found; one with more is found by its pattern alone. The rule is entered under each.
+pub const MAX_INDEXED_VALUES: usize = 1_000;
 /// Turns of a `for_each`, unless it says otherwise.
 pub const MAX_ITERATIONS: usize = 1_000;
 /// Turns that a `for_each` may ask for.

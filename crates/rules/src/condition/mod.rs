@@ -12,6 +12,7 @@ use std::sync::Arc;
 use dunlin_pattern::Pattern;
 use serde_json::Value;
 
+pub(crate) use compare::Exact;
 pub use compare::equal;
 pub use evaluate::{Observed, all_hold};
 pub use path::Path;
