@@ -4,8 +4,8 @@ use serde_json::Value;
 
 use super::Reader;
 use crate::Object;
+use crate::duration::{DurationFault, parse as duration};
 use crate::limits::MAX_DURATION_MS;
-use crate::rule::duration::{DurationFault, duration};
 
 /// The place of a member.
 pub(super) fn join(at: &str, name: &str) -> String {

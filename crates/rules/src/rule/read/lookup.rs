@@ -7,8 +7,8 @@ use serde_json::Value;
 use super::Reader;
 use super::fields::{join, too_long};
 use super::temporal::shown;
+use crate::duration::{DurationFault, parse as duration};
 use crate::rule::Lookup;
-use crate::rule::duration::{DurationFault, duration};
 
 impl Reader<'_> {
     pub(super) fn lookups(&mut self, given: &Value) -> Vec<Lookup> {
