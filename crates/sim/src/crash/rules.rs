@@ -79,7 +79,7 @@ impl Rules {
             self.closed.insert(story);
             self.close(story, ground);
         }
-        while let Some(at) = self.engine.as_ref().and_then(Engine::next_wake) {
+        while let Some(at) = self.engine(ground.state).next_wake() {
             ground.now = ground.now.max(at);
             self.run(Input::Tick, None, ground);
         }
@@ -156,14 +156,17 @@ impl Rules {
         }
     }
 
+    fn engine(&mut self, state: &Snapshot) -> &mut Engine {
+        self.engine.get_or_insert_with(|| engine_of(state))
+    }
+
     /// Carries an input out as the server's writer does: what it changes is noted behind what it has written.
     fn run(&mut self, input: Input, once: Option<Idempotency>, ground: &mut Ground<'_>) -> Option<Answer> {
         let repeated = once.as_ref().and_then(|once| once.repeated(ground.state, ground.now).unwrap());
         if repeated.is_some() {
             return None;
         }
-        let engine = self.engine.get_or_insert_with(|| engine_of(ground.state));
-        let ran = engine.run(input, ground);
+        let ran = self.engine(ground.state).run(input, ground);
         let answer = ran.answer.unwrap_or_else(|fault| panic!("a rule is refused: {fault}"));
         assert!(ran.reports.is_empty(), "{:?}", ran.reports);
         let mut noted = SystemWrite::default();
@@ -234,12 +237,15 @@ fn rules() -> [Value; 3] {
 fn engine_of(state: &Snapshot) -> Engine {
     let mut engine = Engine::new(Limits::default());
     let entries = state.entries("");
-    let entries = entries.map(|(key, value)| Change::Entry { key: Arc::clone(key), value: Some(Arc::clone(value)) });
+    let entries =
+        entries.map(|(key, value)| Change::Entry { key: Arc::clone(key), value: Some(Arc::clone(value)) });
     let facts = state.bucket(FACTS).ok().into_iter().flat_map(Bucket::iter).map(|record| {
         let fact: Arc<Fact> = Arc::new(serde_json::from_str(record.json()).unwrap());
         Change::Fact { key: Arc::clone(&fact.key), fact: Some(fact) }
     });
-    engine.load(entries.chain(facts)).unwrap_or_else(|fault| panic!("the engine cannot be made again: {fault}"));
+    engine
+        .load(entries.chain(facts))
+        .unwrap_or_else(|fault| panic!("the engine cannot be made again: {fault}"));
     engine
 }
 

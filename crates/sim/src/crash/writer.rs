@@ -40,7 +40,13 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) fn new() -> Self {
-        Self { state: Snapshot::new("nothing yet"), ids: Ids(0), now: 1_700_000_000_000, sent: 0, rules: Rules::default() }
+        Self {
+            state: Snapshot::new("nothing yet"),
+            ids: Ids(0),
+            now: 1_700_000_000_000,
+            sent: 0,
+            rules: Rules::default(),
+        }
     }
 
     /// Its state is another one from here on.
