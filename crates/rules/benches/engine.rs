@@ -1,4 +1,4 @@
-//! The rule engine in process: `cargo bench --bench rules`. One engine on one core, without a store or a log: what an input costs
+//! The rule engine in process: `cargo bench -p dunlin-rules --bench engine`. One engine on one core, without a store or a log: what an input costs
 //! with so many rules beside the one that it reaches. Every measurement leaves the engine as large as it was.
 
 #![allow(
