@@ -129,6 +129,10 @@ fn differs(expected: &Snapshot, found: &Snapshot) -> Result<(), String> {
     if answers(expected) != answers(found) {
         return Err(format!("answers {:?} are expected, {:?} are there", answers(expected), answers(found)));
     }
+    if !expected.entries("").eq(found.entries("")) {
+        let list = |state: &Snapshot| format!("{:?}", state.entries("").collect::<Vec<_>>());
+        return Err(format!("entries {} are expected, {} are there", list(expected), list(found)));
+    }
     let (expected, found): (Vec<_>, Vec<_>) = (expected.buckets().collect(), found.buckets().collect());
     if expected.len() != found.len() {
         return Err(format!("{} buckets are expected, {} are there", expected.len(), found.len()));

@@ -4,6 +4,7 @@
 //! One thread, no clock: the same seed gives the same world, to the byte.
 
 mod line;
+mod rules;
 mod tally;
 mod world;
 mod writer;

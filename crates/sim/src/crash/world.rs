@@ -244,7 +244,7 @@ impl World {
 
     /// The journal is in order, at this state.
     fn in_order(&mut self, state: &Snapshot) {
-        self.writer.state = state.clone();
+        self.writer.go_on_from(state.clone());
         self.healthy = self.disk.strikes();
     }
 
@@ -357,7 +357,7 @@ impl World {
 
     /// Until a recovery, nothing is taken.
     fn append_out_of_service(&mut self, journal: &DiskJournal) {
-        self.writer.state = self.line.newest().unwrap().clone();
+        self.writer.go_on_from(self.line.newest().unwrap().clone());
         let commits = self.writer.batch(&mut self.chance, 1);
         let outcome = journal.append(Batch { commits: &commits, next: &self.writer.state });
         if !self.disk.is_dead() {
@@ -553,5 +553,6 @@ fn size(state: &Snapshot) -> usize {
         kept.flat_map(|bucket| bucket.rows()).map(|(_, record)| record.json().len() + 16).sum();
     let configs: usize = state.buckets().map(|bucket| bucket.config().len() + 64).sum();
     let answers: usize = state.answers().map(|answer| answer.body.json().len() + answer.key.len() + 64).sum();
-    records + configs + answers
+    let entries: usize = state.entries("").map(|(key, value)| key.len() + value.len() + 16).sum();
+    records + configs + answers + entries
 }

@@ -3,6 +3,7 @@
 use dunlin_store::{AnswerLimits, Commit, Context, IdSource, Intent, Object, Snapshot, Step};
 use serde_json::{Map, Value, json};
 
+use super::rules::{Ground, Rules};
 use crate::chance::Chance;
 
 /// Records of the last one are not kept.
@@ -17,7 +18,7 @@ const KEYS: [&str; 10] = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"];
 
 /// Ids in sequence; none comes twice, whatever is lost.
 #[derive(Debug, Clone)]
-struct Ids(u128);
+pub(super) struct Ids(u128);
 
 impl IdSource for Ids {
     fn next(&mut self) -> u128 {
@@ -34,22 +35,40 @@ pub(super) struct Writer {
     now: u64,
     /// Keys that were sent so far, whatever has become of them.
     sent: usize,
+    rules: Rules,
 }
 
 impl Writer {
     pub(super) fn new() -> Self {
-        Self { state: Snapshot::new("nothing yet"), ids: Ids(0), now: 1_700_000_000_000, sent: 0 }
+        Self {
+            state: Snapshot::new("nothing yet"),
+            ids: Ids(0),
+            now: 1_700_000_000_000,
+            sent: 0,
+            rules: Rules::default(),
+        }
     }
 
-    /// Some commits that follow its state.
+    /// Its state is another one from here on.
+    pub(super) fn go_on_from(&mut self, state: Snapshot) {
+        self.state = state;
+        self.rules.forget();
+    }
+
+    /// Some commits that follow its state, which is durable.
     pub(super) fn batch(&mut self, chance: &mut Chance, count: usize) -> Vec<Commit> {
+        let durable = self.state.clone();
         let mut commits = Vec::with_capacity(count);
         // Not every write changes something, or is right.
         for _ in 0..count * 4 {
-            if commits.len() == count {
+            if commits.len() >= count {
                 break;
             }
             self.now += chance.within(0, 30) as u64;
+            if chance.once_in(8) {
+                commits.extend(self.with_rules(|rules, ground| rules.step(ground, &durable, chance)));
+                continue;
+            }
             let intent = self.intent(chance);
             commits.extend(self.execute(intent));
         }
@@ -60,7 +79,18 @@ impl Writer {
     pub(super) fn repeat(&mut self) -> Vec<Commit> {
         let define = self.state.bucket(ONCE).is_err().then(once);
         let all = define.into_iter().chain((0..self.sent).map(keyed));
-        all.collect::<Vec<_>>().into_iter().filter_map(|intent| self.execute(intent)).collect()
+        let mut commits: Vec<Commit> =
+            all.collect::<Vec<_>>().into_iter().filter_map(|intent| self.execute(intent)).collect();
+        commits.extend(self.with_rules(Rules::finish));
+        commits
+    }
+
+    fn with_rules(&mut self, run: impl FnOnce(&mut Rules, &mut Ground<'_>)) -> Vec<Commit> {
+        let mut ground =
+            Ground { state: &mut self.state, ids: &mut self.ids, now: self.now, commits: Vec::new() };
+        run(&mut self.rules, &mut ground);
+        self.now = ground.now;
+        ground.commits
     }
 
     /// Whether each of those writes has had exactly one effect.
@@ -76,7 +106,8 @@ impl Writer {
             let text = format!(r#""write":{number},"#);
             let effects = records.iter().filter(|record| record.contains(&text)).count();
             if effects == 1 { Ok(()) } else { Err(format!("key {number} has had {effects} effects")) }
-        })
+        })?;
+        self.rules.all_once(&self.state)
     }
 
     fn execute(&mut self, intent: Intent) -> Option<Commit> {
