@@ -63,3 +63,16 @@ fn row_rules() {
         "ada sees  \"o1\" with cost null\nbob sees  \"o2\" with cost null\nada sees  \"o1\" with cost 7, \"o2\" with cost 9\n"
     );
 }
+
+#[test]
+fn fraud() {
+    let text = run("fraud");
+    assert_eq!(
+        text,
+        "event \"alert.card-testing\" {\"card\":\"stolen\"}\n\
+         event \"alert.trial-then-express\" {\"card\":\"tester\",\"order\":\"o8\"}\n\
+         alert \"card-testing\" \"stolen\": \"3 declined orders in a minute\"\n\
+         alert \"trial-then-express\" \"tester\": \"650 by express after a trial of 1\"\n\
+         held  \"o7\" of card \"stolen\"\n"
+    );
+}
