@@ -108,10 +108,16 @@ async fn what_fails_for_good_is_a_dead_letter_that_can_be_sent_again() {
         assert!(outbox(&server).is_empty());
         let id = dead["call"]["id"].as_str().unwrap().to_owned();
         rules.requeue(&id).await.unwrap();
-        eventually("it was sent again", async || rules.dead_letters().unwrap().is_empty() && outbox(&server).is_empty()).await;
+        eventually("it was sent again", async || {
+            rules.dead_letters().unwrap().is_empty() && outbox(&server).is_empty()
+        })
+        .await;
         let asked = target.asked();
         let last_two = &asked[asked.len() - 2..];
-        assert!(last_two.iter().all(|(sent, _)| *sent == id), "with the same id, and no redirect followed: {asked:?}");
+        assert!(
+            last_two.iter().all(|(sent, _)| *sent == id),
+            "with the same id, and no redirect followed: {asked:?}"
+        );
     }
     assert_eq!(target.asked().len(), 4);
 }
@@ -122,7 +128,11 @@ async fn nothing_is_sent_to_whom_the_list_does_not_name() {
     let world = World::new();
     let server = start(&world, &[format!("http://{at}/hooks/")]).await;
     let rules = server.rules();
-    for url in [format!("http://{at}/secret"), format!("http://{at}/hooks/../secret"), "http://localhost/".to_owned()] {
+    for url in [
+        format!("http://{at}/secret"),
+        format!("http://{at}/hooks/../secret"),
+        "http://localhost/".to_owned(),
+    ] {
         let caught = json!({"type": "try_catch", "try": [{"type": "webhook", "url": url, "body": {}}],
             "catch": {"as": "e", "actions": [fact("refused", json!({"ref": "var.e.message"}))]}});
         let rule = on("hook", "go", json!([caught]));

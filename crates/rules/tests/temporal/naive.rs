@@ -235,7 +235,10 @@ impl Naive {
             // It held already at the event before, which then was a match or stood behind one, and at each moment since.
             let held = last.checked_sub(1).is_some_and(|before| {
                 self.holds(&visible(before, past[before].at)).is_some()
-                    && (past[before].at + 1..=now).all(|at| {
+                    && past.iter().map(|gone| gone.at + window.length + 1).all(|at| {
+                        if !(past[before].at + 1..=now).contains(&at) {
+                            return true;
+                        }
                         let events = visible(before, at);
                         !events.is_empty() && self.holds(&events).is_some()
                     })
