@@ -156,10 +156,7 @@ fn pushes_held_back_leave_behind_the_answers() {
     let (frames, parcel) = parcel(&outbox);
     assert_eq!(frames, ["late".to_owned(), data(1, "1")]);
     let full = Pushes { count: 1, bytes: data(1, "1").len() as u64 };
-    assert_eq!(
-        parcel,
-        Parcel { answers: true, full, answered: true, ..Parcel::default() }
-    );
+    assert_eq!(parcel, Parcel { answers: true, full, answered: true, ..Parcel::default() });
 }
 
 #[test]
