@@ -63,7 +63,7 @@ async fn what_fails_hangs_or_panics_costs_only_its_own_answer() {
     let lookups = lookups(services, || 0);
     let methods = ["ok", "fails", "hangs", "panics", "panics at once", "unknown"];
     for cache_ms in [0, 1_000] {
-        let calls = methods.map(|method| call(method, json!([]), cache_ms));
+        let calls = methods.map(|method| call(method, &json!([]), cache_ms));
         let found = lookups.ask(&calls).await;
         let texts: Vec<String> = found
             .iter()
