@@ -13,6 +13,7 @@ pub mod builder;
 pub mod change;
 pub mod condition;
 pub mod cron;
+pub mod dry_run;
 pub mod duration;
 pub mod effect;
 mod engine;

@@ -116,5 +116,11 @@ pub const MAX_CRON_YEARS: i16 = 40;
 pub const MAX_EMPTY_WINDOWS: u32 = 1_000;
 /// Groups of temporal patterns that are forgotten at one go when their time is over.
 pub const MAX_FORGOTTEN_AT_ONCE: usize = 100;
+/// Steps that the conditions of a rule may take to be shown.
+pub const EXPLAIN_STEPS: u64 = 1_000_000;
+/// Facts and events before the one that a rule is tried with.
+pub const MAX_TRIAL_INPUTS: usize = 1_000;
+/// Calls of one trial that are answered.
+pub const MAX_TRIAL_CALLS: usize = 1_000;
 /// Links of a chain of causes in a report: the input, and what came last.
 pub const MAX_CHAIN: usize = 100;

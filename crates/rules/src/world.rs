@@ -82,6 +82,42 @@ pub struct StoreChange {
     pub after: Option<Arc<Value>>,
 }
 
+impl StoreChange {
+    /// The topic under which rules see it.
+    pub(crate) fn topic(&self) -> Arc<str> {
+        format!("bucket.{}.{}", self.bucket, self.kind.as_str()).into()
+    }
+
+    /// What rules see of it.
+    pub(crate) fn data(&self) -> Object {
+        let mut data = Object::new();
+        data.insert("bucket".into(), Value::from(&*self.bucket));
+        data.insert("key".into(), self.key.clone());
+        for (name, record) in [("before", &self.before), ("after", &self.after)] {
+            if let Some(record) = record {
+                data.insert(name.into(), record.as_ref().clone());
+            }
+        }
+        data
+    }
+
+    /// The change that a topic and its data tell of, if the topic is that of a change.
+    pub(crate) fn parse(topic: &str, data: &Object) -> Option<Self> {
+        let (bucket, kind) = topic.strip_prefix("bucket.")?.rsplit_once('.')?;
+        let kind = [ChangeKind::Inserted, ChangeKind::Updated, ChangeKind::Deleted]
+            .into_iter()
+            .find(|known| known.as_str() == kind)?;
+        let record = |name: &str| data.get(name).cloned().map(Arc::new);
+        Some(Self {
+            bucket: bucket.into(),
+            key: data.get("key").cloned().unwrap_or_default(),
+            kind,
+            before: record("before"),
+            after: record("after"),
+        })
+    }
+}
+
 /// What happened to a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ChangeKind {
@@ -120,6 +156,14 @@ impl Watched {
                 .filter(|pattern| pattern.as_str().starts_with("bucket."))
                 .collect(),
         }
+    }
+
+    pub(crate) fn insert(&mut self, pattern: TopicPattern) {
+        self.patterns.insert(pattern);
+    }
+
+    pub(crate) fn remove(&mut self, pattern: &TopicPattern) {
+        self.patterns.remove(pattern);
     }
 
     /// Whether there is nothing to hear of.

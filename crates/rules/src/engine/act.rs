@@ -16,11 +16,9 @@ use crate::condition::{Condition, Operand, Steps, Template, all_hold};
 use crate::effect::LogLevel;
 use crate::fault::{ActionFault, EvalFault};
 use crate::limits::{MAX_LOGS, STORE_STEPS};
-use crate::rule::{FactChanges, Rule};
+use crate::rule::{FactChanges, Rule, Trigger};
 use crate::timers::{NewTimer, OnExpire, Timer};
-use crate::{
-    ChangeKind, Effect, Event, Fact, Object, ReportKind, Source, StoreChange, StoreOperation, StoreRequest,
-};
+use crate::{Effect, Event, Fact, Object, ReportKind, Source, StoreChange, StoreOperation, StoreRequest};
 
 /// What becomes of a firing after one step.
 pub(super) enum Step {
@@ -270,7 +268,7 @@ impl Run<'_> {
             rule: Arc::clone(&firing.rule.id),
             run_as: firing.rule.run_as.clone(),
             operations: resolved,
-            watched: Arc::clone(&self.engine.watched),
+            watched: Arc::clone(self.engine.watched()),
         };
         let mut written = self.world.write(&request)?;
         if let Some(name) = as_name {
@@ -397,7 +395,11 @@ impl Run<'_> {
             data.insert("previous".into(), shown(previous));
         }
         let data = Value::Object(data);
-        let found = self.engine.reach.fact(&fact.key, &data, happened);
+        let mut found = self.engine.reach.fact(&fact.key, &data);
+        found.retain(|order| {
+            let rule = self.engine.book.at(*order);
+            matches!(rule.map(|rule| &rule.trigger), Some(Trigger::Fact { on, .. }) if on.hears(happened))
+        });
         let Context { correlation, cause, depth, origin } = context;
         let link = self.causes.add(Kind::Fact, &fact.key, None, origin);
         self.trigger(found, link, || Occasion {
@@ -415,14 +417,14 @@ impl Run<'_> {
 
     /// A record was changed: rules and patterns whose topics begin with `bucket.` hear of it.
     pub(super) fn stored(&mut self, change: &StoreChange, context: Context) {
-        if !self.engine.watched.wants(&change.bucket, change.kind) {
+        if !self.engine.watched().wants(&change.bucket, change.kind) {
             return;
         }
         let Context { correlation, cause, depth, origin } = context;
-        let data = change_data(change);
+        let data = change.data();
         let event = Arc::new(Event {
             id: self.id(),
-            topic: change_topic(&change.bucket, change.kind),
+            topic: change.topic(),
             data: Arc::new(data.clone()),
             timestamp: self.now,
             source: Source::Store,
@@ -476,22 +478,6 @@ fn shown(fact: &Fact) -> Value {
     members.insert("source".into(), json!(fact.source));
     members.insert("version".into(), fact.version.into());
     Value::Object(members)
-}
-
-fn change_topic(bucket: &str, kind: ChangeKind) -> Arc<str> {
-    format!("bucket.{bucket}.{}", kind.as_str()).into()
-}
-
-fn change_data(change: &StoreChange) -> Object {
-    let mut data = Object::new();
-    data.insert("bucket".into(), Value::from(&*change.bucket));
-    data.insert("key".into(), change.key.clone());
-    for (name, record) in [("before", &change.before), ("after", &change.after)] {
-        if let Some(record) = record {
-            data.insert(name.into(), record.as_ref().clone());
-        }
-    }
-    data
 }
 
 /// What JavaScript calls the type of a value.

@@ -1,6 +1,6 @@
 //! All rules, and which of them can fire.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::groups::Groups;
@@ -11,6 +11,8 @@ use crate::rule::Rule;
 pub(super) struct Book {
     orders: HashMap<Arc<str>, u64>,
     rules: BTreeMap<u64, Arc<Rule>>,
+    /// The rules of each group.
+    members: HashMap<Arc<str>, BTreeSet<u64>>,
 }
 
 impl Book {
@@ -31,22 +33,29 @@ impl Book {
     /// Puts a rule at its place, or takes it out. Gives what was there.
     pub(super) fn put(&mut self, id: &Arc<str>, rule: Option<(u64, Arc<Rule>)>) -> Option<(u64, Arc<Rule>)> {
         let old = self.orders.remove(id).and_then(|order| Some((order, self.rules.remove(&order)?)));
+        if let Some((order, old)) = &old
+            && let Some(group) = &old.group
+            && let Some(members) = self.members.get_mut(group)
+        {
+            members.remove(order);
+            if members.is_empty() {
+                self.members.remove(group);
+            }
+        }
         if let Some((order, rule)) = rule {
             self.orders.insert(Arc::clone(id), order);
+            if let Some(group) = &rule.group {
+                self.members.entry(Arc::clone(group)).or_default().insert(order);
+            }
             self.rules.insert(order, rule);
         }
         old
     }
 
-    /// All rules in their order.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (u64, &Arc<Rule>)> {
-        self.rules.iter().map(|(order, rule)| (*order, rule))
-    }
-
     /// The rules of a group, in their order.
     pub(super) fn members(&self, group: &str) -> Vec<(u64, Arc<Rule>)> {
-        let members = self.iter().filter(|(_, rule)| rule.group.as_deref() == Some(group));
-        members.map(|(order, rule)| (order, Arc::clone(rule))).collect()
+        let members = self.members.get(group).into_iter().flatten();
+        members.filter_map(|order| Some((*order, Arc::clone(self.rules.get(order)?)))).collect()
     }
 }
 

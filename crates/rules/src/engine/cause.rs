@@ -5,10 +5,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::Event;
 use crate::limits::MAX_CHAIN;
 use crate::report::Link;
 use crate::temporal::Match;
+use crate::{Event, Object};
 
 /// What kind of thing sets rules off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,6 +72,21 @@ impl Occasion {
             correlation: event.correlation_id.clone(),
             cause: Some(Arc::clone(&event.id)),
             depth,
+            link: 0,
+        }
+    }
+
+    /// An event that nobody has emitted.
+    pub(super) fn made_up(topic: &str, data: &Object) -> Self {
+        Self {
+            kind: Kind::Event,
+            name: topic.into(),
+            id: None,
+            data: Arc::new(Value::Object(data.clone())),
+            variables: Vec::new(),
+            correlation: None,
+            cause: None,
+            depth: 0,
             link: 0,
         }
     }

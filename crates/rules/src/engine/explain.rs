@@ -3,11 +3,12 @@
 use serde_json::{Value, json};
 
 use super::Engine;
-use super::cause::{Kind, Occasion};
+use super::cause::Occasion;
 use super::trace::Outcome;
 use super::view::View;
 use crate::condition::{Condition, ConditionSource, Path, Steps};
-use crate::rule::Trigger;
+use crate::limits::EXPLAIN_STEPS;
+use crate::rule::{Rule, Trigger};
 use crate::{Event, Object, RuleFault, Source};
 
 impl Engine {
@@ -22,7 +23,7 @@ impl Engine {
         let event = self.traces.find(event).ok_or_else(|| not_found("Event", event))?;
         let outcome = self.traces.outcome_of(&event.id, &rule.id);
         let matches = matches(&rule.trigger, event);
-        let conditions = self.observe(&rule.conditions, event);
+        let conditions = self.observe(&rule.conditions, &event.topic, &event.data);
         let reason = match outcome {
             Some((outcome, version)) => {
                 let changed = if version == rule.version { "" } else { "; the rule was changed since" };
@@ -51,18 +52,34 @@ impl Engine {
         }))
     }
 
-    /// Each condition, and what it sees.
-    pub(super) fn observe(&self, conditions: &[Condition], event: &Event) -> Vec<Value> {
-        let data = Value::Object(event.data.as_ref().clone());
-        let occasion = Occasion::of_event(Kind::Event, event, data, 0);
+    /// Keeps what the conditions of a rule see from now on.
+    pub(crate) fn watch_conditions(&mut self, rule: &str) {
+        (self.traces.watching, self.traces.seen) = (Some(rule.into()), None);
+    }
+
+    /// What the conditions of the rule that is watched have seen; if it was not reached, what they would see of these data.
+    pub(crate) fn watched_conditions(&mut self, topic: &str, data: &Object) -> Vec<Value> {
+        let rule = self.traces.watching.as_ref().and_then(|rule| self.book.get(rule));
+        let would = |rule: &Rule| self.observe(&rule.conditions, topic, data);
+        self.traces.seen.clone().or_else(|| rule.map(|(_, rule)| would(rule))).unwrap_or_default()
+    }
+
+    /// Each condition, and what it sees of an event.
+    fn observe(&self, conditions: &[Condition], topic: &str, data: &Object) -> Vec<Value> {
+        let occasion = Occasion::made_up(topic, data);
         let view = View::new(&self.facts, &occasion, &[], &[], self.limits.steps);
-        let mut steps = Steps::new(self.limits.steps);
-        conditions.iter().map(|condition| observed(condition, &view, &mut steps)).collect()
+        observed_all(conditions, &view)
     }
 }
 
+/// Each condition with its value. Whoever looks has steps of his own.
+pub(super) fn observed_all(conditions: &[Condition], view: &View) -> Vec<Value> {
+    let mut steps = Steps::new(EXPLAIN_STEPS);
+    conditions.iter().map(|condition| observed(condition, view, &mut steps)).collect()
+}
+
 /// A condition with its value. Calls itself as deep as conditions may be nested.
-pub(super) fn observed(condition: &Condition, view: &View, steps: &mut Steps) -> Value {
+fn observed(condition: &Condition, view: &View, steps: &mut Steps) -> Value {
     let list = |conditions: &[Condition], steps: &mut Steps| -> Vec<Value> {
         conditions.iter().map(|condition| observed(condition, view, steps)).collect()
     };

@@ -7,7 +7,6 @@ use serde_json::Value;
 use super::Engine;
 use super::book::is_active;
 use super::dirty::Dirty;
-use super::reach::watched;
 use super::run::Run;
 use crate::fault::{Issue, RuleFault, Severity};
 use crate::groups::{Group, Placed};
@@ -35,7 +34,6 @@ impl Engine {
                 self.temporal.add(&rule.id, *order, pattern);
             }
         }
-        self.watch();
     }
 
     /// Takes away the pattern of a rule that has another one now, or none that could be complete.
@@ -54,15 +52,6 @@ impl Engine {
     pub(super) fn place_members(&mut self, group: &str, forget: bool) {
         for (order, rule) in self.book.members(group) {
             self.place(&Arc::clone(&rule.id), Some((order, rule)), forget);
-        }
-    }
-
-    /// What the store must tell, if that is something else now.
-    fn watch(&mut self) {
-        let active = self.book.iter().map(|(_, rule)| rule).filter(|rule| is_active(rule, &self.groups));
-        let watched = watched(active);
-        if *self.watched != watched {
-            self.watched = Arc::new(watched);
         }
     }
 }

@@ -87,7 +87,6 @@ pub struct Engine {
     temporal: Temporal,
     outbox: Outbox,
     waiting: BTreeMap<Arc<str>, Arc<firing::Waiting>>,
-    watched: Arc<Watched>,
     traces: trace::Traces,
     counts: stats::Counts,
 }
@@ -120,7 +119,6 @@ impl Engine {
             timers: Timers::new(),
             outbox: Outbox::default(),
             waiting: BTreeMap::new(),
-            watched: Arc::default(),
             counts: stats::Counts::default(),
         }
     }
@@ -139,7 +137,7 @@ impl Engine {
 
     /// Which changes of records rules may be triggered by. Cheap; another value whenever that changes.
     pub fn watched(&self) -> &Arc<Watched> {
-        &self.watched
+        self.reach.watched()
     }
 
     /// All calls and lookups that have been asked for and not answered: what is to be done again after a start.

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::Engine;
 use super::cause::{Causes, Kind, Occasion, Origin};
 use super::dirty::Dirty;
+use super::explain::observed_all;
 use super::firing::{Block, Firing};
 use super::trace::Outcome;
 use super::view::View;
@@ -264,7 +265,7 @@ impl<'a> Run<'a> {
     /// A rule that matches: its lookups and conditions, and then it runs.
     fn consider(&mut self, rule: Arc<Rule>, occasion: Arc<Occasion>) {
         if !rule.lookups.is_empty() {
-            return self.ask(rule, occasion);
+            return self.ask(&rule, &occasion);
         }
         match self.holds(&rule, &occasion, &[]) {
             Ok(true) => self.start(Box::new(Firing::new(rule, occasion))),
@@ -281,6 +282,9 @@ impl<'a> Run<'a> {
         lookups: &[(Arc<str>, Arc<Value>)],
     ) -> Result<bool, Failure> {
         let view = View::new(&self.engine.facts, occasion, &occasion.variables, lookups, self.steps.left());
+        if self.engine.traces.watching.as_ref() == Some(&rule.id) {
+            self.engine.traces.seen = Some(observed_all(&rule.conditions, &view));
+        }
         let holds = all_hold(&rule.conditions, &view, &mut self.steps);
         self.steps.take(view.looked())?;
         let holds = holds?;

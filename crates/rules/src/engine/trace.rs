@@ -15,6 +15,9 @@ pub(super) struct Traces {
     most: usize,
     events: VecDeque<Arc<Event>>,
     outcomes: VecDeque<Trace>,
+    /// The rule that somebody looks at, and what its conditions saw the last time.
+    pub(super) watching: Option<Arc<str>>,
+    pub(super) seen: Option<Vec<Value>>,
 }
 
 #[derive(Debug)]
@@ -37,7 +40,7 @@ pub(super) enum Outcome {
 
 impl Traces {
     pub(super) fn new(most: usize) -> Self {
-        Self { most, events: VecDeque::new(), outcomes: VecDeque::new() }
+        Self { most, events: VecDeque::new(), outcomes: VecDeque::new(), watching: None, seen: None }
     }
 
     pub(super) fn event(&mut self, event: &Arc<Event>) {

@@ -166,6 +166,13 @@ pub struct FactChanges {
     pub deleted: bool,
 }
 
+impl FactChanges {
+    /// Whether a trigger with these fires when that has happened.
+    pub(crate) fn hears(self, happened: Self) -> bool {
+        (self.set && happened.set) || (self.changed && happened.changed) || (self.deleted && happened.deleted)
+    }
+}
+
 /// A pattern over several events: `spec` names and defaults; all times in milliseconds.
 #[derive(Debug, Clone)]
 pub struct TemporalPattern {

@@ -199,6 +199,11 @@ fn timers() {
         let rule = action(json!({"type": "set_timer", "timer": timer}));
         assert_eq!(one(&rule), format!("actions[0].timer{expected}"), "{timer}");
     }
+    let never = json!({"name": "a", "cron": "0 0 30 2 *", "onExpire": expire});
+    assert_eq!(
+        errors(&action(json!({"type": "set_timer", "timer": never}))),
+        ["actions[0].timer.cron invalid_cron"]
+    );
     let plain =
         json!({"name": "n:${x}", "duration": "1m", "onExpire": {"topic": "t", "data": {"ref": "nothing"}}});
     let timer = read_timer(&plain, &Limits::default()).unwrap();
