@@ -24,6 +24,8 @@ pub(super) struct Counts {
     pub(super) lookups: u64,
     pub(super) lookups_known: u64,
     pub(super) unreported: u64,
+    /// Steps that all inputs have taken.
+    pub(super) steps: u64,
 }
 
 impl Engine {
