@@ -32,6 +32,7 @@ impl Engine {
     /// Figures, as `rules.stats` shows them. How long rules take only their host can measure: `avgProcessingTimeMs` is its own.
     pub fn stats(&self) -> Value {
         let counts = &self.counts;
+        let (patterns, open_groups) = self.temporal.sizes();
         json!({
             "rulesCount": self.book.len(),
             "factsCount": self.facts.len(),
@@ -50,6 +51,7 @@ impl Engine {
             "skippedRules": counts.skipped_rules,
             "unreported": counts.unreported,
             "waiting": self.waiting.len(),
+            "temporal": {"patterns": patterns, "openGroups": open_groups},
             "outbox": {
                 "length": self.outbox.len(),
                 "deadLetters": self.outbox.dead_len(),

@@ -221,6 +221,13 @@ impl Temporal {
         slot.and_then(Option::as_ref).map_or(0, |state| state.groups.len())
     }
 
+    /// How many patterns there are, and how many groups of all of them are open.
+    pub fn sizes(&self) -> (usize, usize) {
+        let states = self.states.iter().flatten();
+        let patterns = states.clone().filter(|state| state.pattern.is_some()).count();
+        (patterns, states.map(|state| state.groups.len()).sum())
+    }
+
     /// The place of a rule's state; made if there is none.
     fn slot(&mut self, rule: &Arc<str>) -> usize {
         if let Some(slot) = self.by_rule.get(rule) {
