@@ -493,3 +493,16 @@ fn stats_tell_of_patterns_that_are_open() {
     play.wait(60_001);
     assert_eq!(play.engine.stats()["temporal"], json!({"patterns": 1, "openGroups": 0}));
 }
+
+#[test]
+fn rules_that_wait_with_a_copy_of_a_large_event_are_part_of_the_steps() {
+    let mut play = small(|limits| limits.steps = 100_000);
+    let lookups = json!([{"name": "l", "service": "s", "method": "m"}]);
+    for n in 0..500 {
+        play.rule(json!({"id": format!("r{n}"), "trigger": on("go"), "lookups": lookups}));
+    }
+    play.emit("go", json!({"text": "x".repeat(640_000)}));
+    let waiting = play.entries("k/").len();
+    assert!((1..100).contains(&waiting), "{waiting}");
+    assert!(kinds(&play).contains(&ReportKind::StepsExceeded));
+}

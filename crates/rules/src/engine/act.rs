@@ -9,7 +9,7 @@ use super::cause::{Kind, Occasion, Origin};
 use super::dirty::Dirty;
 use super::firing::{Block, Firing};
 use super::run::{Context, Failure, Run, Task};
-use super::value::{self, fault, measure};
+use super::value::{self, fault, measure, type_name};
 use super::view::View;
 use crate::action::{Action, Schedule, StoreWrite, TimerTemplate};
 use crate::condition::{Condition, Operand, Steps, Template, all_hold, equal};
@@ -406,6 +406,9 @@ impl Run<'_> {
             let rule = self.engine.book.at(*order);
             matches!(rule.map(|rule| &rule.trigger), Some(Trigger::Fact { on, .. }) if on.hears(happened))
         });
+        if found.is_empty() {
+            return;
+        }
         let Context { correlation, cause, depth, origin } = context;
         let link = self.causes.add(Kind::Fact, &fact.key, None, origin);
         self.trigger(found, link, || Occasion {
@@ -484,15 +487,4 @@ fn shown(fact: &Fact) -> Value {
     members.insert("source".into(), json!(fact.source));
     members.insert("version".into(), fact.version.into());
     Value::Object(members)
-}
-
-/// What JavaScript calls the type of a value.
-fn type_name(value: Option<&Value>) -> &'static str {
-    match value {
-        None => "undefined",
-        Some(Value::Null | Value::Array(_) | Value::Object(_)) => "object",
-        Some(Value::Bool(_)) => "boolean",
-        Some(Value::Number(_)) => "number",
-        Some(Value::String(_)) => "string",
-    }
 }

@@ -39,6 +39,9 @@ impl Run<'_> {
         if waits && self.engine.waiting.len() >= self.engine.limits.waiting {
             return Err(waiting_full(self.engine.limits.waiting).into());
         }
+        if waits {
+            self.steps.value(&firing.occasion.data)?;
+        }
         let Delivery { attempts, timeout_ms } = delivery;
         let id = self.id();
         let waiter = waits.then(|| self.id());
@@ -137,6 +140,10 @@ impl Run<'_> {
             self.engine.counts.failed_rules += 1;
             let message = waiting_full(limit).message;
             return self.report(ReportKind::FiringDropped, Some(rule), occasion.link, message);
+        }
+        // Each one that waits has a copy of its trigger's data.
+        if let Err(fault) = self.steps.value(&occasion.data) {
+            return self.give_up(fault.into(), rule, occasion);
         }
         let id = self.id();
         self.put_aside(&id, &firing, Awaits::Lookups(unknown.clone()));

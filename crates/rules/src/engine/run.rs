@@ -181,6 +181,9 @@ impl<'a> Run<'a> {
         }
         let limit = self.engine.limits.events;
         self.engine.counts.dropped_events += 1;
+        if self.reported.contains(&ReportKind::EventsExceeded) {
+            return false;
+        }
         let link = self.causes.add(Kind::Event, topic, None, origin);
         self.overrun(ReportKind::EventsExceeded, None, link, || {
             format!("one input may emit {limit} events (rules.maxEvents); the rest was not emitted")
@@ -413,6 +416,10 @@ impl<'a> Run<'a> {
         link: usize,
         message: String,
     ) {
+        if self.reports.len() >= MAX_REPORTS {
+            self.engine.counts.unreported += 1;
+            return;
+        }
         let rule = rule.map(|rule| &rule.id);
         let chain = self.causes.chain(link, rule);
         self.report_chain(kind, rule, chain, message);

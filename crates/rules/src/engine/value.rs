@@ -97,6 +97,17 @@ fn name(what: &str, text: &str, separator: char) -> Result<Arc<str>, ActionFault
     Ok(text.into())
 }
 
+/// What JavaScript calls the type of a value.
+pub(super) fn type_name(value: Option<&Value>) -> &'static str {
+    match value {
+        None => "undefined",
+        Some(Value::Null | Value::Array(_) | Value::Object(_)) => "object",
+        Some(Value::Bool(_)) => "boolean",
+        Some(Value::Number(_)) => "number",
+        Some(Value::String(_)) => "string",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
