@@ -28,8 +28,8 @@ pub enum Action {
     Webhook { url: Template, headers: Vec<(Arc<str>, Operand)>, body: Operand, delivery: Delivery },
     /// Writes a line to the server's log.
     Log { level: LogLevel, message: Template },
-    /// Writes records: one, or several at one blow. `store_insert store_update store_upsert store_delete store_transaction`.
-    Store { operations: Vec<StoreWrite>, as_name: Option<Arc<str>> },
+    /// Writes records: one, or a `list` at one blow. `store_insert store_update store_upsert store_delete store_transaction`.
+    Store { operations: Vec<StoreWrite>, as_name: Option<Arc<str>>, list: bool },
     /// Runs one of two branches.
     Conditional { conditions: Vec<Condition>, then: Vec<Action>, otherwise: Vec<Action> },
     /// Runs actions for each element, with the variables `<as>` and `<as>_index`.

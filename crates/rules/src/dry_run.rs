@@ -37,7 +37,7 @@ use crate::{
 /// ```
 pub fn test(trial: &Value, limits: &Limits) -> Result<Value, RuleFault> {
     let mut engine = Engine::new(Limits { traces: 100, ..limits.clone() });
-    let mut world = Trial::new(trial.get("lookups"))?;
+    let mut world = Trial::new(trial.get("lookups"), limits.steps)?;
     let mut rule = trial.get("rule").cloned().unwrap_or_default();
     if let Some(members) = rule.as_object_mut() {
         // A trial is about one rule, also if it is switched off or belongs to a group.
@@ -170,7 +170,14 @@ fn run_all(engine: &mut Engine, world: &mut Trial, input: Input) -> Result<Led, 
     let mut next = vec![input];
     let mut asked = 0;
     while let Some(input) = next.pop() {
-        let Ran { answer, events, changes, effects, reports, firings } = engine.run(input, world);
+        let Some(ran) = engine.run_within(world.steps, input, world) else {
+            let message = format!(
+                "A trial may take {} steps (rules.maxSteps), and what was there before took them all; leave some out",
+                world.steps
+            );
+            return Err(invalid("events", &message));
+        };
+        let Ran { answer, events, changes, effects, reports, firings } = ran;
         answer?;
         led.firings += firings;
         led.events.extend(events.iter().map(|event| json!(event)));
@@ -204,19 +211,21 @@ fn run_all(engine: &mut Engine, world: &mut Trial, input: Input) -> Result<Led, 
 /// A world in which nothing happens: what would have is written down.
 struct Trial {
     ids: u128,
+    /// What all inputs may take together: a trial costs no more than an event.
+    steps: u64,
     lookups: Object,
     writes: Vec<Value>,
     calls: Vec<Value>,
 }
 
 impl Trial {
-    fn new(lookups: Option<&Value>) -> Result<Self, RuleFault> {
+    fn new(lookups: Option<&Value>, steps: u64) -> Result<Self, RuleFault> {
         let lookups = match lookups {
             None | Some(Value::Null) => Object::new(),
             Some(Value::Object(lookups)) => lookups.clone(),
             Some(_) => return Err(invalid("lookups", "\"lookups\" must be an object of names and answers")),
         };
-        Ok(Self { ids: 0, lookups, writes: Vec::new(), calls: Vec::new() })
+        Ok(Self { ids: 0, steps, lookups, writes: Vec::new(), calls: Vec::new() })
     }
 
     fn answer(&mut self, effect: Effect) -> Option<Input> {

@@ -30,6 +30,28 @@ pub struct Event {
     pub causation_id: Option<Arc<str>>,
 }
 
+impl Event {
+    /// About as many bytes as it has as JSON text.
+    pub(crate) fn bytes(&self) -> usize {
+        let members = self.data.iter().map(|(name, value)| name.len() + 4 + bytes_of(value));
+        FRAME + members.sum::<usize>()
+    }
+}
+
+/// Bytes of an event apart from its data: its topic and ids.
+const FRAME: usize = 200;
+
+fn bytes_of(value: &Value) -> usize {
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => 8,
+        Value::String(text) => text.len() + 2,
+        Value::Array(items) => 2 + items.iter().map(|item| 1 + bytes_of(item)).sum::<usize>(),
+        Value::Object(members) => {
+            2 + members.iter().map(|(name, value)| name.len() + 4 + bytes_of(value)).sum::<usize>()
+        }
+    }
+}
+
 /// Who made an event or set a fact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -33,6 +33,8 @@ pub struct Limits {
     pub waiting: usize,
     /// Entries of the history of one rule; the oldest are thrown away.
     pub versions_per_rule: usize,
+    /// Rules that are gone and still have a history; that of the one that has been gone longest is thrown away.
+    pub gone_histories: usize,
     /// Inputs, and again as many firings, that are remembered to explain them.
     pub traces: usize,
 }
@@ -54,6 +56,7 @@ impl Default for Limits {
             dead_letters: 10_000,
             waiting: 100_000,
             versions_per_rule: 100,
+            gone_histories: 10_000,
             traces: 10_000,
         }
     }
@@ -124,3 +127,12 @@ pub const MAX_TRIAL_INPUTS: usize = 1_000;
 pub const MAX_TRIAL_CALLS: usize = 1_000;
 /// Links of a chain of causes in a report: the input, and what came last.
 pub const MAX_CHAIN: usize = 100;
+/// Bytes (JSON text) of the events that are remembered to explain them.
+pub const MAX_TRACED_BYTES: usize = 64 * 1024 * 1024;
+/// Bytes that one event may write anew into open sequences: each has its events with it, so one large event could be written as often as
+/// there are sequences. The oldest of those for which there is no room are forgotten.
+pub const MAX_PATTERN_BYTES: usize = 16 * 1024 * 1024;
+/// Events that a complete window shows to its rule, the newest; all together at most [`MAX_VALUE_BYTES`]. It counts all.
+pub const MAX_SHOWN_EVENTS: usize = 1_000;
+/// Steps of one entry that a pattern writes, beside those of its text.
+pub const PATTERN_STEPS: u64 = 2;

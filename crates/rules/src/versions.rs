@@ -1,6 +1,6 @@
-//! The history of each rule: what it was, numbered from 1 for ever.
+//! The history of each rule: what it was, numbered from 1 for as long as it is remembered.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -40,6 +40,8 @@ pub(crate) enum ChangeType {
 #[derive(Debug, Default)]
 pub(crate) struct Versions {
     by_rule: BTreeMap<Arc<str>, BTreeMap<u64, Arc<Version>>>,
+    /// Rules that are gone, and since when.
+    gone: BTreeSet<(u64, Arc<str>)>,
 }
 
 impl Versions {
@@ -55,6 +57,9 @@ impl Versions {
 
     /// Puts an entry in or takes it out.
     pub(crate) fn put(&mut self, rule: &Arc<str>, version: u64, entry: Option<Arc<Version>>) {
+        if let Some(since) = self.gone_since(rule) {
+            self.gone.remove(&(since, Arc::clone(rule)));
+        }
         let entries = self.by_rule.entry(Arc::clone(rule)).or_default();
         match entry {
             Some(entry) => entries.insert(version, entry),
@@ -63,6 +68,30 @@ impl Versions {
         if entries.is_empty() {
             self.by_rule.remove(rule);
         }
+        if let Some(since) = self.gone_since(rule) {
+            self.gone.insert((since, Arc::clone(rule)));
+        }
+    }
+
+    /// When a rule was removed, if it is not there any more.
+    fn gone_since(&self, rule: &str) -> Option<u64> {
+        let (_, newest) = self.by_rule.get(rule)?.last_key_value()?;
+        (newest.change_type == ChangeType::Unregistered).then_some(newest.timestamp)
+    }
+
+    /// The rule that has been gone longest, if there are more such than there may be.
+    pub(crate) fn gone_beyond(&self, most: usize) -> Option<Arc<str>> {
+        let (_, rule) = self.gone.first().filter(|_| self.gone.len() > most)?;
+        Some(Arc::clone(rule))
+    }
+
+    /// Forgets the history of a rule; gives the numbers of its entries. Should the rule come back, they begin anew.
+    pub(crate) fn forget(&mut self, rule: &Arc<str>) -> Vec<u64> {
+        let versions: Vec<_> = self.by_rule.get(rule).into_iter().flat_map(BTreeMap::keys).copied().collect();
+        for version in &versions {
+            self.put(rule, *version, None);
+        }
+        versions
     }
 
     /// The oldest entry of a rule that has more than it may.

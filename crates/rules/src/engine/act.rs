@@ -9,10 +9,10 @@ use super::cause::{Kind, Occasion, Origin};
 use super::dirty::Dirty;
 use super::firing::{Block, Firing};
 use super::run::{Context, Failure, Run, Task};
-use super::value::{self, fault, measure};
+use super::value::{self, fault, measure, type_name};
 use super::view::View;
 use crate::action::{Action, Schedule, StoreWrite, TimerTemplate};
-use crate::condition::{Condition, Operand, Steps, Template, all_hold};
+use crate::condition::{Condition, Operand, Steps, Template, all_hold, equal};
 use crate::effect::LogLevel;
 use crate::fault::{ActionFault, EvalFault};
 use crate::limits::{MAX_LOGS, STORE_STEPS};
@@ -150,7 +150,9 @@ impl Run<'_> {
             }
             Action::CallService { .. } | Action::Webhook { .. } => return self.call(action, firing),
             Action::Log { level, message } => self.log(*level, message, firing)?,
-            Action::Store { operations, as_name } => self.store(operations, as_name.as_ref(), firing)?,
+            Action::Store { operations, as_name, list } => {
+                self.store(operations, as_name.as_ref(), *list, firing)?;
+            }
             Action::Conditional { conditions, then, otherwise } => {
                 let met = self.met(conditions, firing)?;
                 let (block, actions) = if met { (Block::Then, then) } else { (Block::Else, otherwise) };
@@ -256,6 +258,7 @@ impl Run<'_> {
         &mut self,
         operations: &[StoreWrite],
         as_name: Option<&Arc<str>>,
+        list: bool,
         firing: &mut Firing,
     ) -> Result<(), Failure> {
         let mut resolved = Vec::with_capacity(operations.len());
@@ -263,7 +266,6 @@ impl Run<'_> {
             self.steps.take(STORE_STEPS)?;
             resolved.push(self.operation(operation, firing)?);
         }
-        let single = resolved.len() == 1;
         let request = StoreRequest {
             rule: Arc::clone(&firing.rule.id),
             run_as: firing.rule.run_as.clone(),
@@ -271,8 +273,12 @@ impl Run<'_> {
             watched: Arc::clone(self.engine.watched()),
         };
         let mut written = self.world.write(&request)?;
+        // A few letters may be the change of a large record.
+        for result in &written.results {
+            self.steps.value(result)?;
+        }
         if let Some(name) = as_name {
-            let result = if single { written.results.pop() } else { Some(Value::Array(written.results)) };
+            let result = if list { Some(Value::Array(written.results)) } else { written.results.pop() };
             firing.bind(name, Some(Arc::new(result.unwrap_or_default())));
         }
         // The last one that is pushed comes first.
@@ -362,7 +368,7 @@ impl Run<'_> {
         let (fact, previous) = engine.facts.set(key, value, source, self.now, engine.meta.fact);
         self.dirty.insert(Dirty::Fact(Arc::clone(&fact.key)));
         if let Some(context) = context {
-            let changed = previous.as_ref().is_none_or(|previous| previous.value != fact.value);
+            let changed = previous.as_ref().is_none_or(|previous| !equal(&previous.value, &fact.value));
             let happened = FactChanges { set: true, changed, deleted: false };
             self.fact_happened(&fact, previous.as_ref(), happened, context);
         }
@@ -400,6 +406,9 @@ impl Run<'_> {
             let rule = self.engine.book.at(*order);
             matches!(rule.map(|rule| &rule.trigger), Some(Trigger::Fact { on, .. }) if on.hears(happened))
         });
+        if found.is_empty() {
+            return;
+        }
         let Context { correlation, cause, depth, origin } = context;
         let link = self.causes.add(Kind::Fact, &fact.key, None, origin);
         self.trigger(found, link, || Occasion {
@@ -478,15 +487,4 @@ fn shown(fact: &Fact) -> Value {
     members.insert("source".into(), json!(fact.source));
     members.insert("version".into(), fact.version.into());
     Value::Object(members)
-}
-
-/// What JavaScript calls the type of a value.
-fn type_name(value: Option<&Value>) -> &'static str {
-    match value {
-        None => "undefined",
-        Some(Value::Null | Value::Array(_) | Value::Object(_)) => "object",
-        Some(Value::Bool(_)) => "boolean",
-        Some(Value::Number(_)) => "number",
-        Some(Value::String(_)) => "string",
-    }
 }

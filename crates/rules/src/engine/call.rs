@@ -39,6 +39,9 @@ impl Run<'_> {
         if waits && self.engine.waiting.len() >= self.engine.limits.waiting {
             return Err(waiting_full(self.engine.limits.waiting).into());
         }
+        if waits {
+            self.steps.value(&firing.occasion.data)?;
+        }
         let Delivery { attempts, timeout_ms } = delivery;
         let id = self.id();
         let waiter = waits.then(|| self.id());
@@ -138,6 +141,10 @@ impl Run<'_> {
             let message = waiting_full(limit).message;
             return self.report(ReportKind::FiringDropped, Some(rule), occasion.link, message);
         }
+        // Each one that waits has a copy of its trigger's data.
+        if let Err(fault) = self.steps.value(&occasion.data) {
+            return self.give_up(fault.into(), rule, occasion);
+        }
         let id = self.id();
         self.put_aside(&id, &firing, Awaits::Lookups(unknown.clone()));
         self.engine.traces.outcome(occasion, rule, Outcome::Waits);
@@ -170,7 +177,12 @@ impl Run<'_> {
     /// Gives a firing the answers to its lookups; false if one has failed, and the rule with it.
     fn learn(&mut self, firing: &mut Firing, answers: Vec<(Arc<str>, Looked)>) -> bool {
         for (name, answer) in answers {
-            match answer {
+            // What cannot be kept could not be read again either.
+            let kept = |value: Arc<Value>| match measure(&value) {
+                Ok(_) => Ok(value),
+                Err(fault) => Err(fault.message),
+            };
+            match answer.and_then(kept) {
                 Ok(value) => firing.lookups.push((name, value)),
                 Err(message) => {
                     let fails = firing.rule.lookups.iter().any(|lookup| lookup.name == name && lookup.fails);
@@ -326,13 +338,13 @@ impl Run<'_> {
         }))
     }
 
-    /// Gives up what waits for answers in the name of a rule that is not what it was.
-    pub(super) fn drop_waiting(&mut self, rule: &str) {
+    /// Gives up what waits for answers in the name of rules that are not what they were.
+    pub(super) fn drop_waiting(&mut self, changed: impl Fn(&str) -> bool) {
         let ids: Vec<_> = self
             .engine
             .waiting
             .iter()
-            .filter(|(_, waiting)| *waiting.rule == *rule)
+            .filter(|(_, waiting)| changed(&waiting.rule))
             .map(|(id, _)| Arc::clone(id))
             .collect();
         for id in ids {

@@ -9,7 +9,8 @@ use super::view::View;
 use crate::condition::{Condition, ConditionSource, Path, Steps};
 use crate::limits::EXPLAIN_STEPS;
 use crate::rule::{Rule, Trigger};
-use crate::{Event, Object, RuleFault, Source};
+use crate::temporal::topic_matches;
+use crate::{Event, Object, RuleFault};
 
 impl Engine {
     /// Why a rule fired for an event, or why not: its trigger, and each condition with its value. `fired` and `reason` are what
@@ -67,7 +68,7 @@ impl Engine {
     /// Each condition, and what it sees of an event.
     fn observe(&self, conditions: &[Condition], topic: &str, data: &Object) -> Vec<Value> {
         let occasion = Occasion::made_up(topic, data);
-        let view = View::new(&self.facts, &occasion, &[], &[], self.limits.steps);
+        let view = View::new(&self.facts, &occasion, &[], &[], EXPLAIN_STEPS);
         observed_all(conditions, &view)
     }
 }
@@ -126,14 +127,9 @@ fn source(source: &ConditionSource) -> Value {
 
 fn matches(trigger: &Trigger, event: &Event) -> bool {
     match trigger {
-        Trigger::Event { topic } if event.source == Source::Store => {
-            let change = event.topic.strip_prefix("bucket.").and_then(|rest| rest.rsplit_once('.'));
-            topic.as_str().starts_with("bucket.")
-                && change.is_some_and(|(bucket, kind)| topic.matches_change(bucket, kind))
-        }
-        Trigger::Event { topic } => topic.matches(&event.topic),
+        Trigger::Event { topic } => topic_matches(topic, event),
         Trigger::Temporal(pattern) => {
-            pattern.matchers().iter().any(|matcher| matcher.topic.matches(&event.topic))
+            pattern.matchers().iter().any(|matcher| topic_matches(&matcher.topic, event))
         }
         Trigger::Fact { .. } | Trigger::Timer { .. } => false,
     }

@@ -22,6 +22,9 @@ impl Run<'_> {
                 let data = Value::Object(data);
                 measure(&data).map_err(|fault| refused("data", fault))?;
                 let Value::Object(data) = data else { return Ok(Answer::Done(false)) };
+                for (field, id) in [("correlationId", &correlation_id), ("causationId", &causation_id)] {
+                    value::id(id.as_deref()).map_err(|fault| refused(field, fault))?;
+                }
                 let context =
                     Context { correlation: correlation_id, cause: causation_id, ..Context::default() };
                 let event = self.emit(topic, Arc::new(data), Source::Api, context);

@@ -6,11 +6,10 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::Engine;
-use crate::Change;
 use crate::change::prefix;
 use crate::fault::RuleFault;
 use crate::rule::Rule;
-use crate::versions;
+use crate::{Change, Limits, versions};
 
 /// A rule as its entry holds it.
 #[derive(serde::Deserialize)]
@@ -74,7 +73,9 @@ impl Engine {
             self.place(id, None, false);
             return Ok(());
         };
-        let rule = Rule::parse(&json, &self.limits).map_err(|issues| {
+        // It was within the bounds of its time.
+        let limits = Limits { events_per_group: usize::MAX, ..self.limits.clone() };
+        let rule = Rule::parse(&json, &limits).map_err(|issues| {
             let why = issues.first().map_or("", |issue| &issue.message);
             RuleFault::unreadable(key, why)
         })?;

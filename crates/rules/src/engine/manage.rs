@@ -1,5 +1,6 @@
 //! Rules and groups come, change and go.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -84,7 +85,7 @@ impl Run<'_> {
         let rule = self.parse(&Value::Object(json))?;
         let version = self.next_version();
         let rule = self.put(order, rule.stamped(version, old.created_at, self.now));
-        self.drop_waiting(id);
+        self.drop_waiting(|rule| *rule == **id);
         Ok(self.record(&rule, ChangeType::Updated, None))
     }
 
@@ -92,7 +93,7 @@ impl Run<'_> {
         let (_, rule) = self.known(id)?;
         self.engine.place(id, None, true);
         self.dirty.insert(Dirty::Rule(Arc::clone(id)));
-        self.drop_waiting(id);
+        self.drop_waiting(|rule| *rule == **id);
         self.record(&rule, ChangeType::Unregistered, None);
         Ok(Answer::Done(true))
     }
@@ -110,7 +111,7 @@ impl Run<'_> {
         let (version, created_at) = (rule.version, rule.created_at);
         let rule = self.put(order, rule.stamped(version, created_at, self.now));
         if !enabled {
-            self.drop_waiting(id);
+            self.drop_waiting(|rule| *rule == **id);
         }
         let change = if enabled { ChangeType::Enabled } else { ChangeType::Disabled };
         Ok(self.record(&rule, change, None))
@@ -131,7 +132,7 @@ impl Run<'_> {
         };
         let version = self.next_version();
         let rule = self.put(order, rule.stamped(version, created_at, self.now));
-        self.drop_waiting(id);
+        self.drop_waiting(|rule| *rule == **id);
         Ok(self.record(&rule, ChangeType::RolledBack, old.map(|(_, old)| old.version)))
     }
 
@@ -160,9 +161,9 @@ impl Run<'_> {
             self.engine.place_members(id, true);
         }
         if was && !enabled {
-            for (_, rule) in self.engine.book.members(id) {
-                self.drop_waiting(&rule.id);
-            }
+            let members: HashSet<_> =
+                self.engine.book.members(id).into_iter().map(|(_, rule)| Arc::clone(&rule.id)).collect();
+            self.drop_waiting(|rule| members.contains(rule));
         }
         Ok(answer)
     }
@@ -259,6 +260,11 @@ impl Run<'_> {
         while let Some(oldest) = versions.beyond(&rule.id, self.engine.limits.versions_per_rule) {
             versions.put(&rule.id, oldest, None);
             self.dirty.insert(Dirty::Version(Arc::clone(&rule.id), oldest));
+        }
+        while let Some(gone) = self.engine.versions.gone_beyond(self.engine.limits.gone_histories) {
+            for version in self.engine.versions.forget(&gone) {
+                self.dirty.insert(Dirty::Version(Arc::clone(&gone), version));
+            }
         }
         Answer::Rule(Arc::clone(&rule.json))
     }

@@ -6,6 +6,7 @@
 
 mod act;
 mod book;
+mod budget;
 mod call;
 mod cause;
 mod dirty;
@@ -128,6 +129,12 @@ impl Engine {
         let mut run = run::Run::new(self, world);
         let answer = run.input(input);
         run.finish(answer)
+    }
+
+    /// As [`run`](Self::run), when all inputs together may take so many steps, and not each. None if there are none left.
+    pub(crate) fn run_within(&mut self, steps: u64, input: Input, world: &mut dyn World) -> Option<Ran> {
+        self.limits.steps = steps.checked_sub(self.counts.steps).filter(|left| *left > 0)?;
+        Some(self.run(input, world))
     }
 
     /// When [`Input::Tick`] has something to do next, Unix milliseconds.

@@ -1,4 +1,4 @@
-//! One run: a stack of tasks, worked off until it is empty, within the input's budgets.
+//! One run: a stack of tasks, worked off until it is empty, within the input's [budgets](super::budget).
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::Engine;
+use super::budget::Budgets;
 use super::cause::{Causes, Kind, Occasion, Origin};
 use super::dirty::Dirty;
 use super::explain::observed_all;
@@ -20,6 +21,9 @@ use crate::rule::Rule;
 use crate::temporal::Match;
 use crate::{Answer, Effect, Event, Object, Ran, Report, ReportKind, Source, World};
 
+/// Rules that are found in about the time of a step.
+const FOUND_PER_STEP: usize = 8;
+
 /// What is made of one input.
 pub(super) struct Run<'a> {
     pub(super) engine: &'a mut Engine,
@@ -28,17 +32,16 @@ pub(super) struct Run<'a> {
     pub(super) stack: Vec<Task>,
     pub(super) causes: Causes,
     pub(super) steps: Steps,
+    budgets: Budgets,
     pub(super) dirty: BTreeSet<Dirty>,
     pub(super) events: Vec<Arc<Event>>,
     pub(super) effects: Vec<Effect>,
     reports: Vec<Report>,
     /// Overruns that were reported: once for each input.
     reported: Vec<ReportKind>,
-    firings: usize,
+    firings: u64,
     /// Lines that were logged.
     pub(super) logged: usize,
-    /// Events that rules and timers have emitted.
-    emitted: usize,
 }
 
 /// What is still to be done. The last one comes next.
@@ -49,8 +52,22 @@ pub(super) enum Task {
     Patterns { event: Arc<Event>, depth: usize, link: usize },
     /// A timer's event, when rules on timers have had it.
     Expired { topic: Arc<str>, data: Arc<Object>, context: Context },
+    /// Patterns that an event has completed, in order; those that are left.
+    Found { found: std::vec::IntoIter<(u64, Arc<Rule>, Match)>, depth: usize, link: usize },
     /// A rule that runs.
     Firing(Box<Firing>),
+}
+
+impl Task {
+    /// Whether it is one of those that the input has reached itself, and not through a rule.
+    fn is_of_input(&self) -> bool {
+        match self {
+            Self::Rules { occasion, .. } => occasion.depth == 0,
+            Self::Patterns { depth, .. } | Self::Found { depth, .. } => *depth == 0,
+            Self::Expired { .. } => true,
+            Self::Firing(_) => false,
+        }
+    }
 }
 
 /// What is handed down from a cause to what follows from it.
@@ -88,6 +105,7 @@ impl From<ActionFault> for Failure {
 impl<'a> Run<'a> {
     pub(super) fn new(engine: &'a mut Engine, world: &'a mut dyn World) -> Self {
         let (now, steps) = (world.now(), Steps::new(engine.limits.steps));
+        let budgets = Budgets::new(&engine.limits);
         Self {
             engine,
             world,
@@ -95,6 +113,7 @@ impl<'a> Run<'a> {
             stack: Vec::new(),
             causes: Causes::default(),
             steps,
+            budgets,
             dirty: BTreeSet::new(),
             events: Vec::new(),
             effects: Vec::new(),
@@ -102,19 +121,19 @@ impl<'a> Run<'a> {
             reported: Vec::new(),
             firings: 0,
             logged: 0,
-            emitted: 0,
         }
     }
 
     pub(super) fn finish(self, answer: Result<Answer, RuleFault>) -> Ran {
         let changes = self.engine.changes(&self.dirty);
+        self.engine.counts.steps += self.budgets.steps_given - self.steps.left();
         Ran {
             answer,
             events: self.events,
             changes,
             effects: self.effects,
             reports: self.reports,
-            firings: self.firings as u64,
+            firings: self.firings,
         }
     }
 
@@ -125,6 +144,9 @@ impl<'a> Run<'a> {
     /// Works everything off.
     pub(super) fn drain(&mut self) {
         while let Some(task) = self.stack.pop() {
+            if task.is_of_input() {
+                self.refill();
+            }
             match task {
                 Task::Rules { occasion, mut rules } => {
                     let Some(rule) = rules.next() else { continue };
@@ -134,6 +156,14 @@ impl<'a> Run<'a> {
                     self.consider(rule, occasion);
                 }
                 Task::Patterns { event, depth, link } => self.patterns(&event, depth, link),
+                Task::Found { mut found, depth, link } => {
+                    let Some((order, rule, one)) = found.next() else { continue };
+                    if found.len() > 0 {
+                        self.stack.push(Task::Found { found, depth, link });
+                    }
+                    let origin = Some((link, Arc::clone(&rule.id)));
+                    self.matched(order, &rule, one, depth, origin);
+                }
                 Task::Expired { topic, data, context } => {
                     if self.may_emit(&topic, context.origin.clone()) {
                         self.emit(topic, data, Source::Timer, context);
@@ -146,12 +176,14 @@ impl<'a> Run<'a> {
 
     /// Whether the input may emit one more event; if not, that is reported.
     pub(super) fn may_emit(&mut self, topic: &Arc<str>, origin: Origin) -> bool {
-        self.emitted += 1;
-        let limit = self.engine.limits.events;
-        if self.emitted <= limit {
+        if self.budgets.events.take() {
             return true;
         }
+        let limit = self.engine.limits.events;
         self.engine.counts.dropped_events += 1;
+        if self.reported.contains(&ReportKind::EventsExceeded) {
+            return false;
+        }
         let link = self.causes.add(Kind::Event, topic, None, origin);
         self.overrun(ReportKind::EventsExceeded, None, link, || {
             format!("one input may emit {limit} events (rules.maxEvents); the rest was not emitted")
@@ -197,13 +229,8 @@ impl<'a> Run<'a> {
         if found.is_empty() {
             return;
         }
-        let mut rules: Vec<_> = found
-            .into_iter()
-            .filter_map(|order| Some((order, Arc::clone(self.engine.book.at(order)?))))
-            .collect();
-        rules.sort_by(|(order, rule), (other_order, other)| {
-            other.priority.total_cmp(&rule.priority).then(order.cmp(other_order))
-        });
+        // Finding and sorting them is work, too. If no steps are left for it, whatever comes next says so.
+        let _ = self.steps.take((found.len() / FOUND_PER_STEP) as u64);
         let (occasion, limit) = (occasion(), self.engine.limits.depth);
         if occasion.depth >= limit {
             self.engine.counts.dropped_triggers += 1;
@@ -212,6 +239,13 @@ impl<'a> Run<'a> {
             });
             return;
         }
+        let mut rules: Vec<_> = found
+            .into_iter()
+            .filter_map(|order| Some((order, Arc::clone(self.engine.book.at(order)?))))
+            .collect();
+        rules.sort_by(|(order, rule), (other_order, other)| {
+            other.priority.total_cmp(&rule.priority).then(order.cmp(other_order))
+        });
         let rules: Vec<_> = rules.into_iter().map(|(_, rule)| rule).collect();
         let occasion = Arc::new(Occasion { link, ..occasion });
         self.stack.push(Task::Rules { occasion, rules: rules.into_iter() });
@@ -222,6 +256,8 @@ impl<'a> Run<'a> {
         let mut found = Vec::new();
         self.engine.temporal.event(event, self.now, &mut found);
         self.forgotten(link);
+        // If no steps are left for it, whatever comes next says so.
+        let _ = self.steps.take(self.engine.temporal.take_steps());
         let mut found: Vec<_> = found
             .into_iter()
             .filter_map(|found| {
@@ -232,10 +268,8 @@ impl<'a> Run<'a> {
         found.sort_by(|(order, rule, _), (other_order, other, _)| {
             other.priority.total_cmp(&rule.priority).then(order.cmp(other_order))
         });
-        // The last one that is pushed comes first.
-        for (order, rule, found) in found.into_iter().rev() {
-            self.matched(order, &rule, found, depth, Some((link, Arc::clone(&rule.id))));
-        }
+        // One after the other: each is a copy of its events as long as it runs.
+        self.stack.push(Task::Found { found: found.into_iter(), depth, link });
     }
 
     /// A pattern is complete.
@@ -309,8 +343,8 @@ impl<'a> Run<'a> {
 
     /// The actions of a rule whose conditions hold.
     pub(super) fn start(&mut self, mut firing: Box<Firing>) {
-        let limit = self.engine.limits.firings;
-        if self.firings >= limit {
+        if !self.budgets.firings.take() {
+            let limit = self.engine.limits.firings;
             self.engine.counts.dropped_firings += 1;
             let rule = Arc::clone(&firing.rule.id);
             self.overrun(ReportKind::FiringsExceeded, Some(&rule), firing.occasion.link, || {
@@ -325,12 +359,31 @@ impl<'a> Run<'a> {
         self.stack.push(Task::Firing(firing));
     }
 
-    /// Nothing goes on any more.
+    /// Fills the budgets again that are used up, before a rule that the input itself has reached: what one of them has taken is
+    /// not to be missed by the others. See [`Share`](super::budget::Share).
+    fn refill(&mut self) {
+        if self.budgets.firings.refill() {
+            self.reported.retain(|kind| *kind != ReportKind::FiringsExceeded);
+        }
+        if self.budgets.events.refill() {
+            self.reported.retain(|kind| *kind != ReportKind::EventsExceeded);
+        }
+        if self.steps.left() == 0
+            && let Some(more) = self.budgets.more_steps()
+        {
+            self.steps = Steps::new(more);
+            self.reported.retain(|kind| *kind != ReportKind::StepsExceeded);
+        }
+    }
+
+    /// A rule has taken all steps: it ends, and so does what led to it, up to the rules that the input itself has reached.
     pub(super) fn out_of_steps(&mut self, rule: &Arc<Rule>, link: usize) {
-        self.stack.clear();
+        while self.stack.last().is_some_and(|task| !task.is_of_input()) {
+            self.stack.pop();
+        }
         let limit = self.engine.limits.steps;
         self.overrun(ReportKind::StepsExceeded, Some(&rule.id), link, || {
-            format!("one input may take {limit} steps (rules.maxSteps); this rule and what was behind it were ended")
+            format!("one input may take {limit} steps (rules.maxSteps); this rule and what had led to it were ended")
         });
     }
 
@@ -363,6 +416,10 @@ impl<'a> Run<'a> {
         link: usize,
         message: String,
     ) {
+        if self.reports.len() >= MAX_REPORTS {
+            self.engine.counts.unreported += 1;
+            return;
+        }
         let rule = rule.map(|rule| &rule.id);
         let chain = self.causes.chain(link, rule);
         self.report_chain(kind, rule, chain, message);

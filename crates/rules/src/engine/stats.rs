@@ -24,12 +24,15 @@ pub(super) struct Counts {
     pub(super) lookups: u64,
     pub(super) lookups_known: u64,
     pub(super) unreported: u64,
+    /// Steps that all inputs have taken.
+    pub(super) steps: u64,
 }
 
 impl Engine {
     /// Figures, as `rules.stats` shows them. How long rules take only their host can measure: `avgProcessingTimeMs` is its own.
     pub fn stats(&self) -> Value {
         let counts = &self.counts;
+        let (patterns, open_groups) = self.temporal.sizes();
         json!({
             "rulesCount": self.book.len(),
             "factsCount": self.facts.len(),
@@ -48,6 +51,7 @@ impl Engine {
             "skippedRules": counts.skipped_rules,
             "unreported": counts.unreported,
             "waiting": self.waiting.len(),
+            "temporal": {"patterns": patterns, "openGroups": open_groups},
             "outbox": {
                 "length": self.outbox.len(),
                 "deadLetters": self.outbox.dead_len(),

@@ -7,13 +7,16 @@ use serde_json::{Value, json};
 
 use super::cause::Occasion;
 use crate::Event;
+use crate::limits::MAX_TRACED_BYTES;
 use crate::rule::Rule;
 
 /// The newest events, and what became of rules that they reached.
 #[derive(Debug)]
 pub(super) struct Traces {
     most: usize,
-    events: VecDeque<Arc<Event>>,
+    /// Each with about as many bytes as its data have.
+    events: VecDeque<(Arc<Event>, usize)>,
+    bytes: usize,
     outcomes: VecDeque<Trace>,
     /// The rule that somebody looks at, and what its conditions saw the last time.
     pub(super) watching: Option<Arc<str>>,
@@ -40,11 +43,27 @@ pub(super) enum Outcome {
 
 impl Traces {
     pub(super) fn new(most: usize) -> Self {
-        Self { most, events: VecDeque::new(), outcomes: VecDeque::new(), watching: None, seen: None }
+        Self {
+            most,
+            events: VecDeque::new(),
+            bytes: 0,
+            outcomes: VecDeque::new(),
+            watching: None,
+            seen: None,
+        }
     }
 
     pub(super) fn event(&mut self, event: &Arc<Event>) {
-        push(&mut self.events, Arc::clone(event), self.most);
+        if self.most == 0 {
+            return;
+        }
+        let bytes = event.bytes();
+        self.bytes += bytes;
+        self.events.push_back((Arc::clone(event), bytes));
+        while self.events.len() > self.most || self.bytes > MAX_TRACED_BYTES {
+            let Some((_, bytes)) = self.events.pop_front() else { break };
+            self.bytes -= bytes;
+        }
     }
 
     pub(super) fn outcome(&mut self, occasion: &Occasion, rule: &Rule, outcome: Outcome) {
@@ -56,7 +75,7 @@ impl Traces {
     }
 
     pub(super) fn find(&self, event: &str) -> Option<&Arc<Event>> {
-        self.events.iter().rev().find(|known| *known.id == *event)
+        self.events.iter().rev().map(|(known, _)| known).find(|known| *known.id == *event)
     }
 
     /// What became of a rule, and which `version` it had then.

@@ -69,6 +69,17 @@ pub(super) fn key(what: &str, key: &str) -> Result<Arc<str>, ActionFault> {
     name(what, key, ':')
 }
 
+/// An id that somebody gives to an event, and that all inherit that follows from it.
+pub(super) fn id(id: Option<&str>) -> Result<(), ActionFault> {
+    if id.is_some_and(|id| id.len() > MAX_NAME_BYTES) {
+        return Err(fault(
+            "TOO_LONG",
+            format!("An id has more than {MAX_NAME_BYTES} bytes; use a shorter one"),
+        ));
+    }
+    Ok(())
+}
+
 fn name(what: &str, text: &str, separator: char) -> Result<Arc<str>, ActionFault> {
     let code = if what == "topic" { "INVALID_TOPIC" } else { "INVALID_KEY" };
     if text.is_empty() {
@@ -84,6 +95,17 @@ fn name(what: &str, text: &str, separator: char) -> Result<Arc<str>, ActionFault
         return Err(fault(code, format!("The {what} has more than {MAX_SEGMENTS} segments; use fewer")));
     }
     Ok(text.into())
+}
+
+/// What JavaScript calls the type of a value.
+pub(super) fn type_name(value: Option<&Value>) -> &'static str {
+    match value {
+        None => "undefined",
+        Some(Value::Null | Value::Array(_) | Value::Object(_)) => "object",
+        Some(Value::Bool(_)) => "boolean",
+        Some(Value::Number(_)) => "number",
+        Some(Value::String(_)) => "string",
+    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Counts and aggregates: what comes into a window and leaves it, and when that is a match.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::compiled::{matches, number_at, variables};
@@ -8,7 +9,7 @@ use super::found::Match;
 use super::state::{Group, Out, State};
 use super::window::{Item, Window as Events};
 use crate::Event;
-use crate::limits::MAX_EMPTY_WINDOWS;
+use crate::limits::{MAX_EMPTY_WINDOWS, MAX_SHOWN_EVENTS, MAX_VALUE_BYTES};
 use crate::rule::{TemporalKind, TemporalPattern, Window};
 
 impl TemporalPattern {
@@ -72,7 +73,9 @@ impl State {
             }
             events.fired = pattern.once && holds.is_some();
             match (had_fired, events.fired) {
-                (false, true) => self.write(&name, Part::Header, &Entry::Fired, out),
+                (false, true) => {
+                    self.write(&name, Part::Header, &Entry::Fired, out);
+                }
                 (true, false) => self.erase(&name, Part::Header, out),
                 _ => {}
             }
@@ -184,7 +187,7 @@ impl State {
         Match {
             rule: Arc::clone(&self.rule),
             group: pattern.group_by.is_some().then(|| Arc::clone(group)),
-            events: events.items.iter().map(|item| Arc::clone(&item.event)).collect(),
+            events: shown(&events.items),
             count: events.items.len() as u64,
             value: Some(value),
             started_at: events.items.front().map_or(now, |first| first.stamp.at),
@@ -195,4 +198,16 @@ impl State {
             causation_id: last.map(|last| Arc::clone(&last.id)),
         }
     }
+}
+
+/// The newest events, as many of them as a rule gets to see: one at least, if there is one.
+fn shown(items: &VecDeque<Item>) -> Vec<Arc<Event>> {
+    let mut room = MAX_VALUE_BYTES;
+    let fit = items.iter().rev().take(MAX_SHOWN_EVENTS).take_while(|item| {
+        let left = room.checked_sub(item.event.bytes());
+        room = left.unwrap_or(0);
+        left.is_some()
+    });
+    let first = items.len() - fit.count().max(1).min(items.len());
+    items.range(first..).map(|item| Arc::clone(&item.event)).collect()
 }

@@ -22,12 +22,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 pub use found::Match;
+pub(crate) use routes::topic_matches;
 
 use self::entry::parse_key;
 use self::routes::Routes;
 use self::state::{Group, Out, State};
 use crate::fault::RuleFault;
-use crate::limits::MAX_FORGOTTEN_AT_ONCE;
+use crate::limits::{MAX_FORGOTTEN_AT_ONCE, MAX_PATTERN_BYTES};
 use crate::rule::{TemporalKind, TemporalPattern};
 use crate::{Change, Event, Limits};
 
@@ -67,6 +68,10 @@ pub struct Temporal {
     ends: BTreeSet<(u64, u64, usize)>,
     changes: BTreeMap<Arc<str>, Option<Arc<str>>>,
     truncated: BTreeMap<Arc<str>, Truncated>,
+    /// What the last event took.
+    steps: u64,
+    /// Bytes that the event may still write into open sequences.
+    room: usize,
     found: Vec<Match>,
     /// Kept for its memory.
     reached: Vec<usize>,
@@ -86,6 +91,8 @@ impl Temporal {
             ends: BTreeSet::new(),
             changes: BTreeMap::new(),
             truncated: BTreeMap::new(),
+            steps: 0,
+            room: MAX_PATTERN_BYTES,
             found: Vec::new(),
             reached: Vec::new(),
         }
@@ -132,6 +139,7 @@ impl Temporal {
     pub fn event(&mut self, event: &Arc<Event>, now: u64, found: &mut Vec<Match>) {
         let now = now.max(self.clock);
         self.clock = now;
+        self.room = MAX_PATTERN_BYTES;
         let mut reached = std::mem::take(&mut self.reached);
         self.routes.find(event, &mut reached);
         reached.sort_unstable_by_key(|slot| {
@@ -139,6 +147,7 @@ impl Temporal {
             (state.map(|state| state.order), *slot)
         });
         reached.dedup();
+        self.steps = reached.len() as u64;
         for slot in reached.drain(..) {
             self.change(slot, |state, out| state.event(event, now, out));
         }
@@ -182,6 +191,11 @@ impl Temporal {
         std::mem::take(&mut self.truncated).into_values().collect()
     }
 
+    /// How many steps of an input the last event took.
+    pub fn take_steps(&mut self) -> u64 {
+        std::mem::take(&mut self.steps)
+    }
+
     /// Takes over what [`take_changes`](Self::take_changes) gave: an entry whose key begins with
     /// [`prefix::PATTERN`](crate::change::prefix::PATTERN). In any order, also before its rule is added.
     ///
@@ -205,6 +219,13 @@ impl Temporal {
     pub fn open_groups(&self, rule: &str) -> usize {
         let slot = self.by_rule.get(rule).and_then(|slot| self.states.get(*slot));
         slot.and_then(Option::as_ref).map_or(0, |state| state.groups.len())
+    }
+
+    /// How many patterns there are, and how many groups of all of them are open.
+    pub fn sizes(&self) -> (usize, usize) {
+        let states = self.states.iter().flatten();
+        let patterns = states.clone().filter(|state| state.pattern.is_some()).count();
+        (patterns, states.map(|state| state.groups.len()).sum())
     }
 
     /// The place of a rule's state; made if there is none.
@@ -235,6 +256,8 @@ impl Temporal {
         let mut out = Out {
             changes: &mut self.changes,
             truncated: &mut self.truncated,
+            steps: &mut self.steps,
+            room: &mut self.room,
             found: &mut self.found,
             groups_per_pattern: self.groups_per_pattern,
             events_per_group: self.events_per_group,

@@ -78,11 +78,22 @@ impl State {
             let end = begun.partition_point(|begun| begun.events.len() >= come);
             let moved = steps.get(come).is_some_and(|next| matches(next, event));
             if moved && come + 1 < steps.len() {
-                for one in begun.range_mut(first..end) {
+                // The newest first: if there is no room for all, the oldest are forgotten.
+                let mut kept = end;
+                for one in begun.range_mut(first..end).rev() {
+                    if *out.room == 0 {
+                        break;
+                    }
+                    kept -= 1;
                     one.events.push(Arc::clone(event));
-                    self.write_sequence(group, one, out);
+                    let bytes = self.write_sequence(group, one, out);
+                    *out.room = out.room.saturating_sub(bytes);
                 }
-                first = end;
+                for lost in begun.drain(first..kept) {
+                    self.erase(group, Part::Item(lost.stamp), out);
+                    out.truncated(&self.rule).events += 1;
+                }
+                first += end - kept;
             } else if moved || pattern.is_strict() {
                 for mut one in begun.drain(first..end) {
                     self.erase(group, Part::Item(one.stamp), out);
@@ -194,8 +205,8 @@ impl State {
         }
     }
 
-    fn write_sequence(&self, group: &str, begun: &Begun, out: &mut Out<'_>) {
+    fn write_sequence(&self, group: &str, begun: &Begun, out: &mut Out<'_>) -> usize {
         let entry = Entry::Sequence { until: begun.until, events: begun.events.clone() };
-        self.write(group, Part::Item(begun.stamp), &entry, out);
+        self.write(group, Part::Item(begun.stamp), &entry, out)
     }
 }

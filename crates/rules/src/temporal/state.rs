@@ -8,6 +8,8 @@ use super::entry::{self, Entry, Part, Stamp};
 use super::found::Match;
 use super::window::{Item, Window};
 use crate::Event;
+use crate::condition::steps::TEXT;
+use crate::limits::PATTERN_STEPS;
 use crate::rule::TemporalPattern;
 
 /// One group of a pattern.
@@ -49,6 +51,9 @@ pub(super) struct State {
 pub(super) struct Out<'a> {
     pub(super) changes: &'a mut BTreeMap<Arc<str>, Option<Arc<str>>>,
     pub(super) truncated: &'a mut BTreeMap<Arc<str>, Truncated>,
+    pub(super) steps: &'a mut u64,
+    /// Bytes that the event may still write into open sequences.
+    pub(super) room: &'a mut usize,
     pub(super) found: &'a mut Vec<Match>,
     pub(super) groups_per_pattern: usize,
     pub(super) events_per_group: usize,
@@ -153,15 +158,19 @@ impl State {
         }
     }
 
-    /// Writes that there is an entry.
-    pub(super) fn write(&self, group: &str, part: Part, entry: &Entry, out: &mut Out<'_>) {
+    /// Writes that there is an entry; gives how many bytes it has.
+    pub(super) fn write(&self, group: &str, part: Part, entry: &Entry, out: &mut Out<'_>) -> usize {
         // What is made of texts, numbers and events can be written.
-        let value = serde_json::to_string(entry).ok().map(Into::into);
-        out.changes.insert(entry::key(&self.prefix, group, part), value);
+        let value = serde_json::to_string(entry).ok();
+        let bytes = value.as_ref().map_or(0, String::len);
+        *out.steps += PATTERN_STEPS + (bytes / TEXT) as u64;
+        out.changes.insert(entry::key(&self.prefix, group, part), value.map(Into::into));
+        bytes
     }
 
     /// Writes that there is an entry no more.
     pub(super) fn erase(&self, group: &str, part: Part, out: &mut Out<'_>) {
+        *out.steps += PATTERN_STEPS;
         out.changes.insert(entry::key(&self.prefix, group, part), None);
     }
 

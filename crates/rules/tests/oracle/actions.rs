@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::model::{Model, Seen, Timer, text};
+use super::model::{Model, Outcome, Seen, Timer, text};
 
 /// The code of an action that failed.
 type Failed = &'static str;
@@ -21,17 +21,37 @@ impl Model {
     }
 
     pub(super) fn report_once(&mut self, kind: &str, rule: Option<&str>) {
-        if !self.outcome.reports.iter().any(|(known, _)| known == kind) {
+        if !self.outcome.overruns.iter().any(|known| known == kind) {
+            self.outcome.overruns.push(kind.into());
             self.outcome.reports.push((json!(kind), rule.map(Into::into)));
         }
     }
 
+    /// Before each rule that the input reaches itself: what is used up gets half of what it got before.
+    pub(super) fn refill(&mut self) {
+        let Outcome { firings, emitted, more, overruns, .. } = &mut self.outcome;
+        let budgets = [
+            (*firings, self.limits.firings as u64, "firings_exceeded"),
+            (*emitted, self.limits.events as u64, "events_exceeded"),
+        ];
+        for ((more, times), (used, limit, kind)) in more.iter_mut().zip(budgets) {
+            let next = limit >> (*times + 1);
+            if used == limit + *more && next > 0 {
+                *more += next;
+                *times += 1;
+                overruns.retain(|known| known != kind);
+            }
+        }
+    }
+
     pub(super) fn may_emit(&mut self) -> bool {
-        self.outcome.emitted += 1;
-        if self.outcome.emitted > self.limits.events {
+        let may = self.outcome.emitted < self.limits.events as u64 + self.outcome.more[1].0;
+        if may {
+            self.outcome.emitted += 1;
+        } else {
             self.report_once("events_exceeded", None);
         }
-        self.outcome.emitted <= self.limits.events
+        may
     }
 
     fn action(&mut self, action: &Value, seen: &mut Seen, rule: &str) -> Result<(), Failed> {

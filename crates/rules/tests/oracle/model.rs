@@ -54,7 +54,11 @@ pub(crate) struct Outcome {
     pub(crate) reports: Vec<(Value, Option<String>)>,
     /// A chain was too long for rules that would have run, or for any at all.
     pub(crate) too_deep: (bool, bool),
-    pub(crate) emitted: usize,
+    pub(crate) emitted: u64,
+    /// What firings and events got in addition, and how often.
+    pub(crate) more: [(u64, u32); 2],
+    /// Overruns that were reported, each once until there is more.
+    pub(crate) overruns: Vec<String>,
 }
 
 struct Registered {
@@ -337,6 +341,7 @@ impl Model {
             ..Seen::none()
         };
         self.trigger(&heard, &seen);
+        self.refill();
         if self.may_emit() {
             self.emit(&timer.topic, &timer.data, "timer", (correlation, cause), 0);
         }
@@ -425,11 +430,14 @@ impl Model {
             return;
         }
         for id in rules {
+            if seen.depth == 0 {
+                self.refill();
+            }
             let rule = self.rules[id].json.clone();
             if !self.all_hold(&rule["conditions"], seen) {
                 continue;
             }
-            if self.outcome.firings >= self.limits.firings as u64 {
+            if self.outcome.firings >= self.limits.firings as u64 + self.outcome.more[0].0 {
                 self.report_once("firings_exceeded", Some(id));
                 continue;
             }

@@ -146,7 +146,8 @@ impl Reader<'_> {
                 if priority.fract() != 0.0 {
                     self.warning("priority", "not_integer", "Field \"priority\" should be an integer");
                 }
-                priority
+                // Zero has no sign here.
+                priority + 0.0
             }
         }
     }

@@ -32,7 +32,7 @@ impl Reader<'_> {
             Some(_) => self.none(join(at, "as"), "type", format!("{subject} as must be a string")),
         };
         let operations = operations?.into_iter().collect::<Option<Vec<_>>>()?;
-        Some(Action::Store { operations, as_name: as_name? })
+        Some(Action::Store { operations, as_name: as_name?, list: name == "transaction" })
     }
 
     fn operation(&mut self, at: &str, given: &Value) -> Option<StoreWrite> {
