@@ -20,7 +20,10 @@ impl IdSource for Ids {
 }
 
 fn object(value: Value) -> Map<String, Value> {
-    value.as_object().cloned().unwrap()
+    match value {
+        Value::Object(object) => object,
+        other => panic!("{other} is no object"),
+    }
 }
 
 fn run(state: &mut Snapshot, intent: Intent) -> Result<Outcome, StoreError> {
