@@ -292,6 +292,10 @@ fn trial(f: &Fields<'_>) -> Result<Object, Error> {
     }
     for (name, raw, most) in [("facts", f.facts, MAX_TEST_FACTS), ("events", f.events, MAX_TEST_EVENTS)] {
         let Some(raw) = raw.filter(|raw| raw.get() != "null") else { continue };
+        if name == "facts" && raw.get().starts_with('{') {
+            trial.insert(name.to_owned(), Value::Object(object(name, Some(raw))?));
+            continue;
+        }
         let wrong = || validation(format!("Invalid \"{name}\": expected array of at most {most} objects"));
         let given = items(raw, most).and_then(Result::ok).ok_or_else(wrong)?;
         let given: Result<Vec<Value>, Error> = given

@@ -193,6 +193,11 @@ impl Outbox {
         self.waiting().positions = tell;
     }
 
+    /// Whether they do.
+    pub(crate) fn tells_positions(&self) -> bool {
+        self.waiting().positions
+    }
+
     /// Lets pushes of a new subscription in. The number of this opening.
     pub(crate) fn open(&self, subscription: SubscriptionId, mode: Mode) -> u64 {
         self.opened(subscription, mode, false)

@@ -106,10 +106,10 @@ metrics! {
     pushes_sent: CounterBy<Mode> "dunlin_pushes_sent_total" Count "Pushes handed to sockets, by the mode of their subscription.";
     push_bytes: CounterBy<Mode> "dunlin_push_bytes_total" Bytes "Bytes of these pushes.";
     pushes_merged: Counter "dunlin_pushes_merged_total" Count "Pushes replaced by a newer one, or joined with it, before a slow socket took them.";
-    rule_subscriptions: Gauge "dunlin_rule_subscriptions" Count "Subscriptions to events of rules open now, of all connections.";
-    rule_pushes_sent: Counter "dunlin_rule_pushes_sent_total" Count "Events of rules handed to sockets, once for each subscription.";
-    rule_push_bytes: Counter "dunlin_rule_push_bytes_total" Bytes "Bytes of these pushes.";
-    rule_events_encoded: Counter "dunlin_rule_events_encoded_total" Count "Events of rules written as JSON, each for all who are subscribed.";
+    rule_subscriptions: Gauge "dunlin_rules_subscriptions" Count "Subscriptions to events of rules open now, of all connections.";
+    rule_pushes_sent: Counter "dunlin_rules_pushes_sent_total" Count "Events of rules handed to sockets, once for each subscription.";
+    rule_push_bytes: Counter "dunlin_rules_push_bytes_total" Bytes "Bytes of these pushes.";
+    rule_events_encoded: Counter "dunlin_rules_events_encoded_total" Count "Events of rules written as JSON, each for all who are subscribed.";
     commits: Counter "dunlin_commits_total" Count "Commits made durable and published.";
     expired: Counter "dunlin_expired_records_total" Count "Records removed because their time was over.";
     storage_writable: Gauge "dunlin_storage_writable" Count "1 while writes can be made durable, else 0.";

@@ -1,23 +1,24 @@
 //! Which connections hear of which topics.
 
-use std::collections::BTreeMap;
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use dunlin_protocol::TopicPattern;
+use dunlin_rules::index::TopicIndex;
+use serde_json::Value;
 
 use crate::connection::SubscriptionId;
 use crate::registry::Entry;
 
-/// See the module.
+/// Subscriptions of all connections. An event finds those whose pattern matches through a trie; the others cost it nothing.
 #[derive(Default)]
 pub(super) struct Listeners {
-    by_id: HashMap<SubscriptionId, TopicPattern>,
-    by_pattern: BTreeMap<TopicPattern, BTreeMap<SubscriptionId, Listener>>,
+    all: HashMap<SubscriptionId, Listener>,
+    by_topic: TopicIndex<SubscriptionId>,
 }
 
-#[derive(Clone)]
 struct Listener {
+    pattern: TopicPattern,
     entry: Arc<Entry>,
     /// It hears what has a higher number.
     since: u64,
@@ -25,34 +26,29 @@ struct Listener {
 
 impl Listeners {
     pub(super) fn join(&mut self, id: SubscriptionId, pattern: TopicPattern, entry: Arc<Entry>, since: u64) {
-        self.by_pattern.entry(pattern.clone()).or_default().insert(id, Listener { entry, since });
-        self.by_id.insert(id, pattern);
+        self.by_topic.insert(&pattern, &[], id);
+        self.all.insert(id, Listener { pattern, entry, since });
     }
 
     pub(super) fn leave(&mut self, id: SubscriptionId) {
-        let Some(pattern) = self.by_id.remove(&id) else { return };
-        if let Some(all) = self.by_pattern.get_mut(&pattern) {
-            all.remove(&id);
-            if all.is_empty() {
-                self.by_pattern.remove(&pattern);
-            }
+        if let Some(listener) = self.all.remove(&id) {
+            self.by_topic.remove(&listener.pattern, &[], id);
         }
     }
 
-    /// Who hears the event of this number with this topic, each once.
+    /// Who hears the event of this number with this topic, each once, in the order of the subscriptions.
     pub(super) fn of(&self, topic: &str, number: u64) -> Vec<(SubscriptionId, Arc<Entry>)> {
-        let matching = self.by_pattern.iter().filter(|(pattern, _)| pattern.matches(topic));
-        let mut found: Vec<_> = matching
-            .flat_map(|(_, listeners)| listeners)
-            .filter(|(_, listener)| listener.since < number)
-            .map(|(id, listener)| (*id, Arc::clone(&listener.entry)))
-            .collect();
-        found.sort_unstable_by_key(|(id, _)| *id);
-        found
+        if self.all.is_empty() {
+            return Vec::new();
+        }
+        let mut found = Vec::new();
+        self.by_topic.matching(topic, &Value::Null, &mut found);
+        let listeners = found.into_iter().filter_map(|id| Some((id, self.all.get(&id)?)));
+        let listeners = listeners.filter(|(_, listener)| listener.since < number);
+        listeners.map(|(id, listener)| (id, Arc::clone(&listener.entry))).collect()
     }
 
-    pub(super) fn into_all(self) -> Vec<(SubscriptionId, Arc<Entry>)> {
-        let all = self.by_pattern.into_values().flatten();
-        all.map(|(id, listener)| (id, listener.entry)).collect()
+    pub(super) fn into_all(self) -> impl Iterator<Item = (SubscriptionId, Arc<Entry>)> {
+        self.all.into_iter().map(|(id, listener)| (id, listener.entry))
     }
 }

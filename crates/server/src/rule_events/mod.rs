@@ -76,11 +76,10 @@ impl RuleEvents {
             if audience.is_empty() {
                 continue;
             }
-            // Written once for all of them.
-            let body = body(event);
-            self.metrics.rule_events_encoded.increment(1);
+            let mut told = Bodies::new(event, &self.metrics);
             for (id, entry) in audience {
-                if entry.outbox.push_event(id, *position, &body, self.bytes) == Heard::TooMuch {
+                let body = told.of(entry.outbox.tells_positions());
+                if entry.outbox.push_event(id, *position, body, self.bytes) == Heard::TooMuch {
                     listeners.leave(id);
                     beaten.push((id, entry));
                 }
@@ -129,8 +128,37 @@ impl RuleEvents {
     }
 }
 
-/// What a push holds.
-fn body(event: &Event) -> Body {
+/// What pushes of an event hold: written once for all who get it.
+///
+/// In protocol 1.0.0 an event has a `causationId` only together with a `correlationId`. Whoever asked for positions is told it
+/// always.
+struct Bodies<'e> {
+    event: &'e Event,
+    metrics: &'e Metrics,
+    plain: Option<Body>,
+    whole: Option<Body>,
+}
+
+impl<'e> Bodies<'e> {
+    fn new(event: &'e Event, metrics: &'e Metrics) -> Self {
+        Self { event, metrics, plain: None, whole: None }
+    }
+
+    fn of(&mut self, whole: bool) -> &Body {
+        let Self { event, metrics, .. } = *self;
+        let is_plain = event.correlation_id.is_some() || event.causation_id.is_none();
+        let body = if whole || is_plain { &mut self.whole } else { &mut self.plain };
+        body.get_or_insert_with(|| {
+            metrics.rule_events_encoded.increment(1);
+            if whole || is_plain {
+                return body_of(event);
+            }
+            body_of(&Event { causation_id: None, ..event.clone() })
+        })
+    }
+}
+
+fn body_of(event: &Event) -> Body {
     #[derive(Serialize)]
     struct Told<'a> {
         topic: &'a str,

@@ -154,15 +154,12 @@ mod tests {
             "connection/01-plain.json",
             r#"{"name":"Plain","server":{"rules":false},"setup":[],"steps":[]}"#,
         );
-        write(
-            "connection/02-rules.json",
-            r#"{"name":"Rules","server":{"rules":true},"setup":[],"steps":[]}"#,
-        );
+        write("connection/02-audit.json", r#"{"name":"Audit","server":{"audit":{}},"setup":[],"steps":[]}"#);
         write("connection/notes.txt", "");
         let selection = select(directory.path(), None).unwrap();
         assert_eq!(selection.cases, [directory.path().join("connection/01-plain.json")]);
-        assert_eq!(selection.waiting, BTreeMap::from([("the rule engine", 1)]));
-        assert!(select(directory.path(), Some("RULES")).unwrap().cases.is_empty());
+        assert_eq!(selection.waiting, BTreeMap::from([("the audit log", 1)]));
+        assert!(select(directory.path(), Some("AUDIT")).unwrap().cases.is_empty());
         assert_eq!(select(directory.path(), Some("plain")).unwrap().cases.len(), 1);
     }
 

@@ -38,13 +38,14 @@ pub(crate) const DIRECTORIES: &[&str] = &[
     "admin-queries",
     "edge-cases",
     "security-hardening",
+    "rules-proxy",
+    "admin-rules",
 ];
 
 /// A case waits for the first row that applies.
 pub(crate) const NOT_YET: &[NotYet] = &[
     row("built-in identity", Sign::Server("/auth/builtIn")),
     row("the audit log", Sign::Server("/audit")),
-    row("the rule engine", Sign::Server("/rules")),
     row("built-in identity", Sign::Requests("identity.")),
     row("procedures", Sign::Requests("procedures.")),
     row("the audit log", Sign::Requests("audit.")),
@@ -103,8 +104,8 @@ mod tests {
     fn a_case_waits_for_what_its_server_or_its_requests_need() {
         let accounts = json!({"server": {"auth": {"builtIn": true}}, "setup": [], "steps": []});
         assert_eq!(waits_for("connection/01-a.json", &accounts), Some("built-in identity"));
-        let rules = json!({"server": {"rules": true}, "setup": [], "steps": []});
-        assert_eq!(waits_for("edge-cases/01-a.json", &rules), Some("the rule engine"));
+        let audit = json!({"server": {"audit": {}}, "setup": [], "steps": []});
+        assert_eq!(waits_for("edge-cases/01-a.json", &audit), Some("the audit log"));
         let identity = json!({"server": {"rules": false}, "setup": [], "steps": [
             {"do": "send", "conn": "c1", "msg": {"id": 1, "type": "identity.whoami"}},
         ]});
@@ -117,8 +118,8 @@ mod tests {
 
     #[test]
     fn a_case_that_needs_nothing_new_is_replayed() {
-        // An answer of that type is no request for it, and `rules.*` without rules has its own error.
-        let plain = json!({"server": {"rules": false, "heartbeat": {"intervalMs": 50}}, "setup": [
+        // An answer of that type is no request for it.
+        let plain = json!({"server": {"rules": true, "heartbeat": {"intervalMs": 50}}, "setup": [
             {"request": {"type": "store.defineBucket"}},
         ], "steps": [
             {"do": "expect", "conn": "c1", "msg": {"type": "identity.anything"}},

@@ -59,7 +59,7 @@ fn fields_are_checked_from_left_to_right_and_worded_as_in_protocol_1() {
         (r#"test""#, object("rule")),
         (r#"test","rule":{},"event":[]"#, "Invalid \"event\": expected object".to_owned()),
         (
-            r#"test","rule":{},"facts":{}"#,
+            r#"test","rule":{},"facts":5"#,
             "Invalid \"facts\": expected array of at most 1000 objects".to_owned(),
         ),
         (

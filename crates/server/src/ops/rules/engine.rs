@@ -63,9 +63,9 @@ pub(super) fn validate(shared: &Shared, rule: Object) -> Result<String, Error> {
 /// `rules.test`: in an engine of its own.
 pub(super) async fn test(shared: &Shared, trial: Object) -> Result<String, Error> {
     let limits = shared.config.rules.limits();
-    apart(move || {
-        drop((limits, trial));
-        Err(Error::new(Code::UnknownOperation, "Dry runs are not possible yet"))
+    apart(move || match dunlin_rules::dry_run::test(&Value::Object(trial), &limits) {
+        Ok(found) => Ok(frame::json(&found)),
+        Err(fault) => Err(super::refusal(&fault)),
     })
     .await
 }
