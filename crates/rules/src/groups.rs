@@ -151,9 +151,9 @@ mod tests {
     fn an_update_touches_what_it_names() {
         let group = Group::parse(&json!({"id": "g", "name": "G", "description": "d"}), 5).unwrap();
         let updates = json!({"id": "h", "enabled": false, "description": null});
-        let updated = group.updated(updates.as_object().unwrap(), 7).unwrap();
+        let other = group.updated(updates.as_object().unwrap(), 7).unwrap();
         let expected = json!({"id": "g", "name": "G", "enabled": false, "createdAt": 5, "updatedAt": 7});
-        assert_eq!(serde_json::to_value(updated).unwrap(), expected);
+        assert_eq!(serde_json::to_value(other).unwrap(), expected);
         assert_eq!(
             codes(group.updated(json!({"name": ""}).as_object().unwrap(), 7)),
             [("name".to_owned(), "empty")]

@@ -9,6 +9,7 @@
 //! No clock, no randomness, no I/O: time, chance and the store come in through [`World`].
 
 pub mod action;
+pub mod builder;
 pub mod change;
 pub mod condition;
 pub mod cron;
@@ -31,6 +32,7 @@ pub mod timers;
 pub mod versions;
 pub mod world;
 
+pub use builder::RuleBuilder;
 pub use change::Change;
 pub use effect::{Effect, OutgoingCall, Target};
 pub use engine::Engine;

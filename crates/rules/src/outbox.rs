@@ -1,6 +1,6 @@
 //! Calls that are to be made, and those that failed for good.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -14,7 +14,7 @@ pub(crate) struct Outbox {
     calls: BTreeMap<Arc<str>, Arc<OutgoingCall>>,
     dead: BTreeMap<Arc<str>, Arc<DeadLetter>>,
     /// Ids of dead letters, oldest first.
-    by_age: BTreeMap<(u64, Arc<str>), ()>,
+    by_age: BTreeSet<(u64, Arc<str>)>,
 }
 
 /// A call that failed for good.
@@ -62,14 +62,14 @@ impl Outbox {
             self.by_age.remove(&(old.failed_at, Arc::clone(id)));
         }
         if let Some(letter) = letter {
-            self.by_age.insert((letter.failed_at, Arc::clone(id)), ());
+            self.by_age.insert((letter.failed_at, Arc::clone(id)));
             self.dead.insert(Arc::clone(id), letter);
         }
     }
 
     /// The dead letter that has been there longest.
     pub(crate) fn oldest_dead(&self) -> Option<&Arc<DeadLetter>> {
-        let ((_, id), ()) = self.by_age.first_key_value()?;
+        let (_, id) = self.by_age.first()?;
         self.dead.get(id)
     }
 }

@@ -13,6 +13,7 @@ use crate::change::prefix;
 /// One entry, as `rules.history` shows it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[expect(clippy::struct_field_names, reason = "the names on the wire")]
 pub(crate) struct Version {
     pub(crate) version: u64,
     pub(crate) change_type: ChangeType,

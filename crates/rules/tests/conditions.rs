@@ -1,4 +1,10 @@
 //! What conditions, references and texts come to: `spec/rules.md` §5 and §6 with what is done better here.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::needless_pass_by_value,
+    reason = "tables of JSON, and helpers of tests"
+)]
 
 use std::collections::BTreeMap;
 

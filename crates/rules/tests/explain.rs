@@ -1,5 +1,8 @@
 //! Why a rule fired or not, what would happen, and the figures.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its helpers too")]
+#![allow(clippy::needless_pass_by_value, reason = "`json!` makes values; taking them keeps the calls short")]
+
 mod common;
 
 use common::{Play, emit, object, on, set_fact};

@@ -1,4 +1,5 @@
 //! The index finds what a scan of all rules finds, whatever is added and removed.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
 use dunlin_protocol::{KeyPattern, TopicPattern};
 use dunlin_rules::condition::{Condition, Scope, Steps, all_hold};

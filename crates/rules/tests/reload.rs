@@ -1,6 +1,9 @@
 //! An engine that was made of what another one logged goes on as that one would have, byte for byte; and loading what was there
 //! before undoes a run.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its helpers too")]
+#![allow(clippy::needless_pass_by_value, reason = "`json!` makes values; taking them keeps the calls short")]
+
 mod common;
 
 use std::collections::BTreeMap;
@@ -74,7 +77,7 @@ fn rule(id: usize, like: usize) -> Value {
     let mut rule = rules()[like].clone();
     rule["id"] = json!(format!("r{id}"));
     rule["name"] = json!("a rule");
-    if id % 2 == 0 {
+    if id.is_multiple_of(2) {
         rule["group"] = json!("g");
     }
     rule
@@ -153,7 +156,7 @@ fn inputs(side: &Side, chosen: &Move) -> Vec<Input> {
                     vec![Input::CallDone { id: call.id.clone(), result: json!(1) }]
                 }
                 Some(Effect::Call(call)) => {
-                    let fault = CallFault { message: "no".into(), again: which % 2 == 0 };
+                    let fault = CallFault { message: "no".into(), again: which.is_multiple_of(2) };
                     vec![Input::CallFailed { id: call.id.clone(), fault }]
                 }
                 Some(Effect::Lookup { firing, .. }) => {
@@ -171,7 +174,10 @@ fn inputs(side: &Side, chosen: &Move) -> Vec<Input> {
         Move::Group(0) => vec![Input::DeleteGroup { id: "g".into() }],
         Move::Group(1) => vec![Input::CreateGroup { group: json!({"id": "g", "name": "g"}) }],
         Move::Group(n) => {
-            vec![Input::UpdateGroup { id: "g".into(), updates: object(json!({"enabled": n % 2 == 0})) }]
+            vec![Input::UpdateGroup {
+                id: "g".into(),
+                updates: object(json!({"enabled": n.is_multiple_of(2)})),
+            }]
         }
     }
 }

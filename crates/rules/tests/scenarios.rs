@@ -1,5 +1,8 @@
 //! The worked scenarios of the specification, with the outcomes that it recommends, and the weak points that they are about.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its helpers too")]
+#![allow(clippy::needless_pass_by_value, reason = "`json!` makes values; taking them keeps the calls short")]
+
 mod common;
 
 use common::{Play, emit, object, on, set_fact};

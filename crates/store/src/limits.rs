@@ -1,6 +1,10 @@
 //! Every bound of the store, with its unit and its reason. Nothing here may be exceeded by any write, so that no
 //! definition, filter or record can make the process slow or large beyond what its sender paid for.
 
+pub use dunlin_pattern::limits::{
+    MAX_PATTERN_BYTES, MAX_PATTERN_DEPTH, MAX_PATTERN_SIZE, MAX_PATTERN_TEXT_BYTES,
+};
+
 /// Buckets of one store. Each costs a few hundred bytes, and listings name them all.
 pub const MAX_BUCKETS: usize = 10_000;
 /// Declarative queries of one store. Listings name them all.
@@ -20,7 +24,7 @@ pub const MAX_ENUM_VALUES: usize = 1_000;
 pub const MAX_INDEX_FIELDS: usize = 4;
 /// Levels of `properties` and `items` below a field. Checking a record recurses once for each.
 pub const MAX_SCHEMA_DEPTH: usize = 10;
-/// Patterns of one bucket, nested ones included. Each holds up to [`MAX_PATTERN_SIZE`](dunlin_pattern::limits::MAX_PATTERN_SIZE) bytes.
+/// Patterns of one bucket, nested ones included. Each holds up to [`MAX_PATTERN_SIZE`] bytes.
 pub const MAX_PATTERNS: usize = 100;
 /// Largest `ttl`, milliseconds: what a JavaScript date can hold. A record with a later deadline would never go.
 pub const MAX_TTL_MS: u64 = 8_640_000_000_000_000;

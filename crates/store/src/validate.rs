@@ -2,10 +2,9 @@
 
 use std::fmt::{self, Write};
 
-use dunlin_pattern::limits::MAX_PATTERN_TEXT_BYTES;
 use serde_json::Value;
 
-use crate::limits::{MAX_FAULTS, MAX_RECORD_BYTES, MAX_VALUE_DEPTH};
+use crate::limits::{MAX_FAULTS, MAX_PATTERN_TEXT_BYTES, MAX_RECORD_BYTES, MAX_VALUE_DEPTH};
 use crate::schema::{Inner, Rules};
 use crate::value::Constant;
 use crate::{Definition, Field, FieldType, FieldValue, Issue, StoreError};

@@ -21,6 +21,9 @@ use crate::outbox::{DeadLetter, backoff};
 use crate::rule::Rule;
 use crate::{Answer, Effect, Link, OutgoingCall, ReportKind, Target};
 
+/// The answer to a lookup, or why there is none.
+type Looked = Result<Arc<Value>, String>;
+
 impl Run<'_> {
     /// Puts a call into the outbox. Inside of `try` the rule waits for its end.
     pub(super) fn call(&mut self, action: &Action, firing: &mut Firing) -> Result<Step, Failure> {
@@ -108,10 +111,10 @@ impl Run<'_> {
     }
 
     /// Asks a rule's lookups; if all answers are known it goes on at once.
-    pub(super) fn ask(&mut self, rule: Arc<Rule>, occasion: Arc<Occasion>) {
-        let calls = match self.lookup_calls(&rule, &occasion) {
+    pub(super) fn ask(&mut self, rule: &Arc<Rule>, occasion: &Arc<Occasion>) {
+        let calls = match self.lookup_calls(rule, occasion) {
             Ok(calls) => calls,
-            Err(failure) => return self.give_up(failure, &rule, &occasion),
+            Err(failure) => return self.give_up(failure, rule, occasion),
         };
         let (mut known, mut unknown) = (Vec::new(), Vec::new());
         for call in calls {
@@ -122,7 +125,7 @@ impl Run<'_> {
             }
         }
         self.engine.counts.lookups_known += known.len() as u64;
-        let mut firing = Firing::new(Arc::clone(&rule), Arc::clone(&occasion));
+        let mut firing = Firing::new(Arc::clone(rule), Arc::clone(occasion));
         if !self.learn(&mut firing, known) {
             return;
         }
@@ -133,11 +136,11 @@ impl Run<'_> {
         if self.engine.waiting.len() >= limit {
             self.engine.counts.failed_rules += 1;
             let message = waiting_full(limit).message;
-            return self.report(ReportKind::FiringDropped, Some(&rule), occasion.link, message);
+            return self.report(ReportKind::FiringDropped, Some(rule), occasion.link, message);
         }
         let id = self.id();
         self.put_aside(&id, &firing, Awaits::Lookups(unknown.clone()));
-        self.engine.traces.outcome(&occasion, &rule, Outcome::Waits);
+        self.engine.traces.outcome(occasion, rule, Outcome::Waits);
         self.effects.push(Effect::Lookup { firing: id, rule: Arc::clone(&rule.id), calls: unknown });
     }
 
@@ -165,7 +168,7 @@ impl Run<'_> {
     }
 
     /// Gives a firing the answers to its lookups; false if one has failed, and the rule with it.
-    fn learn(&mut self, firing: &mut Firing, answers: Vec<(Arc<str>, Result<Arc<Value>, String>)>) -> bool {
+    fn learn(&mut self, firing: &mut Firing, answers: Vec<(Arc<str>, Looked)>) -> bool {
         for (name, answer) in answers {
             match answer {
                 Ok(value) => firing.lookups.push((name, value)),
@@ -197,7 +200,7 @@ impl Run<'_> {
         }
     }
 
-    pub(super) fn looked_up(&mut self, id: &Arc<str>, answers: Vec<Result<Arc<Value>, String>>) -> Answer {
+    pub(super) fn looked_up(&mut self, id: &Arc<str>, answers: Vec<Looked>) -> Answer {
         let waits = self.engine.waiting.get(id).map(|waiting| &waiting.awaits);
         let Some(Awaits::Lookups(calls)) = waits else { return Answer::Done(false) };
         let names: Vec<_> = calls.iter().map(|call| Arc::clone(&call.name)).collect();

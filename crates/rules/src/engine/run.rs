@@ -265,7 +265,7 @@ impl<'a> Run<'a> {
     /// A rule that matches: its lookups and conditions, and then it runs.
     fn consider(&mut self, rule: Arc<Rule>, occasion: Arc<Occasion>) {
         if !rule.lookups.is_empty() {
-            return self.ask(rule, occasion);
+            return self.ask(&rule, &occasion);
         }
         match self.holds(&rule, &occasion, &[]) {
             Ok(true) => self.start(Box::new(Firing::new(rule, occasion))),

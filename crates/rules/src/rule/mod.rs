@@ -1,6 +1,5 @@
 //! A rule, checked and compiled.
 
-pub(crate) mod duration;
 mod read;
 
 use std::sync::Arc;

@@ -2,10 +2,11 @@
 #![allow(
     dead_code,
     unreachable_pub,
-    clippy::missing_panics_doc,
     missing_docs,
-    reason = "shared by several tests"
+    reason = "shared by several tests, each of which needs a part"
 )]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its helpers too")]
+#![allow(clippy::needless_pass_by_value, reason = "`json!` makes values; taking them keeps the calls short")]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,13 +19,16 @@ use dunlin_rules::{
 };
 use serde_json::{Value, json};
 
+/// What a store answers.
+pub type Write = fn(&StoreRequest) -> Result<Written, ActionFault>;
+
 /// What the engine sees of the world.
 #[derive(Debug, Default)]
 pub struct Outside {
     pub now: u64,
     pub chance: u128,
     pub written: Vec<StoreRequest>,
-    pub write: Option<fn(&StoreRequest) -> Result<Written, ActionFault>>,
+    pub write: Option<Write>,
     pub known: BTreeMap<String, Result<Arc<Value>, String>>,
 }
 

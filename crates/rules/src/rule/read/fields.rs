@@ -4,8 +4,8 @@ use serde_json::Value;
 
 use super::Reader;
 use crate::Object;
+use crate::duration::{self, DurationFault};
 use crate::limits::MAX_DURATION_MS;
-use crate::rule::duration::{DurationFault, duration};
 
 /// The place of a member.
 pub(super) fn join(at: &str, name: &str) -> String {
@@ -134,7 +134,7 @@ impl Reader<'_> {
         let Some(given) = object.get(name) else {
             return self.none(place, "duration", format!("Field \"{name}\" is required"));
         };
-        let message = match duration(given) {
+        let message = match duration::parse(given) {
             Ok(span) => return Some(span),
             Err(DurationFault::Type) => {
                 format!("Field \"{name}\" must be a string (e.g., \"5m\") or number (milliseconds)")
@@ -151,7 +151,7 @@ impl Reader<'_> {
 
     /// A length of time in the words of timers: `duration`, `interval`, `timeout`.
     pub(super) fn timer_span(&mut self, at: &str, given: &Value, name: &str, subject: &str) -> Option<u64> {
-        let message = match duration(given) {
+        let message = match duration::parse(given) {
             Ok(span) => return Some(span),
             Err(DurationFault::Type) => format!("{subject} {name} must be a string or number"),
             Err(DurationFault::Format) => {

@@ -7,8 +7,8 @@ use serde_json::Value;
 use super::Reader;
 use super::fields::{join, too_long};
 use super::temporal::shown;
+use crate::duration::{self, DurationFault};
 use crate::rule::Lookup;
-use crate::rule::duration::{DurationFault, duration};
 
 impl Reader<'_> {
     pub(super) fn lookups(&mut self, given: &Value) -> Vec<Lookup> {
@@ -73,7 +73,7 @@ impl Reader<'_> {
         };
         self.known(at, cache, &["ttl"]);
         let ttl = self.member(at, cache, "ttl", "Lookup cache")?;
-        let message = match duration(ttl) {
+        let message = match duration::parse(ttl) {
             Ok(ttl) => return Some(ttl),
             Err(DurationFault::Type) => "Lookup cache ttl must be a string or number".to_owned(),
             Err(DurationFault::NotPositive) => "Lookup cache ttl must be a positive number".to_owned(),

@@ -88,6 +88,10 @@ impl Reader<'_> {
             Some(Value::String(zone)) => self.short_text(&join(at, "timeZone"), zone),
             Some(_) => self.none(join(at, "timeZone"), "type", "Timer timeZone must be a string"),
         };
-        Some(Schedule::Cron { expression: expression?, time_zone, max_count })
+        let expression = expression?;
+        if let Err(message) = crate::cron::check(&expression, time_zone.as_deref()) {
+            return self.none(join(at, "cron"), "invalid_cron", message);
+        }
+        Some(Schedule::Cron { expression, time_zone, max_count })
     }
 }
