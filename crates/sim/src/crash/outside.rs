@@ -31,7 +31,14 @@ pub(super) struct Outside {
 
 impl Outside {
     /// A batch is durable that has fed what it has fed, and leads to this.
-    pub(super) fn kept(&mut self, effects: Vec<Effect>, position: u64, tally: &mut Tally) {
+    /// `waits`: whether somebody waits for the lookups of a firing.
+    pub(super) fn kept(
+        &mut self,
+        effects: Vec<Effect>,
+        position: u64,
+        waits: impl Fn(&str) -> bool,
+        tally: &mut Tally,
+    ) {
         for id in std::mem::take(&mut self.fed) {
             self.got.remove(&id);
             if self.lookups.remove(&id).is_some() {
@@ -43,6 +50,8 @@ impl Outside {
         for effect in effects {
             self.asked(effect, tally);
         }
+        // With its rule a firing goes, too: then its lookups are answered to nobody.
+        self.lookups.retain(|firing, _| waits(firing));
     }
 
     fn asked(&mut self, effect: Effect, tally: &mut Tally) {

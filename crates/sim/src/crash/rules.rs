@@ -4,6 +4,8 @@
 //! At the end everything that is there is carried out once more, in one life, by an engine that was never made anew: that must lead
 //! to the same state, to the byte, and to the same events.
 
+use std::collections::BTreeSet;
+
 use dunlin_rules::{Effect, Input};
 use dunlin_server::bench::{Bench, Step, Task, Told};
 use dunlin_store::{AnswerLimits, Commit, Idempotency, Intent, Outcome, Snapshot};
@@ -105,7 +107,9 @@ impl Rules {
         {
             self.tally.count_all(what, times);
         }
-        self.outside.kept(effects, position, &mut self.tally);
+        let state = self.bench.state();
+        let waits = |firing: &str| state.entry(&format!("k/{firing}")).is_some();
+        self.outside.kept(effects, position, waits, &mut self.tally);
         self.kept.push(Kept { position, steps, told: Some(told) });
     }
 
@@ -244,7 +248,7 @@ impl Rules {
     pub(super) fn check(&mut self, surely: bool) -> Result<(), String> {
         let audit = ruleset::Audit::of(self.state());
         (0..self.keyed).try_for_each(|number| audit.once("keyed", number))?;
-        let mut is_there = std::collections::BTreeSet::new();
+        let mut is_there = BTreeSet::new();
         for step in self.kept.iter().flat_map(|kept| &kept.steps) {
             let Task::Rules(input) = &step.task else { continue };
             if let Input::Register { rule } = input {
