@@ -21,12 +21,16 @@
 //! # }
 //! ```
 //!
-//! The parts are crates of their own: [`protocol`] is the wire, [`store`] the pure store, [`journal`] durability. The program
+//! Rules say what follows from events and facts: [`ServerBuilder::rules`], [`Server::rules`].
+//!
+//! The parts are crates of their own: [`protocol`] is the wire, [`store`] the pure store, [`rules`] the pure rule engine, [`journal`] durability. The program
 //! is in the feature `program` (on by default); a service that embeds the library can leave it out with
 //! `default-features = false`.
 
 pub use dunlin_journal as journal;
 pub use dunlin_protocol as protocol;
+pub use dunlin_rules as rules;
+pub use dunlin_rules::RuleBuilder;
 pub use dunlin_server::*;
 pub use dunlin_store as store;
 

@@ -22,7 +22,7 @@ pub(super) fn banner(config: &Config, server: &Server, address: SocketAddr) -> S
         ("Data", data),
         ("Durability", storage.durability.clone()),
         ("Login", login(config)),
-        ("Rules", "off: not in this version".to_owned()),
+        ("Rules", rules(config)),
         ("Origins", origins(config)),
         ("Per address", per_address(config)),
         ("Error details", if config.expose_error_details { "shown to clients" } else { "hidden" }.to_owned()),
@@ -43,6 +43,17 @@ pub(super) fn banner(config: &Config, server: &Server, address: SocketAddr) -> S
         let _ = writeln!(text, "  {bold}Note{plain}           data is gone when the program ends");
     }
     text
+}
+
+fn rules(config: &Config) -> String {
+    let rules = &config.rules;
+    if !rules.enabled {
+        return "off".to_owned();
+    }
+    match rules.webhooks.allow.as_slice() {
+        [] => "on, without webhooks".to_owned(),
+        allowed => format!("on, webhooks to {}", allowed.join(", ")),
+    }
 }
 
 fn login(config: &Config) -> String {

@@ -33,7 +33,8 @@ const UNITS: [(&str, u64); 7] = [
     ("y", 365 * 24 * 60 * 60 * 1000),
 ];
 
-/// Reads a duration, in milliseconds: digits and one of `ms s m h d w y`, or a number. A part of a millisecond is left out.
+/// Reads a duration, in milliseconds: digits and one of `ms s m h d w y`, or a number. A part of a
+/// millisecond counts as a whole one, so that nothing is over before it has begun.
 ///
 /// ```
 /// use dunlin_rules::duration;
@@ -80,7 +81,7 @@ fn whole(number: f64) -> Result<u64, DurationFault> {
     if number > MAX_DURATION_MS as f64 {
         return Err(DurationFault::TooLong);
     }
-    if number < 1.0 { Err(DurationFault::NotPositive) } else { Ok(number as u64) }
+    Ok(number.max(0.0).ceil() as u64)
 }
 
 #[cfg(test)]
@@ -99,14 +100,16 @@ mod tests {
             (json!("2d"), Ok(172_800_000)),
             (json!("1w"), Ok(604_800_000)),
             (json!("1y"), Ok(31_536_000_000)),
-            (json!(1.9), Ok(1)),
+            (json!(1.1), Ok(2)),
+            (json!(0.5), Ok(1)),
             (json!(8_640_000_000_000_000_u64), Ok(MAX_DURATION_MS)),
             (json!(8_640_000_000_000_001_u64), Err(DurationFault::TooLong)),
             (json!("99999999999999999999999ms"), Err(DurationFault::TooLong)),
             (json!("9999999999999y"), Err(DurationFault::TooLong)),
             (json!(1e300), Err(DurationFault::TooLong)),
             (json!(0), Err(DurationFault::NotPositive)),
-            (json!(0.5), Err(DurationFault::NotPositive)),
+            (json!(-0.5), Err(DurationFault::NotPositive)),
+            (json!("\u{663}s"), Err(DurationFault::Format)),
             (json!(-5), Err(DurationFault::NotPositive)),
             (json!("0s"), Err(DurationFault::NotPositive)),
             (json!("5000"), Err(DurationFault::Format)),

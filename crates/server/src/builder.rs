@@ -1,5 +1,8 @@
 //! From a configuration and callbacks to a running server.
 
+mod auth;
+mod rules;
+
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -7,7 +10,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
 use dunlin_journal::{Journal, Past};
 use dunlin_store::{ClosureQuery, ReadContext, Snapshot, StoreError, Validators, ViewLimits, Views};
 use ractor::{Actor, ActorRef};
@@ -17,13 +19,10 @@ use tokio::sync::watch;
 
 use crate::Access;
 use crate::auth::{
-    AsyncPermissions, Auth, Authentication, Authenticator, Blacklist, Chain, DATA_ROLE, JwtAuthenticator,
-    Login, OwnedAccess, PermissionFault, Permissions, Policy, Session, TokenTable, Verdict,
-    WebhookAuthenticator,
+    AsyncPermissions, Authentication, Authenticator, Login, OwnedAccess, PermissionFault, Permissions,
+    Policy, Verdict,
 };
-use crate::config::{
-    Config, JwtOptions, RulesOptions, SeedRequest, StorageKind, TokenSession, WebhookOptions,
-};
+use crate::config::{Config, JwtOptions, SeedRequest, StorageKind, TokenSession, WebhookOptions};
 use crate::crew::Crew;
 use crate::events::EventBus;
 use crate::http::{self, Http};
@@ -35,7 +34,7 @@ use crate::metrics::Metrics;
 use crate::programmatic::Programmatic;
 use crate::published::Published;
 use crate::registry::Registry;
-use crate::rules::{ServiceError, Services};
+use crate::rules::Services;
 use crate::rules_start::{self, Ingredients};
 use crate::server::{Inner, Server};
 use crate::shared::Shared;
@@ -142,65 +141,6 @@ impl ServerBuilder {
     /// Requires a login, and asks another service who a token is: `auth.webhook`.
     pub fn webhook(mut self, options: WebhookOptions) -> Self {
         self.config.auth.webhook = options;
-        self
-    }
-
-    /// Switches the rule engine on, with these bounds: `rules`.
-    ///
-    /// ```
-    /// use dunlin_server::{RulesOptions, Server};
-    ///
-    /// let server = Server::builder().rules(RulesOptions::on());
-    /// # let _ = server;
-    /// ```
-    pub fn rules(mut self, options: RulesOptions) -> Self {
-        self.config.rules = options;
-        self
-    }
-
-    /// Lets rules call this `async` closure, as `call_service` and in `lookups`, by this name of a service and a method. See
-    /// [`Services`].
-    ///
-    /// ```
-    /// use dunlin_server::{RulesOptions, Server, ServiceError};
-    /// use serde_json::{Value, json};
-    ///
-    /// let server = Server::builder().rules(RulesOptions::on()).service("mailer", "send", |args: Vec<Value>| async move {
-    ///     let to = args.first().and_then(Value::as_str).ok_or_else(|| ServiceError::for_good("nobody to send it to"))?;
-    ///     Ok(json!({"sent": to}))
-    /// });
-    /// # let _ = server;
-    /// ```
-    pub fn service<F, A>(mut self, service: &str, method: &str, run: F) -> Self
-    where
-        F: Fn(Vec<Value>) -> A + Send + Sync + 'static,
-        A: Future<Output = Result<Value, ServiceError>> + Send + 'static,
-    {
-        self.services = self.services.method(service, method, run);
-        self
-    }
-
-    /// Adds a rule of the program: a JSON object, or what a `RuleBuilder` makes. It is registered when the server starts, if
-    /// there is none of its id or the one that there is differs; one that was switched off stays so.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// use dunlin_server::{RulesOptions, Server};
-    /// use serde_json::json;
-    ///
-    /// let server = Server::builder().memory().rules(RulesOptions::on()).rule(json!({
-    ///     "id": "seen", "name": "Seen", "trigger": {"type": "event", "topic": "user.seen"},
-    ///     "actions": [{"type": "set_fact", "key": "seen:${event.id}", "value": true}],
-    /// }));
-    /// let server = server.build().await?;
-    /// server.rules().emit("user.seen", json!({"id": "ada"})).await?;
-    /// assert_eq!(server.rules().get_fact("seen:ada")?, Some(json!(true)));
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn rule(mut self, rule: impl Into<Value>) -> Self {
-        self.rules.push(rule.into());
         self
     }
 
@@ -354,7 +294,7 @@ impl ServerBuilder {
         let Self { config, journal, authenticator, permissions, policy, validators, queries, .. } = self;
         let (clock, services, rules) =
             (self.clock.unwrap_or_else(|| Arc::new(unix_ms)), self.services, self.rules);
-        let auth = auth(&config, authenticator, permissions, policy)?.map(Arc::new);
+        let auth = auth::of(&config, authenticator, permissions, policy)?.map(Arc::new);
         let Opened { journal, recovered, past } = open(&config, journal).await?;
         let programmatic = Arc::new(Programmatic::new(queries, &recovered, &config.seed)?);
         let metrics = Arc::new(Metrics::new());
@@ -478,54 +418,6 @@ fn views(past: Option<Past>, now: &Snapshot, limits: ViewLimits) -> Box<Views> {
     let mut views = Views::new(before, limits);
     views.advance(&commits, now.clone());
     Box::new(views)
-}
-
-/// Who is let in: by the configured table or by the program's own authenticator.
-fn auth(
-    config: &Config,
-    authenticator: Option<Box<dyn Authenticator>>,
-    permissions: Option<Box<dyn Permissions>>,
-    policy: Option<Policy>,
-) -> Result<Option<Auth>, StartError> {
-    let configured = &config.auth;
-    let is_default_policy = policy.is_none() && !configured.has_policy();
-    let policy = match policy {
-        Some(_) if configured.has_policy() => return Err(StartError::TwoPolicies),
-        Some(policy) => policy,
-        None => configured.policy()?,
-    };
-    let tokens = configured.tokens.clone().map(TokenTable::new);
-    let mut all: Vec<Box<dyn Authenticator>> = Vec::new();
-    if let Some(tokens) = &tokens {
-        all.push(Box::new(tokens.clone()));
-    }
-    if configured.jwt != JwtOptions::default() {
-        all.push(Box::new(JwtAuthenticator::new(&configured.jwt)?));
-    }
-    if configured.webhook != WebhookOptions::default() {
-        all.push(Box::new(WebhookAuthenticator::new(&configured.webhook)?));
-    }
-    let authenticator = match (Chain::of(all), authenticator) {
-        (Some(_), Some(_)) => return Err(StartError::TwoAuthenticators),
-        (Some(authenticator), None) | (None, Some(authenticator)) => authenticator,
-        (None, None) if configured.is_given() => return Err(StartError::NoAuthenticator),
-        (None, None) => return Ok(None),
-    };
-    // Where nobody has said what roles mean, who logs in may do what anybody may where no login is required.
-    let policy = Arc::new(policy);
-    let unsaid = (permissions.is_none() && is_default_policy).then(|| Arc::clone(&policy));
-    let role = configured.anonymous.as_deref().unwrap_or(DATA_ROLE);
-    let anonymous = Arc::new(Session::new("anonymous").with_role(role));
-    Ok(Some(Auth {
-        authenticator,
-        permissions,
-        policy: ArcSwap::new(policy),
-        tokens,
-        revoked: Blacklist::new(Duration::from_millis(config.revocation.blacklist_ttl_ms)),
-        logged_in: configured.logged_in.clone(),
-        unsaid,
-        anonymous: (configured.required == Some(false)).then_some(anonymous),
-    }))
 }
 
 /// What to say about a server that everybody can reach and ask without end.

@@ -94,12 +94,11 @@ impl StartError {
             Self::Listen { .. } => "LISTEN",
             Self::Seed { .. } => "SEED",
             Self::Query { .. } => "QUERY",
-            Self::Rule { .. } => "RULES",
             Self::TwoAuthenticators | Self::NoAuthenticator => "AUTHENTICATOR",
             Self::TwoPolicies | Self::Policy(_) => "POLICY",
             Self::Jwt(error) => error.code(),
             Self::Webhook(error) => error.code(),
-            Self::Rules(_) => "RULES",
+            Self::Rule { .. } | Self::Rules(_) => "RULES",
             Self::RuleWebhooks(_) => "RULE_WEBHOOKS",
             Self::Actors(_) => "ACTORS",
         }

@@ -389,7 +389,7 @@ impl StoreState {
     async fn tick(&mut self, mut bench: Workbench) -> Result<Workbench, ActorProcessingErr> {
         let now = bench.clock.now();
         let Some(desk) = &bench.rules else { return Ok(bench) };
-        if !desk.next_wake().is_some_and(|at| at <= now) || !self.wake.may_run(now) {
+        if desk.next_wake().is_none_or(|at| at > now) || !self.wake.may_run(now) {
             return Ok(bench);
         }
         let is_long = desk.is_long(1);

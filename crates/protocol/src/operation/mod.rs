@@ -320,7 +320,11 @@ impl<'a> Operation<'a> {
     /// # Errors
     /// `VALIDATION_ERROR` for the first field that is not what it must be.
     pub fn of(kind: Kind, request: &Request<'a>) -> Result<Self, Error> {
-        conditions::checked(Self::unconditional(kind, &request.fields)?, request)
+        let operation = match rules::operation(kind, &request.fields) {
+            Some(operation) => operation,
+            None => Self::unconditional(kind, &request.fields),
+        };
+        conditions::checked(operation?, request)
     }
 
     /// The operation without what only some may have: an `idempotencyKey`.
@@ -337,9 +341,6 @@ impl<'a> Operation<'a> {
                 filter: optional_object("filter", f.filter)?,
             }))
         };
-        if let Some(operation) = rules::operation(kind, f) {
-            return operation;
-        }
         Ok(match kind {
             Kind::Get => Self::Read(Read::Get { bucket: bucket()?, key: key_field(f)? }),
             Kind::Insert => {
@@ -426,7 +427,7 @@ impl<'a> Operation<'a> {
             Kind::Login => Self::Login { token: text("token", f.token.as_ref())? },
             Kind::Logout => Self::Logout,
             Kind::WhoAmI => Self::WhoAmI,
-            // All that is left is of rules and was read above.
+            // All that is left is of rules.
             _ => return Err(unknown_operation(kind.as_str())),
         })
     }

@@ -58,10 +58,12 @@ impl Engine {
 
 impl Run<'_> {
     pub(super) fn register(&mut self, given: &Value) -> Result<Answer, RuleFault> {
-        let rule = self.parse(given)?;
-        if self.engine.book.get(&rule.id).is_some() {
-            return Err(RuleFault::Exists { what: "Rule", name: rule.id.to_string() });
+        // Before anything else: what is wrong with a rule that is there already does not matter.
+        let id = given.get("id").and_then(Value::as_str).unwrap_or_default();
+        if self.engine.book.get(id).is_some() {
+            return Err(RuleFault::Exists { what: "Rule", name: id.to_owned() });
         }
+        let rule = self.parse(given)?;
         self.room()?;
         let (now, order) = (self.now, self.next_order());
         let version = self.next_version();

@@ -50,8 +50,7 @@ impl Routes {
         let topic = &*event.topic;
         found.extend(self.exact.get(topic).into_iter().flatten());
         if !self.wild.is_empty() {
-            let ends = topic.match_indices('.').map(|(dot, _)| dot);
-            let prefixes = ends.chain([topic.len()]).filter_map(|end| topic.get(..end));
+            let prefixes = topic.match_indices('.').filter_map(|(dot, _)| topic.get(..dot));
             for prefix in std::iter::once("").chain(prefixes) {
                 found.extend(self.wild.get(prefix).into_iter().flatten());
             }

@@ -14,6 +14,7 @@ pub(crate) struct Found {
     pub(crate) rule: String,
     pub(crate) group: Option<String>,
     pub(crate) events: Vec<String>,
+    pub(crate) data: Vec<Value>,
     pub(crate) value: Option<f64>,
     pub(crate) started_at: u64,
     pub(crate) fired_at: u64,
@@ -27,6 +28,8 @@ pub(crate) struct Found {
 struct Past {
     at: u64,
     event: Option<Arc<Event>>,
+    /// Somebody looked at this group alone.
+    only: Option<String>,
 }
 
 impl Past {
@@ -36,6 +39,7 @@ impl Past {
 }
 
 /// One rule.
+#[derive(Clone)]
 pub(crate) struct Naive {
     name: String,
     pattern: TemporalPattern,
@@ -43,7 +47,7 @@ pub(crate) struct Naive {
     groups: BTreeMap<String, Remembered>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Remembered {
     /// The end of the window to be looked at next, and how many without an event there were in a row, it included.
     window: Option<(u64, u32)>,
@@ -64,7 +68,7 @@ impl Naive {
 
     pub(crate) fn event(&mut self, event: &Arc<Event>, now: u64) -> Vec<Found> {
         let Some(group) = self.group(event) else { return Vec::new() };
-        let past = Past { at: now, event: Some(Arc::clone(event)) };
+        let past = Past { at: now, event: Some(Arc::clone(event)), only: None };
         match self.pattern.kind.clone() {
             TemporalKind::Sequence { events, within, strict } => {
                 let named = events.iter().any(|step| topic(step, event));
@@ -109,9 +113,19 @@ impl Naive {
         let mut all: Vec<String> = events.filter_map(|event| self.group(event)).collect();
         all.sort();
         all.dedup();
-        self.history.push(Past { at: now, event: None });
+        self.history.push(Past { at: now, event: None, only: None });
+        self.due(all, now)
+    }
+
+    /// What is due in one group.
+    pub(crate) fn tick_group(&mut self, now: u64, group: &str) -> Vec<((u64, String), Found)> {
+        self.history.push(Past { at: now, event: None, only: Some(group.into()) });
+        self.due(vec![group.into()], now)
+    }
+
+    fn due(&mut self, groups: Vec<String>, now: u64) -> Vec<((u64, String), Found)> {
         let mut due = Vec::new();
-        for group in all {
+        for group in groups {
             let found = match self.pattern.kind.clone() {
                 TemporalKind::Sequence { .. } => Vec::new(),
                 TemporalKind::Absence { .. } => self.over(&group),
@@ -171,7 +185,8 @@ impl Naive {
         let mut open: Option<&Past> = None;
         let mut told = None;
         for past in &self.history {
-            if past.event.as_ref().is_some_and(|event| self.group(event).as_deref() != Some(group)) {
+            let other = past.event.as_ref().map_or(past.only.clone(), |event| self.group(event));
+            if other.is_some_and(|other| other != group) {
                 continue;
             }
             let over = |wait: &&Past| match past.event {
@@ -235,7 +250,10 @@ impl Naive {
             // It held already at the event before, which then was a match or stood behind one, and at each moment since.
             let held = last.checked_sub(1).is_some_and(|before| {
                 self.holds(&visible(before, past[before].at)).is_some()
-                    && (past[before].at + 1..=now).all(|at| {
+                    && past.iter().map(|gone| gone.at + window.length + 1).all(|at| {
+                        if !(past[before].at + 1..=now).contains(&at) {
+                            return true;
+                        }
                         let events = visible(before, at);
                         !events.is_empty() && self.holds(&events).is_some()
                     })
@@ -302,6 +320,7 @@ impl Naive {
             rule: self.name.clone(),
             group: self.pattern.group_by.is_some().then(|| group.into()),
             events: events.iter().map(|past| past.event.as_ref().unwrap().id.to_string()).collect(),
+            data: events.iter().map(|past| Value::Object(past.data().clone())).collect(),
             value: None,
             started_at,
             fired_at,

@@ -103,6 +103,7 @@ fn shown(found: &Match) -> Found {
         rule: found.rule.to_string(),
         group: found.group.as_deref().map(Into::into),
         events: found.events.iter().map(|event| event.id.to_string()).collect(),
+        data: found.events.iter().map(|event| Value::Object((*event.data).clone())).collect(),
         value: found.value,
         started_at: found.started_at,
         fired_at: found.fired_at,

@@ -100,10 +100,10 @@ pub(crate) fn judge_watching(state: &mut ConnectionState, query: &str, buckets: 
 fn may_touch_facts(operation: &Operation<'_>) -> bool {
     match operation {
         Operation::Read(read) => read.bucket() == Some(FACTS),
+        Operation::Write { write: Write::DefineQuery { .. }, .. }
+        | Operation::Subscribe(_)
+        | Operation::Explain(_) => true,
         // Nobody writes facts so.
-        Operation::Write { write: Write::DefineQuery { .. }, .. } => true,
-        Operation::Write { .. } => false,
-        Operation::Subscribe(_) | Operation::Explain(_) => true,
         _ => false,
     }
 }

@@ -113,7 +113,9 @@ impl Actor for RulesActor {
             RulesMessage::News | RulesMessage::Due => {}
             RulesMessage::Outstanding(effects) => {
                 state.asking = false;
-                effects.into_iter().for_each(|effect| state.begin(effect, &myself));
+                for effect in effects {
+                    state.begin(effect, &myself);
+                }
                 state.calls.asked();
                 state.answered.clear();
             }
@@ -156,7 +158,9 @@ impl RulesState {
             tracing::warn!("events of rules were lost on the way to those who listen");
             self.shared.options.listener.gap();
         }
-        news.effects.into_iter().for_each(|effect| self.begin(effect, myself));
+        for effect in news.effects {
+            self.begin(effect, myself);
+        }
         if news.incomplete {
             self.ask(myself);
         }

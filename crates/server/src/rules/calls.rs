@@ -84,9 +84,13 @@ impl Calls {
         while self.running < limits::CALLS && idle < self.turns.len() {
             let Some(target) = self.turns.pop_front() else { break };
             let Some(lane) = self.lanes.get_mut(&target) else { continue };
-            let may =
-                lane.running < limits::CALLS_PER_TARGET && lane.closed.is_none_or(|until| until <= instant);
-            let Some(call) = lane.waiting.pop_front().filter(|_| may) else {
+            let full = lane.running >= limits::CALLS_PER_TARGET;
+            let call = if full || lane.closed.is_some_and(|until| until > instant) {
+                None
+            } else {
+                lane.waiting.pop_front()
+            };
+            let Some(call) = call else {
                 idle += 1;
                 self.turns.push_back(target);
                 continue;
@@ -233,6 +237,21 @@ mod tests {
         }
         calls.ready(0);
         assert_eq!(calls.running(), limits::CALLS);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn every_call_is_made_in_the_end() {
+        let mut calls = Calls::default();
+        (0..300).for_each(|id| calls.add(call(id, &format!("t{}", id % 3), 0)));
+        let mut made = HashSet::new();
+        let mut under_way = VecDeque::new();
+        loop {
+            under_way.extend(calls.ready(0));
+            let Some(Ready { call, .. }) = under_way.pop_front() else { break };
+            assert!(made.insert(Arc::clone(&call.id)), "{} is made twice", call.id);
+            calls.done(&call);
+        }
+        assert_eq!((made.len(), calls.running()), (300, 0));
     }
 
     #[tokio::test(start_paused = true)]

@@ -10,7 +10,9 @@ use dunlin_rules::fault::ActionFault;
 use dunlin_rules::{
     Answer, ChangeKind, Input, Ran, StoreChange, StoreOperation, StoreRequest, World, Written as Wrote,
 };
-use dunlin_store::{Bucket, Changed, IdSource, Intent, Key, Outcome, Snapshot, Step, StoreError};
+use dunlin_store::{
+    Bucket, Changed, IdSource, Idempotency, Intent, Key, Outcome, Snapshot, Step, StoreError, SystemWrite,
+};
 use serde_json::{Value, json};
 
 use super::desk::{Desk, noted};
@@ -20,6 +22,9 @@ use super::work::{Look, RuleWork, Work};
 use crate::limits;
 use crate::store_actor::{Done, WriteError, Written};
 use crate::workbench::{RandomIds, Workbench};
+
+/// What a repeat is known by, and what it will be answered.
+type Remember = (Idempotency, fn(&Answer) -> String);
 
 impl Workbench {
     /// Carries one piece of work out.
@@ -64,7 +69,7 @@ impl Workbench {
         self.with_desk(|bench, desk| {
             for _ in 0..limits::RULE_TICKS {
                 let now = bench.clock.now();
-                if !desk.next_wake().is_some_and(|at| at <= now) {
+                if desk.next_wake().is_none_or(|at| at > now) {
                     return Ok(());
                 }
                 bench.run(desk, Input::Tick, None, ids)?;
@@ -101,7 +106,7 @@ impl Workbench {
         &mut self,
         desk: &mut Desk,
         input: Input,
-        remember: Option<(dunlin_store::Idempotency, fn(&Answer) -> String)>,
+        remember: Option<Remember>,
         ids: &mut RandomIds,
     ) -> Result<Answer, WriteError> {
         self.changes += 1;
@@ -207,8 +212,8 @@ impl World for BenchWorld<'_> {
             outcome => vec![told(outcome)],
         };
         let watched = |bucket: &Arc<str>, kind| request.watched.wants(bucket, kind);
-        let changes = changed.into_iter().filter_map(|changed| heard(&self.bench.next, changed, watched));
-        Ok(Wrote { results, changes: changes.collect() })
+        let told = changed.into_iter().filter_map(|changed| heard(&self.bench.next, changed, watched));
+        Ok(Wrote { results, changes: told.collect() })
     }
 
     fn known(&mut self, call: &LookupCall) -> Option<Result<Arc<Value>, String>> {
@@ -217,7 +222,7 @@ impl World for BenchWorld<'_> {
 }
 
 /// What is noted of an input; `None` if there is nothing to note.
-fn noting(note: dunlin_store::SystemWrite, once: Option<dunlin_store::Idempotency>) -> Option<Intent> {
+fn noting(note: SystemWrite, once: Option<Idempotency>) -> Option<Intent> {
     let is_empty = note.entries.is_empty() && note.records.is_empty();
     match once {
         Some(idempotency) => Some(Intent::Idempotent { idempotency, write: Box::new(Intent::System(note)) }),

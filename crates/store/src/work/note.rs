@@ -16,18 +16,15 @@ pub(super) fn run(
         draft.set_entry(key, value);
     }
     for SystemRecord { bucket, key, data } in noted.records {
-        match data {
-            Some(data) => {
-                let id = defined(draft, bucket)?;
-                write::upsert(draft, id, &data, ctx)?;
-            }
-            None => {
-                let Ok(bucket) = draft.state().bucket(bucket) else { continue };
-                let found = Key::of(&key).and_then(|key| bucket.find(key));
-                if let Some((row, id)) = found.map(|(row, _)| (row, bucket.id())) {
-                    remove::remove(draft, id, row, Cause::Deleted, ctx)?;
-                }
-            }
+        if let Some(data) = data {
+            let id = defined(draft, bucket)?;
+            write::upsert(draft, id, &data, ctx)?;
+            continue;
+        }
+        let Ok(bucket) = draft.state().bucket(bucket) else { continue };
+        let found = Key::of(&key).and_then(|key| bucket.find(key));
+        if let Some((row, id)) = found.map(|(row, _)| (row, bucket.id())) {
+            remove::remove(draft, id, row, Cause::Deleted, ctx)?;
         }
     }
     Ok(Outcome::Told(noted.answer.unwrap_or_else(|| "null".into())))

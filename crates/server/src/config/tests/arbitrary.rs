@@ -47,7 +47,14 @@ fn plausible() -> impl Strategy<Value = Value> {
         "auth.jwt.leewaySeconds" => (0u64..600).prop_map(Value::from).boxed(),
         "auth.webhook.timeoutMs" => (1u64..10_000).prop_map(Value::from).boxed(),
         "auth.webhook.url" => "https?://[a-z]{1,9}(:[0-9]{1,4})?/".prop_map(Value::from).boxed(),
-        "auth.upgrade.header" | "auth.upgrade.required" | "exposeErrorDetails" | "auth.required" | "proxyProtocol" => {
+        "rules.maxDepth" => (1u64..100).prop_map(Value::from).boxed(),
+        "rules.maxVersionsPerRule" => (1u64..100_000).prop_map(Value::from).boxed(),
+        "rules.serviceTimeoutMs" => (1u64..300_000).prop_map(Value::from).boxed(),
+        "rules.maxSteps" | "rules.subscriberBytes" => (1024u64..1_000_000).prop_map(Value::from).boxed(),
+        "rules.webhooks.allow" => {
+            prop::collection::vec("https?://[a-z]{1,9}(:[0-9]{1,4})?/[a-z]{0,3}", 0..4).prop_map(Value::from).boxed()
+        }
+        "rules.enabled" | "auth.upgrade.header" | "auth.upgrade.required" | "exposeErrorDetails" | "auth.required" | "proxyProtocol" => {
             any::<bool>().prop_map(Value::from).boxed()
         }
         "backpressure.highWaterMark" => (0.0001f64..1.0).prop_map(Value::from).boxed(),

@@ -11,7 +11,7 @@ const IN_A_FILE: &[(&str, &str)] = &[
     (
         r#"{"colour": 1}"#,
         "s.json: unknown key colour; known here: name, host, port, path, maxPayloadBytes, maxDepth, heartbeat, backpressure, \
-         connectionLimits, live, idempotency, exposeErrorDetails, allowedOrigins, maxConnectionsPerIp, rateLimit, trustedProxies, proxyProtocol, shutdownGraceMs, auth, revocation, storage, metrics, log, seed",
+         connectionLimits, live, rules, idempotency, exposeErrorDetails, allowedOrigins, maxConnectionsPerIp, rateLimit, trustedProxies, proxyProtocol, shutdownGraceMs, auth, revocation, storage, metrics, log, seed",
     ),
     (r#"{"max_payload_bytes": 1}"#, "s.json: unknown key max_payload_bytes; did you mean maxPayloadBytes?"),
     (r#"{"hartbeat": {}}"#, "s.json: unknown key hartbeat; did you mean heartbeat?"),
@@ -286,7 +286,7 @@ fn every_fault_of_variables_and_flags_has_its_text() {
 fn all_faults_are_reported_at_once() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("dunlin.toml");
-    std::fs::write(&path, "hots = 1\nrules = true\n[heartbeat]\nintervalMs = 0\n").unwrap();
+    std::fs::write(&path, "hots = 1\naudit = true\n[heartbeat]\nintervalMs = 0\n").unwrap();
     let env = [("DUNLIN_PORT".to_owned(), "x".to_owned()), ("HOME".to_owned(), "/".to_owned())];
     let error = Config::load(Some(&path), env, &Flags::new().with("--host", "")).expect_err("faults");
     let codes: Vec<&str> = error.faults().iter().map(Fault::code).collect();

@@ -156,10 +156,7 @@ fn pushes_held_back_leave_behind_the_answers() {
     let (frames, parcel) = parcel(&outbox);
     assert_eq!(frames, ["late".to_owned(), data(1, "1")]);
     let full = Pushes { count: 1, bytes: data(1, "1").len() as u64 };
-    assert_eq!(
-        parcel,
-        Parcel { answers: true, full, patches: Pushes::default(), answered: true, close: None }
-    );
+    assert_eq!(parcel, Parcel { answers: true, full, answered: true, ..Parcel::default() });
 }
 
 #[test]
@@ -258,4 +255,57 @@ fn what_was_shown_before_is_not_pushed_to_who_shall_see_something_else() {
     outbox.begins(1, second);
     assert_eq!(outbox.push(1, &full(2, "3"), 1), Pushed::Sent);
     assert_eq!(take(&outbox), [data(1, "3")]);
+}
+
+fn event(id: u64, data: &str) -> String {
+    format!(r#"{{"type":"push","channel":"event","subscriptionId":"sub-{id}","data":{data}}}"#)
+}
+
+#[test]
+fn every_event_leaves_and_in_its_order() {
+    let outbox = Outbox::default();
+    outbox.open_events(1);
+    outbox.open_events(2);
+    for (id, body) in [(1, "1"), (2, "2"), (1, "3"), (2, "4")] {
+        assert_eq!(outbox.push_event(id, 7, &Body::from_static(body), 100), Heard::Waits);
+    }
+    assert_eq!(outbox.push_event(3, 7, &Body::from_static("5"), 100), Heard::Closed);
+    assert_eq!(take(&outbox), [event(1, "1"), event(2, "2"), event(1, "3"), event(2, "4")]);
+    outbox.tell_positions(true);
+    outbox.push_event(1, 8, &Body::from_static("6"), 100);
+    let positioned = event(1, "6").replace(",\"data\"", ",\"position\":8,\"data\"");
+    assert_eq!(take(&outbox), [positioned]);
+}
+
+#[test]
+fn a_subscription_that_takes_no_events_is_given_up_and_no_other() {
+    let outbox = Outbox::default();
+    outbox.open_events(1);
+    outbox.open_events(2);
+    let (long, short) = (Body::from_static("0123456789"), Body::from_static("0"));
+    // One that is longer than the bound by itself leaves if nothing is before it.
+    assert_eq!(outbox.push_event(1, 1, &long, 5), Heard::Waits);
+    assert_eq!(outbox.push_event(2, 1, &short, 5), Heard::Waits);
+    assert_eq!(outbox.push_event(1, 1, &short, 5), Heard::TooMuch);
+    assert_eq!(outbox.waiting_bytes().pushes, 11);
+    outbox.forget(1);
+    assert_eq!(outbox.push_event(1, 1, &short, 5), Heard::Closed);
+    assert_eq!((take(&outbox), outbox.waiting_bytes().pushes), (vec![event(2, "0")], 0));
+    assert_eq!(outbox.push_event(2, 1, &long, 5), Heard::Waits, "what has left does not count");
+}
+
+#[test]
+fn events_and_results_leave_in_turns_and_neither_before_an_answer_that_must_precede_them() {
+    let outbox = with_two(Mode::Full);
+    outbox.open_events(3);
+    outbox.hold();
+    outbox.push(1, &full(1, "1"), 0);
+    outbox.push(2, &full(1, "2"), 0);
+    outbox.push_event(3, 1, &Body::from_static("3"), 100);
+    outbox.push_event(3, 1, &Body::from_static("4"), 100);
+    assert_eq!(take(&outbox), [""; 0]);
+    outbox.answer(vec!["answer".into()], true);
+    let (frames, parcel) = parcel(&outbox);
+    assert_eq!(frames, ["answer".to_owned(), data(1, "1"), event(3, "3"), data(2, "2"), event(3, "4")]);
+    assert_eq!((parcel.full.count, parcel.events.count), (2, 2));
 }

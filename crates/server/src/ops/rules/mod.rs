@@ -34,7 +34,7 @@ pub(super) async fn read(state: &mut ConnectionState, read: RuleRead<'_>) -> Res
         RuleRead::Groups => read::groups(snapshot).await,
         RuleRead::Timers { pattern } => read::timers(snapshot, pattern.as_deref()).await,
         RuleRead::DeadLetters { limit } => read::dead_letters(snapshot, limit).await,
-        RuleRead::ValidateRule { rule } => engine::validate(&state.shared, rule),
+        RuleRead::ValidateRule { rule } => Ok(engine::validate(&state.shared, rule)),
         RuleRead::Test { trial } => engine::test(&state.shared, trial).await,
         RuleRead::Stats { details } => {
             engine::stats(&state.shared, details).await.map(|stats| dunlin_protocol::frame::json(&stats))

@@ -20,7 +20,7 @@ pub(crate) fn work(write: RuleWrite<'_>, once: Option<(Arc<str>, &str)>) -> Resu
     let (input, tell, shape): (Input, fn(&Answer) -> String, Shape) = match write {
         RuleWrite::Emit { topic, data, correlation_id, causation_id } => {
             let (correlation_id, causation_id) =
-                (correlation_id.map(|id| id.into()), causation_id.map(|id| id.into()));
+                (correlation_id.map(Into::into), causation_id.map(Into::into));
             (Input::Emit { topic: topic.into(), data, correlation_id, causation_id }, whole, Shape::Outcome)
         }
         RuleWrite::SetFact { key, value } => {

@@ -1,4 +1,4 @@
-//! The rule engine in process: `cargo bench --bench rules`. One engine on one core, without a store or a log: what an input costs
+//! The rule engine in process: `cargo bench -p dunlin-rules --bench engine`. One engine on one core, without a store or a log: what an input costs
 //! with so many rules beside the one that it reaches. Every measurement leaves the engine as large as it was.
 
 #![allow(
@@ -91,7 +91,8 @@ fn events(c: &mut Criterion) {
     };
     for rules in RULES {
         // Each rule has a topic of its own; one is that of the event.
-        let topics = (0..rules).map(|n| rule(n, &json!({"type": "event", "topic": format!("order-{n}.*")}), &total));
+        let topics =
+            (0..rules).map(|n| rule(n, &json!({"type": "event", "topic": format!("order-{n}.*")}), &total));
         let mut host = Host::with(topics);
         let mut n = 0;
         group.bench_function(BenchmarkId::new("by topic", rules), |b| {
@@ -117,7 +118,8 @@ fn facts(c: &mut Criterion) {
     let mut group = c.benchmark_group("fact");
     group.throughput(Throughput::Elements(1));
     for rules in RULES {
-        let conditions = json!([{"source": {"type": "event", "field": "fact.value"}, "operator": "lt", "value": 0}]);
+        let conditions =
+            json!([{"source": {"type": "event", "field": "fact.value"}, "operator": "lt", "value": 0}]);
         let on = |n: usize| json!({"type": "fact", "pattern": format!("account-{n}:*:balance")});
         let mut host = Host::with((0..rules).map(|n| rule(n, &on(n), &conditions)));
         let mut n = 0;
