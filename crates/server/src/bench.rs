@@ -20,7 +20,7 @@
 //! ```
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -34,6 +34,9 @@ use crate::programmatic::Programmatic;
 use crate::rules::{Aftermath, Desk, EventAt, Lookups, RuleListener, RuleOptions, RuleWork, Services, Work};
 use crate::store_actor::WriteError;
 use crate::workbench::{Clock, RandomIds, Workbench};
+
+/// Nobody reads them, and a simulation begins often.
+static METRICS: LazyLock<Arc<Metrics>> = LazyLock::new(|| Arc::new(Metrics::new()));
 
 /// Something to carry out.
 #[derive(Debug, Clone)]
@@ -98,7 +101,7 @@ impl Bench {
         let clock = Arc::clone(&now);
         let clock = Clock::new(Arc::new(move || clock.load(Ordering::Relaxed)));
         let services = Arc::new(Services::default());
-        let metrics = Arc::new(Metrics::new());
+        let metrics = Arc::clone(&METRICS);
         // Nobody is asked from here: lookups are effects.
         let lookups = Lookups::new(Arc::clone(&services), Duration::ZERO, Arc::new(|| 0), metrics);
         let options = RuleOptions {

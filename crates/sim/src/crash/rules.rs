@@ -48,6 +48,8 @@ pub(super) struct Rules {
     /// Inputs with a key that were sent so far, whatever has become of them.
     keyed: usize,
     chances: u64,
+    /// The rules that there should be.
+    rules: Vec<Value>,
 }
 
 impl Rules {
@@ -62,6 +64,7 @@ impl Rules {
             numbers: 0,
             keyed: 0,
             chances: 0,
+            rules: ruleset::rules(),
         }
     }
 
@@ -179,7 +182,7 @@ impl Rules {
             14..17 => self.keyed_input(chance),
             17..20 => Task::Rules(ruleset::fact(chance, number)),
             20..23 => Task::Rules(ruleset::timer(chance, number)),
-            23..25 => Task::Rules(ruleset::administer(chance)),
+            23..25 => Task::Rules(ruleset::administer(chance, &self.rules)),
             25 => self.outside.dead(self.bench.state(), chance).map_or(Task::Due, Task::Rules),
             _ => Task::Due,
         }
@@ -191,10 +194,10 @@ impl Rules {
         if state.bucket(AUDIT).is_err() {
             return Some(Task::Store(ruleset::audit()));
         }
-        let rules = ruleset::rules().into_iter();
-        let mut missing =
-            rules.filter(|rule| state.entry(&format!("r/{}", rule["id"].as_str().unwrap())).is_none());
-        missing.next().map(|rule| Task::Rules(Input::Register { rule }))
+        let is_missing =
+            |rule: &&Value| state.entry(&format!("r/{}", rule["id"].as_str().unwrap())).is_none();
+        let rule = self.rules.iter().find(is_missing)?.clone();
+        Some(Task::Rules(Input::Register { rule }))
     }
 
     fn number(&mut self) -> usize {
@@ -245,7 +248,7 @@ impl Rules {
     ///
     /// # Errors
     /// What has not. `surely`: nothing that was once told has been lost.
-    pub(super) fn check(&mut self, surely: bool) -> Result<(), String> {
+    pub(super) fn check(&self, surely: bool) -> Result<(), String> {
         let audit = ruleset::Audit::of(self.state());
         (0..self.keyed).try_for_each(|number| audit.once("keyed", number))?;
         let mut is_there = BTreeSet::new();
@@ -264,12 +267,14 @@ impl Rules {
         audit.timers(self.kept.iter().flat_map(|kept| &kept.steps).filter_map(|step| match &step.task {
             Task::Rules(input) => Some(input),
             _ => None,
-        }))?;
-        self.again()
+        }))
     }
 
     /// Carries everything that is there out once more, in one life.
-    fn again(&mut self) -> Result<(), String> {
+    ///
+    /// # Errors
+    /// What is different.
+    pub(super) fn again(&mut self) -> Result<(), String> {
         let mut bench = bench(&Snapshot::new(self.state().epoch()));
         for kept in &self.kept {
             for step in &kept.steps {

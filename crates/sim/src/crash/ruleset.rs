@@ -117,8 +117,7 @@ pub(super) fn timer(chance: &mut Chance, number: usize) -> Input {
 }
 
 /// Somebody changes a rule that may be changed.
-pub(super) fn administer(chance: &mut Chance) -> Input {
-    let rules = rules();
+pub(super) fn administer(chance: &mut Chance, rules: &[Value]) -> Input {
     let rule = chance.pick(&rules[FIXED.len()..]);
     let id = rule["id"].as_str().unwrap().into();
     match chance.below(8) {

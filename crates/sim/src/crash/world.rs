@@ -153,7 +153,7 @@ impl World {
     /// Nothing goes wrong any more: what was acknowledged is there, and the journal goes on.
     fn last(mut self) -> Tally {
         self.disk.calm();
-        for _ in 0..2 {
+        for is_last in [false, true] {
             let journal = self.begin().expect("nothing goes wrong");
             let commits = self.writer.repeat();
             self.append_these(&journal, &commits);
@@ -164,7 +164,8 @@ impl World {
                 self.append_these(&journal, &commits);
             }
             let surely = self.options.durability == Durability::Group;
-            self.writer.rules_once(surely).unwrap_or_else(|why| panic!("with nothing to come: {why}"));
+            let once = self.writer.rules_once(surely, is_last);
+            once.unwrap_or_else(|why| panic!("with nothing to come: {why}"));
             self.tend(&journal, STEPS);
             drop(journal);
             self.disk.kill();

@@ -139,12 +139,15 @@ impl Writer {
         Some(commits)
     }
 
-    /// Whether rules have done each thing once, with nothing to come any more. `surely`: nothing that was told was lost.
+    /// Whether rules have done each thing once, with nothing to come any more. `surely`: nothing that was told was lost. `again`: and
+    /// whether they do the same once more.
     ///
     /// # Errors
     /// What they have not.
-    pub(super) fn rules_once(&mut self, surely: bool) -> Result<(), String> {
-        self.rules.as_mut().map_or(Ok(()), |rules| rules.check(surely))
+    pub(super) fn rules_once(&mut self, surely: bool, again: bool) -> Result<(), String> {
+        let Some(rules) = &mut self.rules else { return Ok(()) };
+        rules.check(surely)?;
+        if again { rules.again() } else { Ok(()) }
     }
 
     /// Whether each of those writes has had exactly one effect.
