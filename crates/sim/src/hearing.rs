@@ -38,7 +38,7 @@ pub(crate) struct Hearing {
 
 /// How many events of a pattern have happened.
 pub(crate) fn count(pattern: &str, truth: &Truth) -> usize {
-    truth.happened(|event| matches(pattern, event)).len()
+    truth.happened(|all| all.iter().filter(|event| matches(pattern, event)).count())
 }
 
 fn matches(pattern: &str, event: &Happened) -> bool {
@@ -53,20 +53,22 @@ impl Hearing {
     /// Takes a push.
     pub(crate) fn push(&mut self, push: &Value, positions: bool, truth: &Truth, tally: &mut Tally) {
         let event = &push["data"]["event"];
-        let happened = truth.happened(|event| matches(self.pattern, event));
         let name = event["data"]["n"].as_str().unwrap();
-        let index = happened.iter().position(|happened| happened.name == name);
-        let index = index.unwrap_or_else(|| panic!("nothing durable tells of it: {push}"));
+        let found = truth.happened(|all| {
+            let mut mine = all.iter().filter(|event| matches(self.pattern, event)).enumerate();
+            mine.find(|(_, event)| event.name == name).map(|(index, event)| (index, event.clone()))
+        });
+        let (index, happened) = found.unwrap_or_else(|| panic!("nothing durable tells of it: {push}"));
         let (first, last) = self.next.map_or(self.began, |next| (next, next));
         assert!(
             (first..=last).contains(&index),
             "event {index} comes where {first}..={last} should: {self:?} {push}"
         );
-        assert_eq!(push["data"]["topic"], happened[index].topic, "{push}");
+        assert_eq!(push["data"]["topic"], happened.topic, "{push}");
         let told = push["position"].as_u64();
         assert_eq!(told.is_some(), positions, "a position for who knows positions: {push}");
         if let Some(position) = told {
-            let least = self.position.max(happened[index].position);
+            let least = self.position.max(happened.position);
             assert!(
                 (least..=truth.position()).contains(&position),
                 "{least}, now {}: {push}",
@@ -80,9 +82,13 @@ impl Hearing {
 
     /// The server has ended it: there must have been a reason.
     pub(crate) fn ended(&self, code: &str, truth: &Truth, tally: &mut Tally) {
-        let missed = count(self.pattern, truth) - self.next.unwrap_or(self.began.0);
+        let all = count(self.pattern, truth);
         let reason = match code {
-            "BACKPRESSURE" => missed * MOST_BYTES > SUBSCRIBER_BYTES,
+            // Those that waited came before this.
+            "BACKPRESSURE" => {
+                all > self.next.unwrap_or(self.began.0)
+                    && (all - self.began.0) * MOST_BYTES > SUBSCRIBER_BYTES
+            }
             "INTERNAL_ERROR" => truth.faults() > self.faults,
             _ => false,
         };

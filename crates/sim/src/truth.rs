@@ -1,6 +1,6 @@
 //! What is true at each position: a journal that keeps every state, and evaluates queries on it from scratch.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -59,6 +59,7 @@ struct History {
     known: HashMap<Arc<str>, HashMap<u64, Option<Value>>>,
     /// Events of which rules have noted that they happened.
     happened: Vec<Happened>,
+    names: HashSet<String>,
     /// What is wrong with those notes.
     wrong: Option<String>,
     fault: Option<Fault>,
@@ -76,6 +77,7 @@ impl Truth {
             queries: Vec::new(),
             known: HashMap::new(),
             happened: Vec::new(),
+            names: HashSet::new(),
             wrong: None,
             fault: None,
             faults: 0,
@@ -110,9 +112,9 @@ impl Truth {
         self.history().faults
     }
 
-    /// The events that have happened, of those that are wanted.
-    pub(crate) fn happened(&self, wanted: impl Fn(&Happened) -> bool) -> Vec<Happened> {
-        self.history().happened.iter().filter(|event| wanted(event)).cloned().collect()
+    /// Looks at the events that have happened, in order.
+    pub(crate) fn happened<T>(&self, look: impl FnOnce(&[Happened]) -> T) -> T {
+        look(&self.history().happened)
     }
 
     /// The facts at a position, each without its place.
@@ -215,7 +217,7 @@ impl History {
         if note["last"] != before {
             self.wrong = Some(format!("{note} is noted behind {before}"));
         }
-        if self.happened.iter().any(|known| known.name == event.name) {
+        if !self.names.insert(event.name.clone()) {
             self.wrong = Some(format!("{note} is noted twice"));
         }
         self.happened.push(event);

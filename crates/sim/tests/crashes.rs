@@ -12,7 +12,7 @@ use dunlin_sim::crash::{Lapse, Moment, Tally, run, run_to, run_with_rules, run_w
 const SEEDS: u64 = 10_000;
 
 /// The same for worlds with rules.
-const SEEDS_WITH_RULES: u64 = 600;
+const SEEDS_WITH_RULES: u64 = 300;
 
 /// Seeds of which a life is ended at each of its operations.
 const LIVES: u64 = 4;
