@@ -10,6 +10,7 @@
 //! - `live`: from commits to pushes; `programmatic`: queries that are part of the program; `events`: from commits to listeners in this process;
 //! - `rule_events`: from the engine's events to whoever is subscribed;
 //! - `rules`: the rule engine beside the store, what it tells and what it asks of others;
+//! - `bench`: the writer without its actor, for simulations;
 //! - `backup`: the newest durable state as a file;
 //! - `expiry`: when records are due to be removed; `typed`: buckets as collections of a Rust type;
 //! - `supervisor`: restarts what must not be missing. `docs/actors.md` says who owns what and what a panic costs;
@@ -18,6 +19,8 @@
 mod address;
 mod auth;
 mod backup;
+#[doc(hidden)]
+pub mod bench;
 mod breaker;
 mod builder;
 pub mod config;

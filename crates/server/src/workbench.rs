@@ -44,6 +44,11 @@ impl RandomIds {
         Ok(Self(StdRng::try_from_rng(&mut rand::rngs::SysRng)?))
     }
 
+    /// The same bits for the same seed: for [`Bench`](crate::bench::Bench).
+    pub(crate) fn seeded(seed: u64) -> Self {
+        Self(StdRng::seed_from_u64(seed))
+    }
+
     /// Another source, of other bits, for another thread.
     pub(crate) fn fork(&mut self) -> Self {
         Self(StdRng::from_rng(&mut self.0))

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::client::{Asked, Link, Request};
+use crate::hearing::Hearing;
 use crate::subscription::{Last, Subscription};
 use crate::truth::Touch;
 use crate::{Tally, note, patch};
@@ -29,6 +30,11 @@ impl Link {
             "welcome" => {}
             "ping" => self.pipe.send(&json!({"type": "pong", "timestamp": message["timestamp"]}).to_string()),
             "result" | "error" => self.answered(&message, tick, tally),
+            "push" if message["channel"] == "event" => {
+                let hearing = self.hearings.get_mut(message["subscriptionId"].as_str().unwrap());
+                let hearing = hearing.unwrap_or_else(|| panic!("an event for nobody: {message}"));
+                hearing.push(&message, self.positions, &self.truth, tally);
+            }
             "push" => {
                 let id = message["subscriptionId"].as_str().unwrap();
                 let subscription = self.subscriptions.get_mut(id);
@@ -41,9 +47,15 @@ impl Link {
             "system" if message["event"] == "shutdown" => assert!(self.doomed, "{message}"),
             "system" => {
                 assert_eq!(message["event"], "subscription_ended", "{message}");
-                let ended = self.subscriptions.remove(message["subscriptionId"].as_str().unwrap());
+                let (id, code) =
+                    (message["subscriptionId"].as_str().unwrap(), message["code"].as_str().unwrap());
+                if let Some(hearing) = self.hearings.remove(id) {
+                    hearing.ended(code, &self.truth, tally);
+                    return;
+                }
+                let ended = self.subscriptions.remove(id);
                 let ended = ended.unwrap_or_else(|| panic!("one ends that is none: {message}"));
-                ended.ended(message["code"].as_str().unwrap(), &self.truth, tally);
+                ended.ended(code, &self.truth, tally);
             }
             other => panic!("nobody promised a {other}: {message}"),
         }
@@ -84,6 +96,19 @@ impl Link {
                         "a push of {newest} before the result it follows from: {answer}"
                     );
                 }
+            }
+            Asked::Hear { pattern, at } => {
+                let id = data["subscriptionId"].as_str().unwrap().to_owned();
+                let hearing = Hearing::new(pattern, at, faults, &self.truth);
+                assert!(self.hearings.insert(id, hearing).is_none(), "{answer}");
+            }
+            Asked::HearNoMore(id) => {
+                assert!(self.hearings.remove(&id).is_some(), "{id} was no subscription: {answer}");
+            }
+            Asked::Facts { at } => {
+                let facts = data.as_array().unwrap();
+                let found = (at..=self.truth.position()).any(|at| self.truth.facts(at) == *facts);
+                assert!(found, "these are the facts nowhere from {at} on: {data}");
             }
             Asked::Unsubscribe(id) => {
                 assert!(self.subscriptions.remove(&id).is_some(), "{id} was no subscription: {answer}");

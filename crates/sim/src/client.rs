@@ -6,6 +6,7 @@ use dunlin_server::Server;
 use serde_json::{Value, json};
 
 use crate::chance::Chance;
+use crate::hearing::{self, Hearing, PATTERNS};
 use crate::random;
 use crate::subscription::{Last, Subscription};
 use crate::truth::{Truth, Wish};
@@ -31,6 +32,16 @@ pub(crate) enum Asked {
         at: u64,
     },
     Unsubscribe(String),
+    /// Events; so many of them had happened.
+    Hear {
+        pattern: &'static str,
+        at: usize,
+    },
+    HearNoMore(String),
+    /// All facts; `at` was the newest position.
+    Facts {
+        at: u64,
+    },
     Other,
 }
 
@@ -56,6 +67,7 @@ pub(crate) struct Link {
     pub(crate) prompt: bool,
     pub(crate) requests: VecDeque<Request>,
     pub(crate) subscriptions: BTreeMap<String, Subscription>,
+    pub(crate) hearings: BTreeMap<String, Hearing>,
     pub(crate) newest_push: u64,
     /// Its server stops.
     pub(crate) doomed: bool,
@@ -92,6 +104,8 @@ pub(crate) struct Client {
     pub(crate) link: Option<Link>,
     /// What it watched when its last connection ended.
     lost: Vec<Last>,
+    /// How many names it has given to events.
+    told: u64,
 }
 
 impl Client {
@@ -101,7 +115,7 @@ impl Client {
         let pipe_bytes = if prompt { 1 << 20 } else { 1 << chance.within(7, 13) };
         let bandwidth = if prompt { usize::MAX } else { pipe_bytes.min(1 << chance.within(6, 13)) };
         let positions = chance.once_in(2);
-        Self { name, positions, prompt, pipe_bytes, bandwidth, reads_from: 0, link: None, lost: Vec::new() }
+        Self { name, positions, prompt, pipe_bytes, bandwidth, reads_from: 0, link: None, lost: Vec::new(), told: 0 }
     }
 
     /// One tick of its life. Whether anything came.
@@ -137,6 +151,9 @@ impl Client {
         for subscription in self.link.iter().flat_map(|link| link.subscriptions.values()) {
             subscription.is_quiet(&subscription_truth(self.link.as_ref()));
         }
+        for hearing in self.link.iter().flat_map(|link| link.hearings.values()) {
+            hearing.is_quiet(&subscription_truth(self.link.as_ref()));
+        }
     }
 
     fn connect(&mut self, moment: &Moment<'_>, chance: &mut Chance) {
@@ -154,6 +171,7 @@ impl Client {
             prompt: self.prompt,
             requests: VecDeque::new(),
             subscriptions: BTreeMap::new(),
+            hearings: BTreeMap::new(),
             newest_push: 0,
             doomed: false,
             last_id: 0,
@@ -229,6 +247,29 @@ impl Client {
                 Asked::Other,
                 tick,
             ),
+            45..50 => {
+                self.told += 1;
+                let name = format!("{}-{}", self.name, self.told);
+                link.ask(random::rule_request(chance, &name), Asked::Other, tick);
+            }
+            50..52 if link.hearings.len() < 3 => {
+                let pattern = *chance.pick(&PATTERNS);
+                let asked = Asked::Hear { pattern, at: hearing::count(pattern, &link.truth) };
+                link.ask(json!({"type": "rules.subscribe", "pattern": pattern}), asked, tick);
+            }
+            52 if !link.hearings.is_empty() => {
+                let ids: Vec<String> = link.hearings.keys().cloned().collect();
+                let id = chance.pick(&ids).clone();
+                let asked = |request: &Request| matches!(&request.asked, Asked::HearNoMore(it) if *it == id);
+                if !link.requests.iter().any(asked) {
+                    let request = json!({"type": "rules.unsubscribe", "subscriptionId": id});
+                    link.ask(request, Asked::HearNoMore(id), tick);
+                }
+            }
+            53 => {
+                let at = link.truth.position();
+                link.ask(json!({"type": "rules.getAllFacts"}), Asked::Facts { at }, tick);
+            }
             26..28 if !self.prompt && self.reads_from <= tick => {
                 let long = if chance.once_in(6) { 900 } else { 150 };
                 self.reads_from = tick + chance.within(5, long) as u64;

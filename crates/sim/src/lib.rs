@@ -17,6 +17,7 @@ mod chance;
 mod client;
 pub mod crash;
 mod disk;
+mod hearing;
 #[path = "../../store/tests/live/patch.rs"]
 #[allow(unreachable_pub, reason = "shared with the oracle of the store")]
 mod patch;
@@ -47,6 +48,9 @@ pub struct Tally {
     pub restarts: u64,
     pub new_epochs: u64,
     pub calms: u64,
+    pub heard: u64,
+    pub unheard: u64,
+    pub calls: u64,
 }
 
 impl Tally {
@@ -57,7 +61,7 @@ impl Tally {
         }
     }
 
-    fn fields(&mut self) -> [&mut u64; 15] {
+    fn fields(&mut self) -> [&mut u64; 18] {
         [
             &mut self.commits,
             &mut self.pushes,
@@ -74,11 +78,14 @@ impl Tally {
             &mut self.restarts,
             &mut self.new_epochs,
             &mut self.calms,
+            &mut self.heard,
+            &mut self.unheard,
+            &mut self.calls,
         ]
     }
 
     /// Each with its name.
-    pub fn values(&self) -> [(&'static str, u64); 15] {
+    pub fn values(&self) -> [(&'static str, u64); 18] {
         [
             ("commits", self.commits),
             ("pushes", self.pushes),
@@ -95,6 +102,9 @@ impl Tally {
             ("restarts", self.restarts),
             ("new_epochs", self.new_epochs),
             ("calms", self.calms),
+            ("heard", self.heard),
+            ("unheard", self.unheard),
+            ("calls", self.calls),
         ]
     }
 }

@@ -6,6 +6,8 @@ use crate::chance::Chance;
 use crate::truth::Wish;
 
 pub(crate) const BUCKETS: [&str; 2] = ["people", "tasks"];
+/// Where a rule notes each event.
+pub(crate) const HEARD: &str = "heard";
 pub(crate) const QUERIES: [&str; 4] = ["q0", "q1", "q2", "q3"];
 const KEYS: [&str; 12] = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"];
 const MEMBERS: [&str; 10] = ["n", "f", "s", "flag", "p", "obj.a", "extra", "id", "_version", "missing.x"];
@@ -39,6 +41,45 @@ pub(crate) fn define_bucket(chance: &mut Chance, name: &str) -> Value {
 
 pub(crate) fn define_query(chance: &mut Chance, name: &str) -> Value {
     json!({"type": "store.defineQuery", "name": name, "config": query(chance)})
+}
+
+/// The bucket of those notes.
+pub(crate) fn heard() -> Value {
+    json!({"key": "id", "schema": {"id": {"type": "number", "generated": "autoincrement"},
+        "n": {"type": "string"}, "t": {"type": "string"}, "last": {"type": "any"}}})
+}
+
+/// Rules: one notes each event together with the one before it, others lead from event to event, at once and later.
+pub(crate) fn rules() -> [Value; 4] {
+    let rule = |id: &str, topic: &str, priority: u64, actions: Value| {
+        json!({"id": id, "name": id, "priority": priority, "trigger": {"type": "event", "topic": topic}, "actions": actions})
+    };
+    let timer = json!({"name": "t:${event.n}", "duration": 7,
+        "onExpire": {"topic": "x.timer", "data": {"n": "${event.n}t", "t": "timer"}}});
+    [
+        rule("log", "x.*", 10, json!([
+            {"type": "store_insert", "bucket": HEARD,
+                "data": {"n": {"ref": "event.n"}, "t": {"ref": "event.t"}, "last": {"ref": "fact.heard:last"}}},
+            {"type": "set_fact", "key": "heard:last", "value": {"ref": "event.n"}}])),
+        rule("echo", "x.a", 5, json!([{"type": "emit_event", "topic": "x.echo", "data": {"n": "${event.n}e", "t": "echo"}}])),
+        rule("later", "x.b", 5, json!([{"type": "set_timer", "timer": timer},
+            {"type": "set_fact", "key": "k:${event.k}", "value": {"ref": "event.n"}}])),
+        rule("call", "x.a", 1, json!([{"type": "call_service", "service": "s", "method": "m", "args": [{"ref": "event.n"}]}])),
+    ]
+}
+
+/// A request of rules that changes something; its name is told by nobody else.
+pub(crate) fn rule_request(chance: &mut Chance, name: &str) -> Value {
+    let key = format!("k:{}", chance.below(4));
+    match chance.below(6) {
+        0 => json!({"type": "rules.setFact", "key": key, "value": name}),
+        1 => json!({"type": "rules.deleteFact", "key": key}),
+        _ => {
+            let topic = *chance.pick(&["a", "b"]);
+            let data = json!({"n": name, "t": topic, "k": chance.below(4)});
+            json!({"type": "rules.emit", "topic": format!("x.{topic}"), "data": data})
+        }
+    }
 }
 
 /// Changes of definitions. What goes comes back at once or later.
@@ -194,8 +235,12 @@ fn filter(chance: &mut Chance, depth: usize) -> Map<String, Value> {
     filter
 }
 
-/// Something to watch: of a query that has a name, or of one that is given.
+/// Something to watch: of a query that has a name, or of one that is given; now and then facts.
 pub(crate) fn wish(chance: &mut Chance) -> Wish {
+    if chance.once_in(8) {
+        let pattern = *chance.pick(&["", "k:", "heard"]);
+        return Wish::new(json!({"bucket": "_facts", "filter": {"key": {"$startsWith": pattern}}}), json!({}));
+    }
     let query = if chance.once_in(2) { json!(*chance.pick(&QUERIES)) } else { query(chance) };
     Wish::new(query, json!({"n": chance.below(6)}))
 }

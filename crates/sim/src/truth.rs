@@ -1,12 +1,15 @@
 //! What is true at each position: a journal that keeps every state, and evaluates queries on it from scratch.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dunlin_journal::{Batch, Description, Journal, JournalError};
-use dunlin_store::{Change, Query, Snapshot};
-use serde_json::Value;
+use dunlin_store::{Bucket, Change, FACTS, Query, Snapshot};
+use serde_json::{Value, json};
+
+use crate::hearing::Happened;
+use crate::random::HEARD;
 
 /// What somebody wants to watch.
 #[derive(Debug, Clone, PartialEq)]
@@ -54,6 +57,11 @@ struct History {
     queries: Vec<(u64, Arc<str>, Touch)>,
     /// Results that were worked out before.
     known: HashMap<Arc<str>, HashMap<u64, Option<Value>>>,
+    /// Events of which rules have noted that they happened.
+    happened: Vec<Happened>,
+    names: HashSet<String>,
+    /// What is wrong with those notes.
+    wrong: Option<String>,
     fault: Option<Fault>,
     faults: u64,
     /// An append has failed in this tick; the position behind the last tick in which one had.
@@ -68,6 +76,9 @@ impl Truth {
             buckets: Vec::new(),
             queries: Vec::new(),
             known: HashMap::new(),
+            happened: Vec::new(),
+            names: HashSet::new(),
+            wrong: None,
             fault: None,
             faults: 0,
             failed: false,
@@ -101,9 +112,29 @@ impl Truth {
         self.history().faults
     }
 
+    /// Looks at the events that have happened, in order.
+    pub(crate) fn happened<T>(&self, look: impl FnOnce(&[Happened]) -> T) -> T {
+        look(&self.history().happened)
+    }
+
+    /// The facts at a position, each without its place.
+    pub(crate) fn facts(&self, position: u64) -> Vec<Value> {
+        let history = self.history();
+        let facts = history.states[&position].bucket(FACTS);
+        let mut facts: Vec<Value> =
+            facts.into_iter().flat_map(Bucket::iter).map(|record| record.to_value()).collect();
+        facts.sort_by_key(|fact| fact["order"].as_u64());
+        for fact in &mut facts {
+            let members = ["key", "value", "timestamp", "source", "version"];
+            *fact = members.into_iter().map(|name| (name.to_owned(), fact[name].clone())).collect();
+        }
+        facts
+    }
+
     /// A tick is over: the server has recovered from what went wrong in it.
     pub(crate) fn tick(&self) {
         let mut history = self.history();
+        assert_eq!(history.wrong, None, "what rules have noted");
         if std::mem::take(&mut history.failed) {
             history.failed_until = history.newest().position();
         }
@@ -177,6 +208,20 @@ impl History {
     fn newest(&self) -> &Snapshot {
         self.states.last_key_value().unwrap().1
     }
+
+    /// A rule notes that an event has happened: once, and with the one before it as a fact.
+    fn noted(&mut self, note: &Value, position: u64) {
+        let text = |name: &str| note[name].as_str().unwrap_or_default().to_owned();
+        let event = Happened { name: text("n"), topic: format!("x.{}", text("t")), position };
+        let before = self.happened.last().map_or(Value::Null, |event| json!(event.name));
+        if note["last"] != before {
+            self.wrong = Some(format!("{note} is noted behind {before}"));
+        }
+        if !self.names.insert(event.name.clone()) {
+            self.wrong = Some(format!("{note} is noted twice"));
+        }
+        self.happened.push(event);
+    }
 }
 
 impl Journal for Truth {
@@ -222,6 +267,11 @@ impl Truth {
             let mut state = history.newest().clone();
             for change in &commit.changes {
                 let name = |id| state.bucket_by_id(id).map(|bucket| Arc::clone(bucket.name()));
+                if let Change::Put { bucket, record, .. } = change
+                    && name(*bucket).is_some_and(|name| *name == *HEARD)
+                {
+                    history.noted(&record.to_value(), commit.position);
+                }
                 let (bucket, touch) = match change {
                     Change::DefineBucket { name, .. } => (Some(Arc::clone(name)), Touch::Defined),
                     Change::UpdateBucket { bucket, .. } => (name(*bucket), Touch::Updated),

@@ -3,14 +3,18 @@
 //! Between two ticks the server does all that it can do: virtual time only passes when nothing else is left. So what a client
 //! finds when it looks does not depend on how fast anything is.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use dunlin_server::{Config, Server, limits};
+use dunlin_server::{Config, RulesOptions, Server, limits};
+use serde_json::Value;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
 use crate::chance::Chance;
 use crate::client::{Client, HEARTBEAT_MS, Moment, SLOW_CONSUMER_MS};
+use crate::hearing::{Happened, SUBSCRIBER_BYTES};
 use crate::random;
 use crate::truth::{Fault, Truth, Wish};
 use crate::{Tally, note};
@@ -39,6 +43,8 @@ struct World {
     panics: usize,
     clients: Vec<Client>,
     wishes: Vec<Wish>,
+    /// Calls of rules, each with how often it was made.
+    calls: Arc<Mutex<BTreeMap<String, u64>>>,
 }
 
 pub(crate) async fn run(seed: u64) -> Tally {
@@ -58,6 +64,7 @@ pub(crate) async fn run(seed: u64) -> Tally {
         panics: 0,
         clients,
         wishes,
+        calls: Arc::default(),
         chance,
     };
     world.begin().await;
@@ -84,7 +91,16 @@ impl World {
         config.max_connections_per_ip = None;
         let start = self.start;
         let now = move || BEGINNING + u64::try_from(start.elapsed().as_millis()).unwrap();
+        config.rules = RulesOptions::on();
+        config.rules.subscriber_bytes = SUBSCRIBER_BYTES;
+        let calls = Arc::clone(&self.calls);
+        let call = move |args: Vec<Value>| {
+            let name = args[0].as_str().unwrap().to_owned();
+            *calls.lock().unwrap().entry(name).or_default() += 1;
+            async { Ok(Value::Null) }
+        };
         let server = Server::builder().config(config).journal(self.truth.clone()).clock(now);
+        let server = server.service("s", "m", call);
         self.held_from = self.truth.position();
         self.panics = 0;
         self.server = Some(server.build().await.unwrap());
@@ -96,6 +112,10 @@ impl World {
         for name in random::BUCKETS {
             let request = random::define_bucket(&mut self.chance, name);
             store.define_bucket(name, request["config"].clone()).await.unwrap();
+        }
+        store.define_bucket(random::HEARD, random::heard()).await.unwrap();
+        for rule in random::rules() {
+            self.server.as_ref().unwrap().rules().register(rule).await.unwrap();
         }
         for name in random::QUERIES {
             let request = random::define_query(&mut self.chance, name);
@@ -111,6 +131,7 @@ impl World {
             if self.chance.once_in(4) {
                 self.tally.new_epochs += 1;
                 self.tally.commits += self.truth.position();
+                self.calls.lock().unwrap().clear();
                 self.truth = Truth::new(&format!("epoch-{}", self.tally.new_epochs));
             }
             self.begin().await;
@@ -180,9 +201,32 @@ impl World {
             let came = self.pass(true).await;
             let idle = self.clients.iter().all(Client::is_idle);
             let moved = std::mem::replace(&mut position, self.truth.position()) != position;
-            silent = if came || moved || !idle { 0 } else { silent + 1 };
+            // After a failure what is due is tried again somewhat later.
+            let state = self.truth.newest();
+            let pending = ["t/", "x/"].iter().any(|prefix| state.entries(prefix).next().is_some());
+            silent = if came || moved || pending || !idle { 0 } else { silent + 1 };
         }
         self.tally.calms += 1;
         self.clients.iter().for_each(Client::is_quiet);
+        self.rules_are_quiet();
+    }
+
+    /// Each event has had its consequences: its echo, its timer, its call. None happens twice: that is seen where it is noted.
+    fn rules_are_quiet(&mut self) {
+        let happened = self.truth.happened(<[Happened]>::to_vec);
+        let names: BTreeSet<&str> = happened.iter().map(|event| event.name.as_str()).collect();
+        let calls = self.calls.lock().unwrap();
+        for Happened { name, topic, .. } in &happened {
+            let consequence = match topic.as_str() {
+                "x.a" => format!("{name}e"),
+                "x.b" => format!("{name}t"),
+                _ => continue,
+            };
+            assert!(names.contains(&*consequence), "{consequence} has not happened");
+            assert!(topic != "x.a" || calls.contains_key(name), "{name} has made no call");
+        }
+        let unknown = calls.keys().find(|name| !names.contains(name.as_str()));
+        assert_eq!(unknown, None, "a call of nothing that is durable");
+        self.tally.calls += calls.values().sum::<u64>();
     }
 }

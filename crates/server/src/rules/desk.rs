@@ -144,6 +144,11 @@ impl Desk {
         inputs > 0 && (self.doubts > 0 || inputs > limits::INLINE_RULES)
     }
 
+    /// Calls and lookups that have been asked for and not answered.
+    pub(crate) fn outstanding(&self) -> Vec<Effect> {
+        self.engine.outstanding()
+    }
+
     /// When it wants to be woken, Unix milliseconds.
     pub(crate) fn next_wake(&self) -> Option<u64> {
         self.engine.next_wake()

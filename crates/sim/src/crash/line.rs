@@ -105,7 +105,7 @@ impl Line {
 }
 
 /// Compares everything that a state holds. Of buckets that are not kept the records may be missing, all of them.
-fn differs(expected: &Snapshot, found: &Snapshot) -> Result<(), String> {
+pub(super) fn differs(expected: &Snapshot, found: &Snapshot) -> Result<(), String> {
     // Where nothing is written, another history may have begun.
     let epoch =
         |state: &Snapshot| if state.position() == 0 { String::new() } else { state.epoch().to_owned() };
@@ -129,9 +129,11 @@ fn differs(expected: &Snapshot, found: &Snapshot) -> Result<(), String> {
     if answers(expected) != answers(found) {
         return Err(format!("answers {:?} are expected, {:?} are there", answers(expected), answers(found)));
     }
-    if !expected.entries("").eq(found.entries("")) {
-        let list = |state: &Snapshot| format!("{:?}", state.entries("").collect::<Vec<_>>());
-        return Err(format!("entries {} are expected, {} are there", list(expected), list(found)));
+    let entries = |state: &Snapshot| -> Vec<(String, String)> {
+        state.entries("").map(|(key, value)| (key.to_string(), value.to_string())).collect()
+    };
+    if entries(expected) != entries(found) {
+        return Err(format!("entries {:?} are expected, {:?} are there", entries(expected), entries(found)));
     }
     let (expected, found): (Vec<_>, Vec<_>) = (expected.buckets().collect(), found.buckets().collect());
     if expected.len() != found.len() {

@@ -4,7 +4,9 @@
 //! One thread, no clock: the same seed gives the same world, to the byte.
 
 mod line;
+mod outside;
 mod rules;
+mod ruleset;
 mod tally;
 mod world;
 mod writer;
@@ -19,7 +21,7 @@ pub use crate::disk::{Lapse, Moment};
 /// If the journal does not keep what it promises.
 pub fn run(seed: u64, loud: bool, lapse: Option<Lapse>) -> Tally {
     crate::LOUD.set(loud);
-    world::run(seed, lapse)
+    world::run(seed, false, lapse)
 }
 
 /// Runs one life of a seed, which ends at this operation of the disk, and what comes after it. `None`: it is over before.
@@ -27,5 +29,22 @@ pub fn run(seed: u64, loud: bool, lapse: Option<Lapse>) -> Tally {
 /// # Panics
 /// As [`run`].
 pub fn run_to(seed: u64, operation: u64, moment: Moment) -> Option<Tally> {
-    world::run_to(seed, operation, moment)
+    world::run_to(seed, false, operation, moment)
+}
+
+/// As [`run`], in a world with rules: the writer is the server's, with its engine.
+///
+/// # Panics
+/// As [`run`]; if a rule fires twice or not at all, or goes on after an end as it would not have without one.
+pub fn run_with_rules(seed: u64, loud: bool, lapse: Option<Lapse>) -> Tally {
+    crate::LOUD.set(loud);
+    world::run(seed, true, lapse)
+}
+
+/// As [`run_to`], in a world with rules.
+///
+/// # Panics
+/// As [`run_with_rules`].
+pub fn run_with_rules_to(seed: u64, operation: u64, moment: Moment) -> Option<Tally> {
+    world::run_to(seed, true, operation, moment)
 }

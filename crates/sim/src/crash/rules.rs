@@ -1,263 +1,325 @@
-//! Rules in a crashing world: events with a key each, a pattern that is half complete, timers that run, calls that are to be made.
+//! A writer with rules: what the store and the engine are asked to do, on the bench that the server's writer has, and the memory of
+//! all that came back.
 //!
-//! Each story begins with `open` and ends with `close`. A rule notes the beginning, sets a timer and makes a call; a pattern notes the
-//! end; the timer notes that it has run. When every event was repeated and all time is over, each story must have each note once, and
-//! its call must have been made at least once.
+//! At the end everything that is there is carried out once more, in one life, by an engine that was never made anew: that must lead
+//! to the same state, to the byte, and to the same events.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
-use dunlin_rules::fault::ActionFault;
-use dunlin_rules::{
-    Answer, Change, Effect, Engine, Fact, Input, Limits, Object, OutgoingCall, StoreOperation, StoreRequest,
-    Target, World, Written,
-};
-use dunlin_store::{
-    Bucket, Commit, Context, FACTS, IdSource, Idempotency, Intent, Snapshot, SystemRecord, SystemWrite,
-};
+use dunlin_rules::{Effect, Input};
+use dunlin_server::bench::{Bench, Step, Task, Told};
+use dunlin_store::{AnswerLimits, Commit, Idempotency, Intent, Outcome, Snapshot};
 use serde_json::{Value, json};
 
-use super::writer::Ids;
+use super::Tally;
+use super::line;
+use super::outside::Outside;
+use super::ruleset::{self, AUDIT};
 use crate::chance::Chance;
+use crate::note;
 
-/// Where rules note what they did.
-const NOTES: &str = "notes of rules";
-/// Whose keys the events have.
-const TELLER: &str = "user:eve";
-/// What every story must have in the end.
-const KINDS: [&str; 3] = ["opened", "closed", "expired"];
+/// Whose keys of inputs those are.
+const SCOPE: &str = "rules:ada";
+/// Batches until rules have nothing to do any more, at most.
+const DRAIN: usize = 2_000;
 
-/// The engine, and what the world around it knows of its stories.
-#[derive(Debug, Default)]
-pub(super) struct Rules {
-    /// `None` until it is needed, and whenever the state has become another one.
-    engine: Option<Engine>,
-    /// Stories that were begun, and of these the ones that were ended; whatever has become of that.
-    opened: usize,
-    closed: BTreeSet<usize>,
-    /// Stories whose call has arrived.
-    called: BTreeSet<u64>,
+/// Steps of a batch that is durable.
+#[derive(Debug)]
+struct Kept {
+    /// The position behind it.
+    position: u64,
+    steps: Vec<Step>,
+    /// What it has led to. `None`: its writer ended before it could tell.
+    told: Option<String>,
 }
 
-/// A state on which inputs are carried out.
-pub(super) struct Ground<'a> {
-    pub(super) state: &'a mut Snapshot,
-    pub(super) ids: &'a mut Ids,
-    pub(super) now: u64,
-    pub(super) commits: Vec<Commit>,
+#[derive(Debug)]
+pub(super) struct Rules {
+    bench: Bench,
+    pub(super) outside: Outside,
+    pub(super) tally: Tally,
+    /// Steps of the batch that is being prepared.
+    steps: Vec<Step>,
+    /// The batch that was given to the journal, whatever has become of it.
+    flying: Option<(u64, Vec<Step>)>,
+    kept: Vec<Kept>,
+    /// Numbers that were given to events and timers.
+    numbers: usize,
+    /// Inputs with a key that were sent so far, whatever has become of them.
+    keyed: usize,
+    chances: u64,
+    /// The rules that there should be.
+    rules: Vec<Value>,
 }
 
 impl Rules {
-    /// The state is another one: the engine is what that one holds.
-    pub(super) fn forget(&mut self) {
-        self.engine = None;
-    }
-
-    /// Something happens. What is durable by then may be carried out; `durable` says what that is.
-    pub(super) fn step(&mut self, ground: &mut Ground<'_>, durable: &Snapshot, chance: &mut Chance) {
-        self.begin(ground);
-        match chance.below(8) {
-            0..3 => {
-                self.opened += 1;
-                self.open(self.opened - 1, ground);
-            }
-            3..5 if self.opened > 0 => {
-                let story = chance.below(self.opened);
-                self.closed.insert(story);
-                self.close(story, ground);
-            }
-            5 if self.opened > 0 => self.open(chance.below(self.opened), ground),
-            6 => self.answer_calls(ground, durable),
-            _ => drop(self.run(Input::Tick, None, ground)),
+    pub(super) fn new(state: &Snapshot) -> Self {
+        Self {
+            bench: bench(state),
+            outside: Outside::default(),
+            tally: Tally::default(),
+            steps: Vec::new(),
+            flying: None,
+            kept: Vec::new(),
+            numbers: 0,
+            keyed: 0,
+            chances: 0,
+            rules: ruleset::rules(),
         }
     }
 
-    /// Repeats every event, lets all time pass and makes every call.
-    pub(super) fn finish(&mut self, ground: &mut Ground<'_>) {
-        self.begin(ground);
-        for story in 0..self.opened {
-            self.closed.insert(story);
-            self.close(story, ground);
-        }
-        while let Some(at) = self.engine(ground.state).next_wake() {
-            ground.now = ground.now.max(at);
-            self.run(Input::Tick, None, ground);
-        }
-        let all = ground.state.clone();
-        self.answer_calls(ground, &all);
+    pub(super) fn state(&self) -> &Snapshot {
+        self.bench.state()
     }
 
-    /// Whether every story has everything, once.
-    pub(super) fn all_once(&self, state: &Snapshot) -> Result<(), String> {
-        let notes: Vec<Value> = state
-            .bucket(NOTES)
-            .map_or(Vec::new(), |bucket| bucket.iter().map(|note| note.to_value()["note"].clone()).collect());
-        for (story, kind) in (0..self.opened).flat_map(|story| KINDS.map(|kind| (story, kind))) {
-            let note = json!(format!("{kind} {story}"));
-            let found = notes.iter().filter(|found| **found == note).count();
-            if found != 1 {
-                return Err(format!("story {story} is {kind} {found} times"));
+    pub(super) fn commits(&self) -> &[Commit] {
+        self.bench.commits()
+    }
+
+    /// Carries a task out, behind the others of the batch. What is new in it.
+    pub(super) fn carry_out(&mut self, task: Task, now: u64, answers: AnswerLimits) -> Vec<Commit> {
+        self.chances += 1;
+        let before = self.bench.commits().len();
+        let step = Step { task, now, chance: self.chances, answers };
+        self.steps.push(step.clone());
+        note(|| format!("step {} at {now}: {:?}", step.chance, step.task));
+        match self.bench.carry_out(step) {
+            Ok(Outcome::Repeated(_)) => self.tally.count("keyed write or input repeated"),
+            Ok(_) => {}
+            Err(refusal) => note(|| format!("refused: {refusal}")),
+        }
+        self.bench.commits()[before..].to_vec()
+    }
+
+    /// The batch is about to be appended.
+    pub(super) fn appending(&mut self) {
+        self.flying = Some((self.state().position(), std::mem::take(&mut self.steps)));
+    }
+
+    /// It is durable, or nothing in it had to be.
+    pub(super) fn kept(&mut self) {
+        let steps = std::mem::take(&mut self.steps);
+        let (position, steps) = self.flying.take().unwrap_or_else(|| (self.state().position(), steps));
+        let Told { events, effects, reports, firings } = self.bench.keep().unwrap();
+        let events: Vec<_> =
+            events.iter().map(|(event, at)| (at, serde_json::to_string(event).unwrap())).collect();
+        let told = format!("{firings} {events:?} {effects:?} {reports:?}");
+        note(|| format!("told: {told}"));
+        for (what, times) in
+            [("firing", firings), ("event told", events.len() as u64), ("report", reports.len() as u64)]
+        {
+            self.tally.count_all(what, times);
+        }
+        let state = self.bench.state();
+        let waits = |firing: &str| state.entry(&format!("k/{firing}")).is_some();
+        self.outside.kept(effects, position, waits, &mut self.tally);
+        self.kept.push(Kept { position, steps, told: Some(told) });
+    }
+
+    /// Nothing of the batch is there.
+    pub(super) fn take_back(&mut self) {
+        self.steps.clear();
+        self.outside.take_back();
+        self.bench.take_back().unwrap();
+    }
+
+    /// The journal is in order again, in the same process.
+    pub(super) fn recovered(&mut self) {
+        if self.flying.take().is_some() {
+            self.tally.count("batch with rules taken back");
+        }
+        self.take_back();
+        self.like(&bench(self.bench.state()));
+    }
+
+    /// A process begins, on what came back.
+    pub(super) fn begin(&mut self, state: &Snapshot) {
+        let position = state.position();
+        let newest = self.kept.last().map_or(0, |kept| kept.position);
+        let whole = self.flying.take().filter(|(at, _)| *at == position && position > newest);
+        let same = whole.is_none() && position == newest;
+        if let Some((position, steps)) = whole {
+            self.kept.push(Kept { position, steps, told: None });
+        }
+        self.kept.retain(|kept| kept.position <= position);
+        self.steps.clear();
+        self.bench = bench(state);
+        let pending = [
+            ("t/", "timer pending at a crash"),
+            ("p/", "pattern pending at a crash"),
+            ("k/", "firing that waits at a crash"),
+            ("x/", "call pending at a crash"),
+            ("d/", "dead letter at a crash"),
+        ];
+        for (prefix, what) in pending {
+            self.tally.count_all(what, u64::from(state.entries(prefix).next().is_some()));
+        }
+        self.outside.begin(position, self.bench.outstanding(), same);
+    }
+
+    /// The engine in hand wants what one wants that was made anew from the same state.
+    fn like(&self, other: &Bench) {
+        assert_eq!(self.bench.next_wake(), other.next_wake(), "what is due next");
+        assert_eq!(texts(self.bench.outstanding()), texts(other.outstanding()), "what is outstanding");
+    }
+
+    /// Something to do for rules. What is missing comes first.
+    pub(super) fn task(&mut self, chance: &mut Chance, now: u64) -> Task {
+        if let Some(task) = self.missing().filter(|_| !chance.once_in(3)) {
+            return task;
+        }
+        if self.bench.next_wake().is_some_and(|at| at <= now) && chance.once_in(2) {
+            return Task::Due;
+        }
+        if chance.once_in(3)
+            && let Some(input) = self.outside.answer(chance, now, &mut self.tally)
+        {
+            return Task::Rules(input);
+        }
+        let number = self.number();
+        match chance.below(32) {
+            0..14 => Task::Rules(ruleset::emit(chance, number)),
+            14..17 => self.keyed_input(chance),
+            17..20 => Task::Rules(ruleset::fact(chance, number)),
+            20..23 => Task::Rules(ruleset::timer(chance, number)),
+            23..25 => Task::Rules(ruleset::administer(chance, &self.rules)),
+            25 => self.outside.dead(self.bench.state(), chance).map_or(Task::Due, Task::Rules),
+            _ => Task::Due,
+        }
+    }
+
+    /// What a rule that everything depends on needs.
+    fn missing(&self) -> Option<Task> {
+        let state = self.state();
+        if state.bucket(AUDIT).is_err() {
+            return Some(Task::Store(ruleset::audit()));
+        }
+        let is_missing =
+            |rule: &&Value| state.entry(&format!("r/{}", rule["id"].as_str().unwrap())).is_none();
+        let rule = self.rules.iter().find(is_missing)?.clone();
+        Some(Task::Rules(Input::Register { rule }))
+    }
+
+    fn number(&mut self) -> usize {
+        self.numbers += 1;
+        self.numbers
+    }
+
+    fn keyed_input(&mut self, chance: &mut Chance) -> Task {
+        if self.state().entry("r/keyed").is_none() {
+            return Task::Due;
+        }
+        if self.keyed > 0 && chance.once_in(3) {
+            return keyed(chance.below(self.keyed));
+        }
+        self.keyed += 1;
+        keyed(self.keyed - 1)
+    }
+
+    /// Repeats every input that has a key, as somebody does who has got no answer.
+    pub(super) fn repeat(&mut self, now: u64) -> Vec<Commit> {
+        while let Some(task) = self.missing() {
+            self.carry_out(task, now, AnswerLimits::default());
+        }
+        for number in 0..self.keyed {
+            self.carry_out(keyed(number), now, AnswerLimits::default());
+        }
+        self.commits().to_vec()
+    }
+
+    /// One batch of all that is due or was asked for outside; time goes on to what is due next. `None`: there is nothing more to come.
+    pub(super) fn drain(&mut self, now: &mut u64, turn: usize) -> Option<Vec<Commit>> {
+        assert!(turn < DRAIN, "rules never come to an end: {:?}", self.bench.outstanding());
+        let answers = self.outside.answers(*now, &mut self.tally);
+        let wake = self.bench.next_wake();
+        let idle = answers.is_empty();
+        for input in answers {
+            self.carry_out(Task::Rules(input), *now, AnswerLimits::default());
+        }
+        let next = wake.into_iter().chain(self.outside.next_due()).min();
+        if idle {
+            *now = (*now).max(next?);
+        }
+        self.carry_out(Task::Due, *now, AnswerLimits::default());
+        Some(self.commits().to_vec())
+    }
+
+    /// Nothing is to come any more: each thing has happened exactly once.
+    ///
+    /// # Errors
+    /// What has not. `surely`: nothing that was once told has been lost.
+    pub(super) fn check(&self, surely: bool) -> Result<(), String> {
+        let audit = ruleset::Audit::of(self.state());
+        (0..self.keyed).try_for_each(|number| audit.once("keyed", number))?;
+        let mut is_there = BTreeSet::new();
+        for step in self.kept.iter().flat_map(|kept| &kept.steps) {
+            let Task::Rules(input) = &step.task else { continue };
+            if let Input::Register { rule } = input {
+                is_there.insert(rule["id"].as_str().unwrap_or_default());
+            }
+            ruleset::consequence(input, &is_there)
+                .into_iter()
+                .try_for_each(|(rule, number)| audit.once(rule, number))?;
+            if let Some(number) = ruleset::called(input).filter(|_| is_there.contains("call")) {
+                self.outside.called(number, surely)?;
             }
         }
-        let uncalled = (0..self.opened as u64).find(|story| !self.called.contains(story));
-        if let Some(story) = uncalled {
-            return Err(format!("the call of story {story} never arrived"));
+        audit.timers(self.kept.iter().flat_map(|kept| &kept.steps).filter_map(|step| match &step.task {
+            Task::Rules(input) => Some(input),
+            _ => None,
+        }))
+    }
+
+    /// Carries everything that is there out once more, in one life.
+    ///
+    /// # Errors
+    /// What is different.
+    pub(super) fn again(&mut self) -> Result<(), String> {
+        let mut bench = bench(&Snapshot::new(self.state().epoch()));
+        for kept in &self.kept {
+            for step in &kept.steps {
+                // Refused then, refused now: that is held against the state.
+                let _ = bench.carry_out(step.clone());
+            }
+            if bench.state().position() != kept.position {
+                return Err(format!("it is at {}, {} was there", bench.state().position(), kept.position));
+            }
+            let Told { events, effects, reports, firings } = bench.keep().map_err(|error| error.to_string())?;
+            let events: Vec<_> =
+                events.iter().map(|(event, at)| (at, serde_json::to_string(event).unwrap())).collect();
+            let told = format!("{firings} {events:?} {effects:?} {reports:?}");
+            if kept.told.as_ref().is_some_and(|known| *known != told) {
+                return Err(format!("at {} it leads to {told}, it was {:?}", kept.position, kept.told));
+            }
         }
-        let left = ["x/", "t/", "d/"].map(|prefix| state.entries(prefix).count());
-        if left != [0, 0, 0] {
-            return Err(format!("calls, timers and dead letters are left: {left:?}"));
-        }
+        line::differs(bench.state(), self.state()).map_err(|why| format!("carried out in one life: {why}"))?;
+        self.like(&bench);
+        self.tally.count("carried out once more in one life");
         Ok(())
     }
-
-    fn begin(&mut self, ground: &mut Ground<'_>) {
-        if ground.state.bucket(NOTES).is_err() {
-            let config = json!({"key": "id", "schema": {"id": {"type": "string", "generated": "uuid"}, "note": {"type": "string"}}});
-            ground.execute(Intent::DefineBucket { name: NOTES.into(), config: object(config) });
-        }
-        for rule in rules() {
-            let id = format!("r/{}", rule["id"].as_str().unwrap_or_default());
-            if ground.state.entry(&id).is_none() {
-                self.run(Input::Register { rule }, None, ground);
-            }
-        }
-    }
-
-    fn open(&mut self, story: usize, ground: &mut Ground<'_>) {
-        self.tell("open", story, ground);
-    }
-
-    /// A story has a beginning before it has an end, also if the beginning was lost.
-    fn close(&mut self, story: usize, ground: &mut Ground<'_>) {
-        self.open(story, ground);
-        self.tell("close", story, ground);
-    }
-
-    fn tell(&mut self, topic: &str, story: usize, ground: &mut Ground<'_>) {
-        let (topic, data) = (topic.into(), object(json!({"story": story})));
-        let input = Input::Emit { topic, data, correlation_id: None, causation_id: None };
-        let key = format!("{input:?}").into();
-        let once = Idempotency { scope: TELLER.into(), key, fingerprint: 0 };
-        self.run(input, Some(once), ground);
-    }
-
-    /// Makes the calls of a state that is durable. The answers come later than a crash, or do not come.
-    fn answer_calls(&mut self, ground: &mut Ground<'_>, durable: &Snapshot) {
-        let calls: Vec<Arc<OutgoingCall>> = engine_of(durable)
-            .outstanding()
-            .into_iter()
-            .filter_map(|effect| if let Effect::Call(call) = effect { Some(call) } else { None })
-            .collect();
-        for call in calls {
-            let Target::Service { args, .. } = &call.target else { continue };
-            self.called.extend(args.first().and_then(Value::as_u64));
-            let done = Input::CallDone { id: Arc::clone(&call.id), result: Value::Null };
-            self.run(done, None, ground);
-        }
-    }
-
-    fn engine(&mut self, state: &Snapshot) -> &mut Engine {
-        self.engine.get_or_insert_with(|| engine_of(state))
-    }
-
-    /// Carries an input out as the server's writer does: what it changes is noted behind what it has written.
-    fn run(&mut self, input: Input, once: Option<Idempotency>, ground: &mut Ground<'_>) -> Option<Answer> {
-        let repeated = once.as_ref().and_then(|once| once.repeated(ground.state, ground.now).unwrap());
-        if repeated.is_some() {
-            return None;
-        }
-        let ran = self.engine(ground.state).run(input, ground);
-        let answer = ran.answer.unwrap_or_else(|fault| panic!("a rule is refused: {fault}"));
-        assert!(ran.reports.is_empty(), "{:?}", ran.reports);
-        let mut noted = SystemWrite::default();
-        for change in ran.changes {
-            match change {
-                Change::Entry { key, value } => noted.entries.push((key, value)),
-                Change::Fact { key, fact } => {
-                    let data = fact.map(|fact| record(&fact));
-                    noted.records.push(SystemRecord { bucket: FACTS, key: (&*key).into(), data });
-                }
-            }
-        }
-        let intent = Intent::System(noted);
-        ground.execute(match once {
-            Some(idempotency) => Intent::Idempotent { idempotency, write: Box::new(intent) },
-            None => intent,
-        });
-        Some(answer)
-    }
 }
 
-impl Ground<'_> {
-    fn execute(&mut self, intent: Intent) {
-        let executed = self.state.execute(intent, &mut Context::new(self.now, self.ids)).unwrap();
-        self.commits.extend(executed.commit);
-    }
+fn bench(state: &Snapshot) -> Bench {
+    Bench::new(state).unwrap_or_else(|error| panic!("no engine can be made of what is there: {error}"))
 }
 
-impl World for Ground<'_> {
-    fn now(&self) -> u64 {
-        self.now
-    }
-
-    fn random(&mut self) -> u128 {
-        self.ids.next()
-    }
-
-    fn write(&mut self, request: &StoreRequest) -> Result<Written, ActionFault> {
-        for operation in &request.operations {
-            let StoreOperation::Insert { bucket, data } = operation else { panic!("{operation:?}") };
-            self.execute(Intent::Insert { bucket: bucket.clone(), data: data.clone() });
-        }
-        Ok(Written { results: vec![Value::Null; request.operations.len()], changes: Vec::new() })
-    }
+/// An input that has a key: nothing but that keeps it from being taken twice.
+fn keyed(number: usize) -> Task {
+    let input = ruleset::event("keyed", json!({"n": number}));
+    let key = format!("input {number}").into();
+    Task::Once(input, Idempotency { scope: SCOPE.into(), key, fingerprint: number as u64 })
 }
 
-fn rules() -> [Value; 3] {
-    let note = |kind: &str| json!({"type": "store_insert", "bucket": NOTES, "data": {"note": format!("{kind} ${{event.story}}")}});
-    let late = json!({"topic": "late", "data": {"story": {"ref": "event.story"}}});
-    [
-        json!({"id": "open", "name": "open", "trigger": {"type": "event", "topic": "open"}, "actions": [
-            note("opened"),
-            {"type": "set_fact", "key": "story:${event.story}", "value": {"ref": "event"}},
-            {"type": "set_timer", "timer": {"name": "t:${event.story}", "duration": 500, "onExpire": late}},
-            {"type": "call_service", "service": "s", "method": "m", "args": [{"ref": "event.story"}]},
-        ]}),
-        json!({"id": "story", "name": "story", "trigger": {"type": "temporal", "pattern": {
-            "type": "sequence", "events": [{"topic": "open", "as": "a"}, {"topic": "close", "as": "b"}],
-            "within": "300d", "groupBy": "story",
-        }}, "actions": [{"type": "store_insert", "bucket": NOTES, "data": {"note": "closed ${event.groupKey}"}}]}),
-        json!({"id": "late", "name": "late", "trigger": {"type": "event", "topic": "late"}, "actions": [
-            note("expired"), {"type": "delete_fact", "key": "story:${event.story}"},
-        ]}),
-    ]
+fn texts(effects: Vec<Effect>) -> Vec<String> {
+    effects.iter().map(|effect| format!("{effect:?}")).collect()
 }
 
-/// The engine that a state holds.
-fn engine_of(state: &Snapshot) -> Engine {
-    let mut engine = Engine::new(Limits::default());
-    let entries = state.entries("");
-    let entries =
-        entries.map(|(key, value)| Change::Entry { key: Arc::clone(key), value: Some(Arc::clone(value)) });
-    let facts = state.bucket(FACTS).ok().into_iter().flat_map(Bucket::iter).map(|record| {
-        let fact: Arc<Fact> = Arc::new(serde_json::from_str(record.json()).unwrap());
-        Change::Fact { key: Arc::clone(&fact.key), fact: Some(fact) }
-    });
-    engine
-        .load(entries.chain(facts))
-        .unwrap_or_else(|fault| panic!("the engine cannot be made again: {fault}"));
-    engine
-}
-
-fn record(fact: &Fact) -> Object {
-    let mut record = object(serde_json::to_value(fact).unwrap());
-    record.insert("order".into(), fact.order.into());
-    record
-}
-
-fn object(value: Value) -> Object {
-    match value {
-        Value::Object(object) => object,
-        other => panic!("{other} is no object"),
+/// In rules' worlds all records are kept: what rules see of one must not depend on when a process began.
+pub(super) fn kept(mut intent: Intent) -> Intent {
+    if let Intent::DefineBucket { config, .. } = &mut intent
+        && config.get("persistent") == Some(&Value::Bool(false))
+    {
+        config.remove("persistent");
     }
+    intent
 }

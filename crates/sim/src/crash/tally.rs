@@ -40,7 +40,35 @@ const EVENTS: [&str; 27] = [
     "everything repeated",
 ];
 
+/// What happens in worlds with rules.
+const WITH_RULES: [&str; 18] = [
+    "firing",
+    "event told",
+    "report",
+    "batch with rules taken back",
+    "timer pending at a crash",
+    "pattern pending at a crash",
+    "firing that waits at a crash",
+    "call pending at a crash",
+    "dead letter at a crash",
+    "call to be made",
+    "call to be made again",
+    "call made",
+    "call made again after a crash",
+    "answer fed again",
+    "lookup answered",
+    "keyed write or input repeated",
+    "carried out once more in one life",
+    "append struck by a crash, then all of it there",
+];
+
 impl Tally {
+    pub(super) fn count_all(&mut self, what: &str, times: u64) {
+        if times > 0 {
+            *self.0.entry(what.to_owned()).or_default() += times;
+        }
+    }
+
     pub(super) fn count(&mut self, what: impl Into<String>) {
         *self.0.entry(what.into()).or_default() += 1;
     }
@@ -73,6 +101,13 @@ impl Tally {
         }
         expected.retain(|what| !self.0.contains_key(what));
         expected
+    }
+}
+
+impl Tally {
+    /// The same for worlds with rules.
+    pub fn missing_of_rules(&self) -> Vec<&'static str> {
+        WITH_RULES.into_iter().filter(|what| !self.0.contains_key(*what)).collect()
     }
 }
 

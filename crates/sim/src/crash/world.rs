@@ -54,8 +54,8 @@ struct World {
     epochs: u32,
 }
 
-pub(super) fn run(seed: u64, lapse: Option<Lapse>) -> Tally {
-    let mut world = World::new(seed, lapse);
+pub(super) fn run(seed: u64, with_rules: bool, lapse: Option<Lapse>) -> Tally {
+    let mut world = World::new(seed, with_rules, lapse);
     for _ in 0..world.chance.within(2, 9) {
         world.plan();
         world.life();
@@ -67,8 +67,8 @@ pub(super) fn run(seed: u64, lapse: Option<Lapse>) -> Tally {
 }
 
 /// One life, which ends at this operation. `None`: it is over before.
-pub(super) fn run_to(seed: u64, operation: u64, moment: Moment) -> Option<Tally> {
-    let mut world = World::new(seed, None);
+pub(super) fn run_to(seed: u64, with_rules: bool, operation: u64, moment: Moment) -> Option<Tally> {
+    let mut world = World::new(seed, with_rules, None);
     world.disk.plan(Planned { at: operation, moment, strike: Strike::Crash, changes: false });
     let journal = world.begin();
     for _ in 0..STEPS_TO_END {
@@ -84,7 +84,7 @@ pub(super) fn run_to(seed: u64, operation: u64, moment: Moment) -> Option<Tally>
 }
 
 impl World {
-    fn new(seed: u64, lapse: Option<Lapse>) -> Self {
+    fn new(seed: u64, with_rules: bool, lapse: Option<Lapse>) -> Self {
         let mut chance = Chance(seed);
         let options = random_options(&mut chance);
         note(|| format!("{options:?}"));
@@ -93,7 +93,7 @@ impl World {
             tally: Tally::default(),
             disk: SimDisk::new(!seed, evicts, lapse),
             options,
-            writer: Writer::new(),
+            writer: Writer::new(with_rules),
             line: Line::new(),
             end: End::None,
             cut: false,
@@ -153,18 +153,28 @@ impl World {
     /// Nothing goes wrong any more: what was acknowledged is there, and the journal goes on.
     fn last(mut self) -> Tally {
         self.disk.calm();
-        for _ in 0..2 {
+        for is_last in [false, true] {
             let journal = self.begin().expect("nothing goes wrong");
             let commits = self.writer.repeat();
             self.append_these(&journal, &commits);
             self.writer.all_once().unwrap_or_else(|why| panic!("after all repeats: {why}"));
             self.tally.count("everything repeated");
+            for turn in 0.. {
+                let Some(commits) = self.writer.drain(turn) else { break };
+                self.append_these(&journal, &commits);
+            }
+            let surely = self.options.durability == Durability::Group;
+            let once = self.writer.rules_once(surely, is_last);
+            once.unwrap_or_else(|why| panic!("with nothing to come: {why}"));
             self.tend(&journal, STEPS);
             drop(journal);
             self.disk.kill();
             self.end = End::Closed;
         }
         self.tally.add_all(&self.disk.struck());
+        if let Some(rules) = self.writer.rules() {
+            self.tally.add(&rules.tally);
+        }
         self.tally
     }
 
@@ -239,12 +249,13 @@ impl World {
             self.tally.count("opened again after closing");
         }
         self.settled();
-        self.in_order(state);
+        self.writer.begin(state);
+        self.healthy = self.disk.strikes();
     }
 
-    /// The journal is in order, at this state.
+    /// The journal is in order again, at this state.
     fn in_order(&mut self, state: &Snapshot) {
-        self.writer.go_on_from(state.clone());
+        self.writer.recovered(state);
         self.healthy = self.disk.strikes();
     }
 
@@ -283,15 +294,20 @@ impl World {
 
     fn append_these(&mut self, journal: &DiskJournal, commits: &[Commit]) {
         if commits.is_empty() {
+            self.writer.kept();
             return;
         }
         let changes = commits.iter().flat_map(|commit| &commit.changes);
-        let puts = changes
-            .map(|change| if let Change::Put { record, .. } = change { record.json().len() } else { 0 });
+        let puts = changes.map(|change| match change {
+            Change::Put { record, .. } => record.json().len(),
+            Change::Entry { key, value } => key.len() + value.as_ref().map_or(0, |value| value.len()),
+            _ => 0,
+        });
         self.largest = self.largest.max(puts.sum());
         note(|| format!("append {}..={}", commits[0].position, self.writer.state.position()));
         let next = self.writer.state.clone();
         self.line.open(next.clone());
+        self.writer.appending();
         let outcome = journal.append(Batch { commits, next: &next });
         if self.disk.is_dead() {
             return;
@@ -299,6 +315,7 @@ impl World {
         match outcome {
             Ok(()) => {
                 self.line.acknowledge();
+                self.writer.kept();
                 self.tally.count("append acknowledged");
                 self.settled();
             }
@@ -357,7 +374,7 @@ impl World {
 
     /// Until a recovery, nothing is taken.
     fn append_out_of_service(&mut self, journal: &DiskJournal) {
-        self.writer.go_on_from(self.line.newest().unwrap().clone());
+        self.writer.take_back(self.line.newest().unwrap());
         let commits = self.writer.batch(&mut self.chance, 1);
         let outcome = journal.append(Batch { commits: &commits, next: &self.writer.state });
         if !self.disk.is_dead() {
@@ -553,6 +570,6 @@ fn size(state: &Snapshot) -> usize {
         kept.flat_map(|bucket| bucket.rows()).map(|(_, record)| record.json().len() + 16).sum();
     let configs: usize = state.buckets().map(|bucket| bucket.config().len() + 64).sum();
     let answers: usize = state.answers().map(|answer| answer.body.json().len() + answer.key.len() + 64).sum();
-    let entries: usize = state.entries("").map(|(key, value)| key.len() + value.len() + 16).sum();
+    let entries: usize = state.entries("").map(|(key, value)| key.len() + value.len() + 64).sum();
     records + configs + answers + entries
 }

@@ -1,9 +1,10 @@
-//! Random writes: what a store does to a journal, in small.
+//! Random writes: what a store does to a journal, in small; in some worlds with rules beside it.
 
+use dunlin_server::bench::Task;
 use dunlin_store::{AnswerLimits, Commit, Context, IdSource, Intent, Object, Snapshot, Step};
 use serde_json::{Map, Value, json};
 
-use super::rules::{Ground, Rules};
+use super::rules::{self, Rules};
 use crate::chance::Chance;
 
 /// Records of the last one are not kept.
@@ -18,7 +19,7 @@ const KEYS: [&str; 10] = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"];
 
 /// Ids in sequence; none comes twice, whatever is lost.
 #[derive(Debug, Clone)]
-pub(super) struct Ids(u128);
+struct Ids(u128);
 
 impl IdSource for Ids {
     fn next(&mut self) -> u128 {
@@ -35,44 +36,86 @@ pub(super) struct Writer {
     now: u64,
     /// Keys that were sent so far, whatever has become of them.
     sent: usize,
-    rules: Rules,
+    /// The rules, in a world that has some: then everything goes over the bench that they are at.
+    rules: Option<Rules>,
 }
 
 impl Writer {
-    pub(super) fn new() -> Self {
-        Self {
-            state: Snapshot::new("nothing yet"),
-            ids: Ids(0),
-            now: 1_700_000_000_000,
-            sent: 0,
-            rules: Rules::default(),
+    pub(super) fn new(with_rules: bool) -> Self {
+        let state = Snapshot::new("nothing yet");
+        let rules = with_rules.then(|| Rules::new(&state));
+        Self { state, ids: Ids(0), now: 1_700_000_000_000, sent: 0, rules }
+    }
+
+    pub(super) fn rules(&self) -> Option<&Rules> {
+        self.rules.as_ref()
+    }
+
+    /// A process begins with this state.
+    pub(super) fn begin(&mut self, state: &Snapshot) {
+        self.state = state.clone();
+        if let Some(rules) = &mut self.rules {
+            rules.begin(state);
         }
     }
 
-    /// Its state is another one from here on.
-    pub(super) fn go_on_from(&mut self, state: Snapshot) {
-        self.state = state;
-        self.rules.forget();
+    /// What was prepared is about to be appended.
+    pub(super) fn appending(&mut self) {
+        if let Some(rules) = &mut self.rules {
+            rules.appending();
+        }
     }
 
-    /// Some commits that follow its state, which is durable.
+    /// What was prepared is durable.
+    pub(super) fn kept(&mut self) {
+        if let Some(rules) = &mut self.rules {
+            rules.kept();
+        }
+    }
+
+    /// What was prepared is not to be: back to this state.
+    pub(super) fn take_back(&mut self, state: &Snapshot) {
+        self.state = state.clone();
+        if let Some(rules) = &mut self.rules {
+            rules.take_back();
+        }
+    }
+
+    /// The journal is in order again, in the same process, at this state.
+    pub(super) fn recovered(&mut self, state: &Snapshot) {
+        self.state = state.clone();
+        if let Some(rules) = &mut self.rules {
+            rules.recovered();
+        }
+    }
+
+    /// Some commits that follow its state.
     pub(super) fn batch(&mut self, chance: &mut Chance, count: usize) -> Vec<Commit> {
-        let durable = self.state.clone();
         let mut commits = Vec::with_capacity(count);
         // Not every write changes something, or is right.
         for _ in 0..count * 4 {
-            if commits.len() >= count {
+            if commits.len() == count {
                 break;
             }
             self.now += chance.within(0, 30) as u64;
-            if chance.once_in(8) {
-                commits.extend(self.with_rules(|rules, ground| rules.step(ground, &durable, chance)));
-                continue;
-            }
-            let intent = self.intent(chance);
-            commits.extend(self.execute(intent));
+            commits.extend(self.any(chance));
         }
         commits
+    }
+
+    fn any(&mut self, chance: &mut Chance) -> Vec<Commit> {
+        if let Some(rules) = &mut self.rules
+            && !chance.once_in(3)
+        {
+            // Now and then nothing happens for long.
+            self.now += if chance.once_in(60) { 4_000 } else { 0 };
+            let task = rules.task(chance, self.now);
+            let commits = rules.carry_out(task, self.now, AnswerLimits::default());
+            self.state = rules.state().clone();
+            return commits;
+        }
+        let intent = self.intent(chance);
+        self.execute(intent)
     }
 
     /// Repeats every write that has a key, as somebody does who has got no answer. Then each has had its effect.
@@ -80,17 +123,31 @@ impl Writer {
         let define = self.state.bucket(ONCE).is_err().then(once);
         let all = define.into_iter().chain((0..self.sent).map(keyed));
         let mut commits: Vec<Commit> =
-            all.collect::<Vec<_>>().into_iter().filter_map(|intent| self.execute(intent)).collect();
-        commits.extend(self.with_rules(Rules::finish));
+            all.collect::<Vec<_>>().into_iter().flat_map(|intent| self.execute(intent)).collect();
+        if let Some(rules) = &mut self.rules {
+            commits = rules.repeat(self.now);
+            self.state = rules.state().clone();
+        }
         commits
     }
 
-    fn with_rules(&mut self, run: impl FnOnce(&mut Rules, &mut Ground<'_>)) -> Vec<Commit> {
-        let mut ground =
-            Ground { state: &mut self.state, ids: &mut self.ids, now: self.now, commits: Vec::new() };
-        run(&mut self.rules, &mut ground);
-        self.now = ground.now;
-        ground.commits
+    /// Some of what rules still have to do. `None`: nothing.
+    pub(super) fn drain(&mut self, turn: usize) -> Option<Vec<Commit>> {
+        let rules = self.rules.as_mut()?;
+        let commits = rules.drain(&mut self.now, turn)?;
+        self.state = rules.state().clone();
+        Some(commits)
+    }
+
+    /// Whether rules have done each thing once, with nothing to come any more. `surely`: nothing that was told was lost. `again`: and
+    /// whether they do the same once more.
+    ///
+    /// # Errors
+    /// What they have not.
+    pub(super) fn rules_once(&mut self, surely: bool, again: bool) -> Result<(), String> {
+        let Some(rules) = &mut self.rules else { return Ok(()) };
+        rules.check(surely)?;
+        if again { rules.again() } else { Ok(()) }
     }
 
     /// Whether each of those writes has had exactly one effect.
@@ -106,23 +163,31 @@ impl Writer {
             let text = format!(r#""write":{number},"#);
             let effects = records.iter().filter(|record| record.contains(&text)).count();
             if effects == 1 { Ok(()) } else { Err(format!("key {number} has had {effects} effects")) }
-        })?;
-        self.rules.all_once(&self.state)
+        })
     }
 
-    fn execute(&mut self, intent: Intent) -> Option<Commit> {
-        let mut context = Context::new(self.now, &mut self.ids);
-        if matches!(&intent, Intent::Idempotent { idempotency, .. } if &*idempotency.scope == SHORTLY.0) {
-            context = context.with_answers(AnswerLimits { ttl_ms: SHORTLY.1, ..AnswerLimits::default() });
+    fn execute(&mut self, intent: Intent) -> Vec<Commit> {
+        let shortly =
+            matches!(&intent, Intent::Idempotent { idempotency, .. } if &*idempotency.scope == SHORTLY.0);
+        let mut answers = AnswerLimits::default();
+        if shortly {
+            answers.ttl_ms = SHORTLY.1;
         }
-        self.state.execute(intent, &mut context).ok()?.commit
+        if let Some(rules) = &mut self.rules {
+            let commits = rules.carry_out(Task::Store(rules::kept(intent)), self.now, answers);
+            self.state = rules.state().clone();
+            return commits;
+        }
+        let mut context = Context::new(self.now, &mut self.ids).with_answers(answers);
+        let executed = self.state.execute(intent, &mut context);
+        executed.ok().and_then(|executed| executed.commit).into_iter().collect()
     }
 
     /// A record longer than a part of a block.
     pub(super) fn long(&mut self, chance: &mut Chance) -> Vec<Commit> {
         let text = "a long text ".repeat(chance.within(90_000, 200_000));
         let data = object(json!({"id": *chance.pick(&KEYS), "s": text}));
-        self.execute(Intent::Upsert { bucket: "people".into(), data }).into_iter().collect()
+        self.execute(Intent::Upsert { bucket: "people".into(), data })
     }
 
     fn intent(&mut self, chance: &mut Chance) -> Intent {
