@@ -284,7 +284,8 @@ impl Rules {
             if bench.state().position() != kept.position {
                 return Err(format!("it is at {}, {} was there", bench.state().position(), kept.position));
             }
-            let Told { events, effects, reports, firings } = bench.keep().map_err(|error| error.to_string())?;
+            let Told { events, effects, reports, firings } =
+                bench.keep().map_err(|error| error.to_string())?;
             let events: Vec<_> =
                 events.iter().map(|(event, at)| (at, serde_json::to_string(event).unwrap())).collect();
             let told = format!("{firings} {events:?} {effects:?} {reports:?}");
@@ -292,7 +293,8 @@ impl Rules {
                 return Err(format!("at {} it leads to {told}, it was {:?}", kept.position, kept.told));
             }
         }
-        line::differs(bench.state(), self.state()).map_err(|why| format!("carried out in one life: {why}"))?;
+        line::differs(bench.state(), self.state())
+            .map_err(|why| format!("carried out in one life: {why}"))?;
         self.like(&bench);
         self.tally.count("carried out once more in one life");
         Ok(())
