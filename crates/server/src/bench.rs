@@ -20,8 +20,8 @@
 //! ```
 
 use std::fmt;
-use std::sync::{Arc, LazyLock};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use dunlin_rules::{Answer, Effect, Event, Input, Limits, Report};
@@ -110,7 +110,8 @@ impl Bench {
             listener: Arc::new(Nobody),
             services,
         };
-        let desk = Desk::new(Arc::new(options), Arc::new(lookups), state).map_err(|_| WriteError::RulesFailed)?;
+        let desk =
+            Desk::new(Arc::new(options), Arc::new(lookups), state).map_err(|_| WriteError::RulesFailed)?;
         let work = bench(state, clock, Some(Box::new(desk)));
         Ok(Self { published: state.clone(), now, work: Some(work) })
     }

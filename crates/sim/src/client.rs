@@ -115,7 +115,17 @@ impl Client {
         let pipe_bytes = if prompt { 1 << 20 } else { 1 << chance.within(7, 13) };
         let bandwidth = if prompt { usize::MAX } else { pipe_bytes.min(1 << chance.within(6, 13)) };
         let positions = chance.once_in(2);
-        Self { name, positions, prompt, pipe_bytes, bandwidth, reads_from: 0, link: None, lost: Vec::new(), told: 0 }
+        Self {
+            name,
+            positions,
+            prompt,
+            pipe_bytes,
+            bandwidth,
+            reads_from: 0,
+            link: None,
+            lost: Vec::new(),
+            told: 0,
+        }
     }
 
     /// One tick of its life. Whether anything came.

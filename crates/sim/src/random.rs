@@ -51,20 +51,38 @@ pub(crate) fn heard() -> Value {
 
 /// Rules: one notes each event together with the one before it, others lead from event to event, at once and later.
 pub(crate) fn rules() -> [Value; 4] {
-    let rule = |id: &str, topic: &str, priority: u64, actions: Value| {
-        json!({"id": id, "name": id, "priority": priority, "trigger": {"type": "event", "topic": topic}, "actions": actions})
-    };
+    let rule = |id: &str, topic: &str, priority: u64, actions: Value| json!({"id": id, "name": id, "priority": priority, "trigger": {"type": "event", "topic": topic}, "actions": actions});
     let timer = json!({"name": "t:${event.n}", "duration": 7,
         "onExpire": {"topic": "x.timer", "data": {"n": "${event.n}t", "t": "timer"}}});
     [
-        rule("log", "x.*", 10, json!([
+        rule(
+            "log",
+            "x.*",
+            10,
+            json!([
             {"type": "store_insert", "bucket": HEARD,
                 "data": {"n": {"ref": "event.n"}, "t": {"ref": "event.t"}, "last": {"ref": "fact.heard:last"}}},
-            {"type": "set_fact", "key": "heard:last", "value": {"ref": "event.n"}}])),
-        rule("echo", "x.a", 5, json!([{"type": "emit_event", "topic": "x.echo", "data": {"n": "${event.n}e", "t": "echo"}}])),
-        rule("later", "x.b", 5, json!([{"type": "set_timer", "timer": timer},
-            {"type": "set_fact", "key": "k:${event.k}", "value": {"ref": "event.n"}}])),
-        rule("call", "x.a", 1, json!([{"type": "call_service", "service": "s", "method": "m", "args": [{"ref": "event.n"}]}])),
+            {"type": "set_fact", "key": "heard:last", "value": {"ref": "event.n"}}]),
+        ),
+        rule(
+            "echo",
+            "x.a",
+            5,
+            json!([{"type": "emit_event", "topic": "x.echo", "data": {"n": "${event.n}e", "t": "echo"}}]),
+        ),
+        rule(
+            "later",
+            "x.b",
+            5,
+            json!([{"type": "set_timer", "timer": timer},
+            {"type": "set_fact", "key": "k:${event.k}", "value": {"ref": "event.n"}}]),
+        ),
+        rule(
+            "call",
+            "x.a",
+            1,
+            json!([{"type": "call_service", "service": "s", "method": "m", "args": [{"ref": "event.n"}]}]),
+        ),
     ]
 }
 
@@ -239,7 +257,10 @@ fn filter(chance: &mut Chance, depth: usize) -> Map<String, Value> {
 pub(crate) fn wish(chance: &mut Chance) -> Wish {
     if chance.once_in(8) {
         let pattern = *chance.pick(&["", "k:", "heard"]);
-        return Wish::new(json!({"bucket": "_facts", "filter": {"key": {"$startsWith": pattern}}}), json!({}));
+        return Wish::new(
+            json!({"bucket": "_facts", "filter": {"key": {"$startsWith": pattern}}}),
+            json!({}),
+        );
     }
     let query = if chance.once_in(2) { json!(*chance.pick(&QUERIES)) } else { query(chance) };
     Wish::new(query, json!({"n": chance.below(6)}))

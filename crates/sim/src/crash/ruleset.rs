@@ -24,7 +24,7 @@ pub(super) fn audit() -> Intent {
 }
 
 /// An action that notes something.
-fn noted(rule: &str, of: Value) -> Value {
+fn noted(rule: &str, of: &Value) -> Value {
     json!({"type": "store_insert", "bucket": AUDIT, "data": {"rule": rule, "of": of}})
 }
 
@@ -40,49 +40,101 @@ fn number() -> Value {
 pub(super) fn rules() -> Vec<Value> {
     let rule = |id: &str, trigger: Value, actions: Value| json!({"id": id, "name": id, "trigger": trigger, "actions": actions});
     let temporal = |pattern: Value| json!({"type": "temporal", "pattern": pattern});
-    let call = json!({"type": "call_service", "service": "s", "method": "m", "args": [number()], "attempts": 4});
-    let grouped = |rule: &str| noted(rule, json!({"ref": "trigger.groupKey"}));
+    let call =
+        json!({"type": "call_service", "service": "s", "method": "m", "args": [number()], "attempts": 4});
+    let grouped = |rule: &str| noted(rule, &json!({"ref": "trigger.groupKey"}));
     vec![
-        rule("keyed", on("keyed"), json!([noted("keyed", number()),
-            {"type": "set_fact", "key": "keyed:last", "value": number()}])),
-        rule("noted", on("order.*"), json!([noted("noted", number()),
+        rule(
+            "keyed",
+            on("keyed"),
+            json!([noted("keyed", &number()),
+            {"type": "set_fact", "key": "keyed:last", "value": number()}]),
+        ),
+        rule(
+            "noted",
+            on("order.*"),
+            json!([noted("noted", &number()),
             {"type": "set_fact", "key": "order:${event.g}", "value": number()},
             {"type": "emit_event", "topic": "seen.${event.g}", "data": {"g": {"ref": "event.g"}, "n": number()}},
-            {"type": "store_upsert", "bucket": "tasks", "data": {"id": "g${event.g}", "n": number()}}])),
-        rule("once", json!({"type": "timer", "name": "once:*"}), json!([noted("once", number())])),
-        rule("every", json!({"type": "timer", "name": "every:*"}), json!([noted("every", number())])),
+            {"type": "store_upsert", "bucket": "tasks", "data": {"id": "g${event.g}", "n": number()}}]),
+        ),
+        rule("once", json!({"type": "timer", "name": "once:*"}), json!([noted("once", &number())])),
+        rule("every", json!({"type": "timer", "name": "every:*"}), json!([noted("every", &number())])),
         rule("call", on("call"), json!([call])),
-        rule("tried", on("try"), json!([
+        rule(
+            "tried",
+            on("try"),
+            json!([
             {"type": "try_catch", "try": [{"type": "call_service", "service": "s", "method": "m", "args": ["try ${event.n}"]}],
              "catch": {"as": "e", "actions": [{"type": "set_fact", "key": "failed", "value": {"ref": "var.e.message"}}]},
-             "finally": [noted("tried", number())]}])),
-        rule("fact", json!({"type": "fact", "pattern": "order:*", "on": ["set", "deleted"]}), json!([
+             "finally": [noted("tried", &number())]}]),
+        ),
+        rule(
+            "fact",
+            json!({"type": "fact", "pattern": "order:*", "on": ["set", "deleted"]}),
+            json!([
             {"type": "set_timer", "timer": {"name": "t:${event.fact.key}", "duration": 40,
-                "repeat": {"interval": 60, "maxCount": 3}, "onExpire": {"topic": "tick", "data": {"of": {"ref": "event.fact.value"}}}}}])),
-        rule("tick", json!({"type": "timer", "name": "t:*"}), json!([noted("tick", json!({"ref": "event.of"}))])),
-        rule("people", on("bucket.people.*"), json!([noted("people", json!("${event.key} ${event.before.n} ${event.after.n}")),
-            {"type": "emit_event", "topic": "b", "data": {"g": 1}}])),
-        rule("tasks", on("bucket.tasks.updated"), json!([
+                "repeat": {"interval": 60, "maxCount": 3}, "onExpire": {"topic": "tick", "data": {"of": {"ref": "event.fact.value"}}}}}]),
+        ),
+        rule(
+            "tick",
+            json!({"type": "timer", "name": "t:*"}),
+            json!([noted("tick", &json!({"ref": "event.of"}))]),
+        ),
+        rule(
+            "people",
+            on("bucket.people.*"),
+            json!([noted("people", &json!("${event.key} ${event.before.n} ${event.after.n}")),
+            {"type": "emit_event", "topic": "b", "data": {"g": 1}}]),
+        ),
+        rule(
+            "tasks",
+            on("bucket.tasks.updated"),
+            json!([
             {"type": "store_transaction", "operations": [
                 {"op": "insert", "bucket": AUDIT, "data": {"rule": "tasks", "of": {"ref": "event.key"}}},
-                {"op": "upsert", "bucket": "people", "data": {"id": "a", "n": {"ref": "event.after.n"}}}]}])),
-        rule("sequence", temporal(json!({"type": "sequence", "groupBy": "g", "within": 300,
-            "events": [{"topic": "a"}, {"topic": "b"}]})), json!([grouped("sequence")])),
-        rule("absence", temporal(json!({"type": "absence", "groupBy": "g", "within": 150,
+                {"op": "upsert", "bucket": "people", "data": {"id": "a", "n": {"ref": "event.after.n"}}}]}]),
+        ),
+        rule(
+            "sequence",
+            temporal(json!({"type": "sequence", "groupBy": "g", "within": 300,
+            "events": [{"topic": "a"}, {"topic": "b"}]})),
+            json!([grouped("sequence")]),
+        ),
+        rule(
+            "absence",
+            temporal(json!({"type": "absence", "groupBy": "g", "within": 150,
             "after": {"topic": "a"}, "expected": {"topic": "b"}})),
-            json!([grouped("absence"), {"type": "delete_fact", "key": "order:${trigger.groupKey}"}])),
-        rule("count", temporal(json!({"type": "count", "groupBy": "g", "threshold": 3, "window": 1000, "sliding": true,
-            "event": {"topic": "a"}})), json!([grouped("count"),
-            {"type": "emit_event", "topic": "many", "data": {"g": {"ref": "trigger.groupKey"}}}])),
-        rule("sum", temporal(json!({"type": "aggregate", "groupBy": "g", "function": "sum", "field": "w", "threshold": 4,
-            "comparison": "gte", "window": 250, "event": {"topic": "a"}})), json!([grouped("sum")])),
+            json!([grouped("absence"), {"type": "delete_fact", "key": "order:${trigger.groupKey}"}]),
+        ),
+        rule(
+            "count",
+            temporal(
+                json!({"type": "count", "groupBy": "g", "threshold": 3, "window": 1000, "sliding": true,
+            "event": {"topic": "a"}}),
+            ),
+            json!([grouped("count"),
+            {"type": "emit_event", "topic": "many", "data": {"g": {"ref": "trigger.groupKey"}}}]),
+        ),
+        rule(
+            "sum",
+            temporal(
+                json!({"type": "aggregate", "groupBy": "g", "function": "sum", "field": "w", "threshold": 4,
+            "comparison": "gte", "window": 250, "event": {"topic": "a"}}),
+            ),
+            json!([grouped("sum")]),
+        ),
         rule("many", on("many"), json!([call, {"type": "cancel_timer", "name": "t:order:${event.g}"}])),
         json!({"id": "ask", "name": "ask", "trigger": on("ask"),
             "lookups": [{"name": "l", "service": "s", "method": "l", "args": [number()]}],
             "conditions": [{"source": {"type": "lookup", "name": "l"}, "operator": "exists"}],
-            "actions": [noted("ask", json!({"ref": "lookup.l"}))]}),
-        rule("fails", on("order.*"), json!([
-            {"type": "store_insert", "bucket": "nowhere", "data": {}}, noted("fails", number())])),
+            "actions": [noted("ask", &json!({"ref": "lookup.l"}))]}),
+        rule(
+            "fails",
+            on("order.*"),
+            json!([
+            {"type": "store_insert", "bucket": "nowhere", "data": {}}, noted("fails", &number())]),
+        ),
     ]
 }
 
@@ -91,7 +143,8 @@ pub(super) fn event(topic: &str, data: Value) -> Input {
 }
 
 pub(super) fn emit(chance: &mut Chance, number: usize) -> Input {
-    let topic = *chance.pick(&["a", "a", "a", "b", "order.new", "order.paid", "call", "try", "ask", "nobody"]);
+    let topic =
+        *chance.pick(&["a", "a", "a", "b", "order.new", "order.paid", "call", "try", "ask", "nobody"]);
     event(topic, json!({"n": number, "g": chance.below(GROUPS), "w": chance.below(4)}))
 }
 
@@ -124,7 +177,9 @@ pub(super) fn administer(chance: &mut Chance, rules: &[Value]) -> Input {
         0 => Input::Unregister { id },
         1..3 => Input::Update { id, updates: object(json!({"priority": chance.below(5)})) },
         3 => Input::Rollback { id, version: chance.within(1, 4) as u64 },
-        4 => Input::CreateGroup { group: json!({"id": format!("group{}", chance.below(3)), "name": "a group"}) },
+        4 => Input::CreateGroup {
+            group: json!({"id": format!("group{}", chance.below(3)), "name": "a group"}),
+        },
         _ => Input::SetEnabled { id, enabled: !chance.once_in(3) },
     }
 }
