@@ -68,12 +68,8 @@ impl Hearing {
         let told = push["position"].as_u64();
         assert_eq!(told.is_some(), positions, "a position for who knows positions: {push}");
         if let Some(position) = told {
-            let least = self.position.max(happened.position);
-            assert!(
-                (least..=truth.position()).contains(&position),
-                "{least}, now {}: {push}",
-                truth.position()
-            );
+            let range = self.position.max(happened.position)..=truth.position();
+            assert!(range.contains(&position), "not within {range:?}: {push}");
             self.position = position;
         }
         self.next = Some(index + 1);

@@ -27,7 +27,7 @@ mod truth;
 mod wire;
 mod world;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
 /// What has happened, to see that everything does.
 #[derive(Debug, Default, Clone, Copy)]
@@ -112,13 +112,22 @@ impl Tally {
 thread_local! {
     /// Whether what happens is printed: everything happens on one thread.
     static LOUD: Cell<bool> = const { Cell::new(false) };
+    /// What happens, if somebody wants to have it.
+    static STORY: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
 /// Prints what happens, if a seed is replayed.
 pub(crate) fn note(what: impl FnOnce() -> String) {
     if LOUD.get() {
         println!("{}", what());
+        return;
     }
+    STORY.with_borrow_mut(|story| {
+        if let Some(story) = story {
+            story.push_str(&what());
+            story.push('\n');
+        }
+    });
 }
 
 /// Runs the world of a seed to its end. `loud`: prints what happens in it.

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dunlin_journal::{Batch, Description, Journal, JournalError};
-use dunlin_store::{Bucket, Change, FACTS, Query, Snapshot};
+use dunlin_store::{Bucket, Change, FACTS, Query, Record, Snapshot};
 use serde_json::{Value, json};
 
 use crate::hearing::Happened;
@@ -121,8 +121,7 @@ impl Truth {
     pub(crate) fn facts(&self, position: u64) -> Vec<Value> {
         let history = self.history();
         let facts = history.states[&position].bucket(FACTS);
-        let mut facts: Vec<Value> =
-            facts.into_iter().flat_map(Bucket::iter).map(|record| record.to_value()).collect();
+        let mut facts: Vec<Value> = facts.into_iter().flat_map(Bucket::iter).map(Record::to_value).collect();
         facts.sort_by_key(|fact| fact["order"].as_u64());
         for fact in &mut facts {
             let members = ["key", "value", "timestamp", "source", "version"];

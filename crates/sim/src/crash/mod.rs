@@ -1,5 +1,6 @@
 //! Worlds in which everything ends at any moment: a journal on a simulated disk, a writer, and after each end a new
-//! beginning, whose state must be one that `docs/durability.md` allows.
+//! beginning, whose state must be one that `docs/durability.md` allows. In worlds with rules the writer is the server's, and what
+//! rules do must be there as often as what has set them off.
 //!
 //! One thread, no clock: the same seed gives the same world, to the byte.
 
@@ -39,6 +40,17 @@ pub fn run_to(seed: u64, operation: u64, moment: Moment) -> Option<Tally> {
 pub fn run_with_rules(seed: u64, loud: bool, lapse: Option<Lapse>) -> Tally {
     crate::LOUD.set(loud);
     world::run(seed, true, lapse)
+}
+
+/// All that happens in the world of a seed with rules, as text: each task, each commit, each operation of the disk, and what rules
+/// have told.
+///
+/// # Panics
+/// As [`run_with_rules`].
+pub fn story_with_rules(seed: u64) -> String {
+    crate::STORY.set(Some(String::new()));
+    run_with_rules(seed, false, None);
+    crate::STORY.take().unwrap_or_default()
 }
 
 /// As [`run_to`], in a world with rules.

@@ -147,13 +147,6 @@ impl Outside {
         input
     }
 
-    /// A dead letter is requeued or thrown away.
-    pub(super) fn dead(&self, state: &Snapshot, chance: &mut Chance) -> Option<Input> {
-        let (key, _) = state.entries("d/").next()?;
-        let id: Arc<str> = key.strip_prefix("d/")?.into();
-        Some(if chance.once_in(3) { Input::Discard { id } } else { Input::Requeue { id } })
-    }
-
     /// Whether the call of this number was made. `surely`: and by one id only.
     ///
     /// # Errors
@@ -167,4 +160,11 @@ impl Outside {
             _ => Err(format!("call {number} was made by several ids: {ids:?}")),
         }
     }
+}
+
+/// A dead letter is requeued or thrown away.
+pub(super) fn dead_letter(state: &Snapshot, chance: &mut Chance) -> Option<Input> {
+    let (key, _) = state.entries("d/").next()?;
+    let id: Arc<str> = key.strip_prefix("d/")?.into();
+    Some(if chance.once_in(3) { Input::Discard { id } } else { Input::Requeue { id } })
 }

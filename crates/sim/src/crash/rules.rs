@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::Tally;
 use super::line;
-use super::outside::Outside;
+use super::outside::{self, Outside};
 use super::ruleset::{self, AUDIT};
 use crate::chance::Chance;
 use crate::note;
@@ -49,7 +49,7 @@ pub(super) struct Rules {
     keyed: usize,
     chances: u64,
     /// The rules that there should be.
-    rules: Vec<Value>,
+    wanted: Vec<Value>,
 }
 
 impl Rules {
@@ -64,7 +64,7 @@ impl Rules {
             numbers: 0,
             keyed: 0,
             chances: 0,
-            rules: ruleset::rules(),
+            wanted: ruleset::rules(),
         }
     }
 
@@ -160,7 +160,7 @@ impl Rules {
     /// The engine in hand wants what one wants that was made anew from the same state.
     fn like(&self, other: &Bench) {
         assert_eq!(self.bench.next_wake(), other.next_wake(), "what is due next");
-        assert_eq!(texts(self.bench.outstanding()), texts(other.outstanding()), "what is outstanding");
+        assert_eq!(texts(&self.bench.outstanding()), texts(&other.outstanding()), "what is outstanding");
     }
 
     /// Something to do for rules. What is missing comes first.
@@ -182,8 +182,8 @@ impl Rules {
             14..17 => self.keyed_input(chance),
             17..20 => Task::Rules(ruleset::fact(chance, number)),
             20..23 => Task::Rules(ruleset::timer(chance, number)),
-            23..25 => Task::Rules(ruleset::administer(chance, &self.rules)),
-            25 => self.outside.dead(self.bench.state(), chance).map_or(Task::Due, Task::Rules),
+            23..25 => Task::Rules(ruleset::administer(chance, &self.wanted)),
+            25 => outside::dead_letter(self.bench.state(), chance).map_or(Task::Due, Task::Rules),
             _ => Task::Due,
         }
     }
@@ -196,7 +196,7 @@ impl Rules {
         }
         let is_missing =
             |rule: &&Value| state.entry(&format!("r/{}", rule["id"].as_str().unwrap())).is_none();
-        let rule = self.rules.iter().find(is_missing)?.clone();
+        let rule = self.wanted.iter().find(is_missing)?.clone();
         Some(Task::Rules(Input::Register { rule }))
     }
 
@@ -312,7 +312,7 @@ fn keyed(number: usize) -> Task {
     Task::Once(input, Idempotency { scope: SCOPE.into(), key, fingerprint: number as u64 })
 }
 
-fn texts(effects: Vec<Effect>) -> Vec<String> {
+fn texts(effects: &[Effect]) -> Vec<String> {
     effects.iter().map(|effect| format!("{effect:?}")).collect()
 }
 

@@ -24,7 +24,7 @@ pub(super) fn audit() -> Intent {
 }
 
 /// An action that notes something.
-fn noted(rule: &str, of: Value) -> Value {
+fn noted(rule: &str, of: &Value) -> Value {
     json!({"type": "store_insert", "bucket": AUDIT, "data": {"rule": rule, "of": of}})
 }
 
@@ -42,24 +42,24 @@ pub(super) fn rules() -> Vec<Value> {
     let temporal = |pattern: Value| json!({"type": "temporal", "pattern": pattern});
     let call =
         json!({"type": "call_service", "service": "s", "method": "m", "args": [number()], "attempts": 4});
-    let grouped = |rule: &str| noted(rule, json!({"ref": "trigger.groupKey"}));
+    let grouped = |rule: &str| noted(rule, &json!({"ref": "trigger.groupKey"}));
     vec![
         rule(
             "keyed",
             on("keyed"),
-            json!([noted("keyed", number()),
+            json!([noted("keyed", &number()),
             {"type": "set_fact", "key": "keyed:last", "value": number()}]),
         ),
         rule(
             "noted",
             on("order.*"),
-            json!([noted("noted", number()),
+            json!([noted("noted", &number()),
             {"type": "set_fact", "key": "order:${event.g}", "value": number()},
             {"type": "emit_event", "topic": "seen.${event.g}", "data": {"g": {"ref": "event.g"}, "n": number()}},
             {"type": "store_upsert", "bucket": "tasks", "data": {"id": "g${event.g}", "n": number()}}]),
         ),
-        rule("once", json!({"type": "timer", "name": "once:*"}), json!([noted("once", number())])),
-        rule("every", json!({"type": "timer", "name": "every:*"}), json!([noted("every", number())])),
+        rule("once", json!({"type": "timer", "name": "once:*"}), json!([noted("once", &number())])),
+        rule("every", json!({"type": "timer", "name": "every:*"}), json!([noted("every", &number())])),
         rule("call", on("call"), json!([call])),
         rule(
             "tried",
@@ -67,7 +67,7 @@ pub(super) fn rules() -> Vec<Value> {
             json!([
             {"type": "try_catch", "try": [{"type": "call_service", "service": "s", "method": "m", "args": ["try ${event.n}"]}],
              "catch": {"as": "e", "actions": [{"type": "set_fact", "key": "failed", "value": {"ref": "var.e.message"}}]},
-             "finally": [noted("tried", number())]}]),
+             "finally": [noted("tried", &number())]}]),
         ),
         rule(
             "fact",
@@ -79,12 +79,12 @@ pub(super) fn rules() -> Vec<Value> {
         rule(
             "tick",
             json!({"type": "timer", "name": "t:*"}),
-            json!([noted("tick", json!({"ref": "event.of"}))]),
+            json!([noted("tick", &json!({"ref": "event.of"}))]),
         ),
         rule(
             "people",
             on("bucket.people.*"),
-            json!([noted("people", json!("${event.key} ${event.before.n} ${event.after.n}")),
+            json!([noted("people", &json!("${event.key} ${event.before.n} ${event.after.n}")),
             {"type": "emit_event", "topic": "b", "data": {"g": 1}}]),
         ),
         rule(
@@ -128,12 +128,12 @@ pub(super) fn rules() -> Vec<Value> {
         json!({"id": "ask", "name": "ask", "trigger": on("ask"),
             "lookups": [{"name": "l", "service": "s", "method": "l", "args": [number()]}],
             "conditions": [{"source": {"type": "lookup", "name": "l"}, "operator": "exists"}],
-            "actions": [noted("ask", json!({"ref": "lookup.l"}))]}),
+            "actions": [noted("ask", &json!({"ref": "lookup.l"}))]}),
         rule(
             "fails",
             on("order.*"),
             json!([
-            {"type": "store_insert", "bucket": "nowhere", "data": {}}, noted("fails", number())]),
+            {"type": "store_insert", "bucket": "nowhere", "data": {}}, noted("fails", &number())]),
         ),
     ]
 }

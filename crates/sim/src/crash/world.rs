@@ -304,7 +304,7 @@ impl World {
             _ => 0,
         });
         self.largest = self.largest.max(puts.sum());
-        note(|| format!("append {}..={}", commits[0].position, self.writer.state.position()));
+        note(|| format!("append {}..={}: {commits:?}", commits[0].position, self.writer.state.position()));
         let next = self.writer.state.clone();
         self.line.open(next.clone());
         self.writer.appending();
