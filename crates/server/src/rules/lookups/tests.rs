@@ -5,8 +5,13 @@ use tokio::sync::Notify;
 
 use super::*;
 
+<<<<<<< HEAD
 fn call(method: &str, args: &Value, cache_ms: u64) -> LookupCall {
     let args = args.as_array().cloned().unwrap();
+=======
+fn call(method: &str, args: Value, cache_ms: u64) -> LookupCall {
+    let Value::Array(args) = args else { panic!("{args}") };
+>>>>>>> h-s2
     LookupCall { name: "n".into(), service: "s".into(), method: method.into(), args, cache_ms }
 }
 
