@@ -20,15 +20,8 @@ impl IdSource for Ids {
 }
 
 fn object(value: Value) -> Map<String, Value> {
-<<<<<<< HEAD
-    match value {
-        Value::Object(object) => object,
-        other => panic!("{other} is no object"),
-    }
-=======
     let Value::Object(object) = value else { panic!("{value}") };
     object
->>>>>>> h-s2
 }
 
 fn run(state: &mut Snapshot, intent: Intent) -> Result<Outcome, StoreError> {

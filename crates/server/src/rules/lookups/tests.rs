@@ -5,13 +5,8 @@ use tokio::sync::Notify;
 
 use super::*;
 
-<<<<<<< HEAD
-fn call(method: &str, args: &Value, cache_ms: u64) -> LookupCall {
-    let args = args.as_array().cloned().unwrap();
-=======
 fn call(method: &str, args: Value, cache_ms: u64) -> LookupCall {
     let Value::Array(args) = args else { panic!("{args}") };
->>>>>>> h-s2
     LookupCall { name: "n".into(), service: "s".into(), method: method.into(), args, cache_ms }
 }
 
@@ -36,7 +31,7 @@ async fn an_answer_is_asked_for_once_and_known_for_its_time() {
     let now = Arc::new(std::sync::atomic::AtomicU64::new(1_000));
     let clock = Arc::clone(&now);
     let lookups = lookups(services, move || clock.load(Ordering::SeqCst));
-    let same = [call("m", &json!([{"a": 1, "b": 2}]), 500), call("m", &json!([{"b": 2, "a": 1}]), 500)];
+    let same = [call("m", json!([{"a": 1, "b": 2}]), 500), call("m", json!([{"b": 2, "a": 1}]), 500)];
     let waiting = tokio::spawn({
         let lookups = Arc::clone(&lookups);
         async move { lookups.ask(&same).await }
@@ -49,9 +44,9 @@ async fn an_answer_is_asked_for_once_and_known_for_its_time() {
     let found = waiting.await.unwrap();
     assert_eq!(found[0], found[1], "the second waits for the first one's answer");
     assert_eq!(asked.load(Ordering::SeqCst), 1);
-    let again = call("m", &json!([{"b": 2, "a": 1}]), 500);
+    let again = call("m", json!([{"b": 2, "a": 1}]), 500);
     assert!(lookups.known(&again, 1_499).is_some() && lookups.known(&again, 1_500).is_none());
-    assert!(lookups.known(&call("m", &json!([2]), 500), 1_000).is_none());
+    assert!(lookups.known(&call("m", json!([2]), 500), 1_000).is_none());
     assert!(lookups.known(&LookupCall { cache_ms: 0, ..again }, 1_000).is_none());
 }
 
@@ -68,7 +63,7 @@ async fn what_fails_hangs_or_panics_costs_only_its_own_answer() {
     let lookups = lookups(services, || 0);
     let methods = ["ok", "fails", "hangs", "panics", "panics at once", "unknown"];
     for cache_ms in [0, 1_000] {
-        let calls = methods.map(|method| call(method, &json!([]), cache_ms));
+        let calls = methods.map(|method| call(method, json!([]), cache_ms));
         let found = lookups.ask(&calls).await;
         let texts: Vec<String> = found
             .iter()
@@ -79,7 +74,7 @@ async fn what_fails_hangs_or_panics_costs_only_its_own_answer() {
         assert!(texts[3].contains("failed") && texts[4].contains("failed"));
         assert_eq!(texts[5], "Method \"unknown\" not found on service \"s\"");
     }
-    let unknown = LookupCall { service: "toString".into(), ..call("ok", &json!([]), 0) };
+    let unknown = LookupCall { service: "toString".into(), ..call("ok", json!([]), 0) };
     assert_eq!(
         lookups.ask(&[unknown]).await[0].as_ref().unwrap_err(),
         "Service \"toString\" is not registered"
