@@ -130,8 +130,11 @@ impl Desk {
         !self.engine.watched().is_empty()
     }
 
-    /// An input has taken so long.
-    pub(super) fn took(&mut self, time: Duration) {
+    /// An input has taken so long, and rules have fired or none has.
+    pub(super) fn took(&mut self, time: Duration, fired: bool) {
+        if fired {
+            self.engine.took(time);
+        }
         self.doubts = if time > limits::INLINE_RULES_TIME {
             limits::RULE_DOUBTS
         } else {

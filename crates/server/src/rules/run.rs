@@ -120,7 +120,8 @@ impl Workbench {
             lookups: Arc::clone(&desk.lookups),
         };
         let ran = catch_unwind(AssertUnwindSafe(|| desk.engine.run(input, &mut world)));
-        desk.took(started.elapsed());
+        let fired = ran.as_ref().is_ok_and(|ran| ran.firings > 0);
+        desk.took(started.elapsed(), fired);
         let ran = match ran {
             Ok(ran) => ran,
             Err(panic) => {

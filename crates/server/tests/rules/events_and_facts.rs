@@ -175,6 +175,7 @@ async fn statistics_are_those_of_the_protocol_and_more_if_asked_for() {
         (&json!(1), &json!(1), &json!(0))
     );
     assert_eq!((&stats["eventsProcessed"], &stats["rulesExecuted"]), (&json!(2), &json!(1)));
+    assert!(stats["avgProcessingTimeMs"].as_f64().unwrap() > 0.0, "{stats}");
     assert!(has_members(&stats["tracing"], &["enabled", "entriesCount", "maxEntries"]));
     let more = client.data(json!({"type": "rules.stats", "details": true})).await;
     assert!(plain.iter().all(|name| more.get(*name).is_some()) && more.get("outbox").is_some(), "{more}");
