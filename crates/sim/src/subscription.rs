@@ -1,5 +1,7 @@
 //! What a client believes of one live query, and what it may be told.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use crate::Tally;
@@ -69,7 +71,7 @@ impl Subscription {
     /// The server has ended it: there must have been a reason.
     pub(crate) fn ended(&self, code: &str, truth: &Truth, tally: &mut Tally) {
         let (wish, newest) = (&self.last.wish, truth.position());
-        let (earliest, _) = self.began;
+        let (earliest, latest) = self.began;
         let gone = |touches: Vec<Touch>| touches.contains(&Touch::Gone);
         let reason = match code {
             "QUERY_NOT_DEFINED" => {
@@ -78,7 +80,9 @@ impl Subscription {
             }
             "BUCKET_NOT_DEFINED" => {
                 tally.dropped += 1;
-                let buckets = truth.buckets(wish, earliest);
+                // Its query may have been another one before it began.
+                let buckets = (earliest..=latest).flat_map(|at| truth.buckets(wish, at));
+                let buckets: BTreeSet<String> = buckets.collect();
                 buckets.iter().any(|name| gone(truth.bucket(name, earliest, newest)))
             }
             _ => false,
