@@ -124,6 +124,7 @@ fn the_same_seed_is_the_same_world() {
 
 #[test]
 fn the_same_seed_makes_the_same_rules_fire() {
+    let mut fired = 0;
     for seed in 0..8 {
         let (story, again) = (story_with_rules(seed), story_with_rules(seed));
         let differs = story.lines().zip(again.lines()).find(|(line, again)| line != again);
