@@ -1,7 +1,9 @@
 //! The only writer: prepares groups of work, makes them durable with one append, publishes, answers.
 
+mod rules;
+
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
 use dunlin_journal::{Batch, Journal, JournalError};
@@ -14,12 +16,14 @@ use crate::events::EventBus;
 use crate::expiry::Expiry;
 use crate::limits;
 use crate::live::ChangeFeed;
-use crate::metrics::{Metrics, Reported, count};
+use crate::metrics::{Metrics, count};
 use crate::programmatic::Programmatic;
 use crate::published::Published;
-use crate::rules::{Aftermath, Desk, EventAt, Lookups, RuleFeed, RuleOptions, RulesMessage, Wake, Work};
+use crate::rules::{Aftermath, Desk, Wake, Work};
 use crate::storage_health::StorageHealth;
 use crate::workbench::{Clock, RandomIds, TimeSource, Workbench};
+
+pub(crate) use rules::StoreRules;
 
 /// What became of one intent.
 pub(crate) type Written = Result<Done, WriteError>;
@@ -124,16 +128,6 @@ pub(crate) struct StoreArguments {
     pub(crate) rules: Option<StoreRules>,
     /// After a failure: the published state may lack what was appended and not published yet.
     pub(crate) recover: bool,
-}
-
-/// What of the rules is the writer's.
-#[derive(Clone)]
-pub(crate) struct StoreRules {
-    pub(crate) options: Arc<RuleOptions>,
-    pub(crate) lookups: Arc<Lookups>,
-    pub(crate) feed: Arc<RuleFeed>,
-    /// The engine of a server that begins, made already.
-    pub(crate) ready: Arc<Mutex<Option<Box<Desk>>>>,
 }
 
 pub(crate) struct StoreState {
@@ -250,26 +244,6 @@ async fn catch_up(shared: &StoreArguments) -> Result<Result<(), JournalError>, A
     Ok(Ok(()))
 }
 
-impl StoreRules {
-    /// The engine that this state holds.
-    async fn desk(&self, state: Snapshot) -> Result<Box<Desk>, ActorProcessingErr> {
-        let ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(desk) = ready {
-            return Ok(desk);
-        }
-        let (options, lookups) = (Arc::clone(&self.options), Arc::clone(&self.lookups));
-        let desk = tokio::task::spawn_blocking(move || Desk::new(options, lookups, &state)).await??;
-        self.feed.interrupted();
-        Ok(Box::new(desk))
-    }
-}
-
-/// The same engine made anew.
-async fn rebuilt(mut desk: Box<Desk>, state: Snapshot) -> Result<Box<Desk>, ActorProcessingErr> {
-    let work = move || desk.rebuild(&state).map(|()| desk);
-    Ok(tokio::task::spawn_blocking(work).await??)
-}
-
 impl StoreState {
     /// Sets the timers for the next record that is due, and for rules.
     fn arm(&mut self, myself: &ActorRef<StoreMessage>) {
@@ -383,95 +357,6 @@ impl StoreState {
             (bench, result)
         };
         Ok(tokio::task::spawn_blocking(work).await?)
-    }
-
-    /// Lets rules do what is due, behind the writes of the group.
-    async fn tick(&mut self, mut bench: Workbench) -> Result<Workbench, ActorProcessingErr> {
-        let now = bench.clock.now();
-        let Some(desk) = &bench.rules else { return Ok(bench) };
-        if desk.next_wake().is_none_or(|at| at > now) || !self.wake.may_run(now) {
-            return Ok(bench);
-        }
-        let is_long = desk.is_long(1);
-        let ticked;
-        (bench, ticked) = self.on_bench(bench, is_long, Workbench::ticks).await?;
-        if let Err(error) = ticked {
-            tracing::error!(%error, "what is due for rules could not be done and is tried again");
-            self.wake.hold_off(now);
-        }
-        Ok(bench)
-    }
-
-    /// The engine goes back to what is published: what it has done since did not become durable.
-    async fn take_back(
-        &mut self,
-        aftermath: &Aftermath,
-        failure: &WriteError,
-    ) -> Result<(), ActorProcessingErr> {
-        let Some(mut desk) = self.rules.take() else { return Ok(()) };
-        let state = self.shared.published.snapshot();
-        if matches!(failure, WriteError::Interrupted) {
-            // Nobody knows what that is.
-            desk = rebuilt(desk, state).await?;
-            self.interrupted();
-        } else {
-            desk.undo(aftermath, &state)?;
-        }
-        self.rules = Some(desk);
-        Ok(())
-    }
-
-    /// The published state is another one than the engine knows.
-    async fn rebuild(&mut self) -> Result<(), ActorProcessingErr> {
-        if let Some(desk) = self.rules.take() {
-            self.rules = Some(rebuilt(desk, self.shared.published.snapshot()).await?);
-            self.interrupted();
-        }
-        Ok(())
-    }
-
-    fn interrupted(&self) {
-        if let Some(rules) = &self.shared.rules {
-            rules.feed.interrupted();
-        }
-    }
-
-    /// Waits for the calls of rules that are under way, for a while, before the rest is worked off: what they come to should not have
-    /// to be asked for again.
-    fn finish_calls(&self, done: oneshot::Sender<()>, myself: &ActorRef<StoreMessage>) {
-        let (over, calls) = oneshot::channel();
-        match &self.shared.rules {
-            Some(rules) => rules.feed.tell(RulesMessage::Finish(over)),
-            None => drop(over),
-        }
-        let myself = myself.clone();
-        tokio::spawn(async move {
-            // Over, or not in time, or nobody is there to say: all the same.
-            let _ = tokio::time::timeout(limits::CLOSE_WAIT, calls).await;
-            let _ = myself.cast(StoreMessage::Drain(done));
-        });
-    }
-
-    /// Hands on what rules have led to, which is durable now.
-    fn tell(&self, aftermath: Aftermath) {
-        let Some(rules) = &self.shared.rules else { return };
-        let Aftermath { events, effects, reports, firings, inputs, failures, .. } = aftermath;
-        let metrics = &self.shared.metrics;
-        metrics.rule_failures.increment(failures);
-        if inputs > 0 {
-            metrics.rule_inputs.increment(inputs);
-            metrics.rule_firings.increment(firings);
-            metrics.rule_events.increment(events.len() as u64);
-        }
-        for report in reports {
-            metrics.rule_reports.of(Reported(Some(report.kind))).increment(1);
-            let rule = report.rule.as_deref().unwrap_or_default();
-            tracing::warn!(rule, kind = ?report.kind, chain = ?report.chain, "{}", report.message);
-        }
-        let first = if events.is_empty() { 0 } else { rules.options.listener.number(events.len()) };
-        let numbered = events.into_iter().zip(first..);
-        let events = numbered.map(|((event, position), number)| EventAt { event, position, number });
-        rules.feed.happened(events.collect(), effects);
     }
 
     /// Removes records and forgets answers whose time is over, behind the writes of the group: one of them may have given a record more time.

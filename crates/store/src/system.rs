@@ -43,18 +43,23 @@ pub struct SystemRecord {
 
 /// How a system bucket is defined.
 pub(crate) fn config(name: &str) -> Object {
-    let schema = match name {
-        FACTS => json!({
-            "key": {"type": "string"},
-            "value": {"type": "any"},
-            "source": {"type": "string"},
-            "timestamp": {"type": "number"},
-            "version": {"type": "number"},
-            "order": {"type": "number"},
-        }),
-        _ => Value::Null,
+    let (schema, indexes) = match name {
+        FACTS => (
+            json!({
+                "key": {"type": "string"},
+                "value": {"type": "any"},
+                "source": {"type": "string"},
+                "timestamp": {"type": "number"},
+                "version": {"type": "number"},
+                "order": {"type": "number"},
+            }),
+            // Facts are looked for by what their keys begin with.
+            json!(["key"]),
+        ),
+        _ => (Value::Null, Value::Null),
     };
-    Object::from_iter([("key".to_owned(), "key".into()), ("schema".to_owned(), schema)])
+    let members = [("key", "key".into()), ("schema", schema), ("indexes", indexes)];
+    members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
 /// Refuses what only the server may do.

@@ -20,7 +20,8 @@ impl IdSource for Ids {
 }
 
 fn object(value: Value) -> Map<String, Value> {
-    value.as_object().cloned().unwrap()
+    let Value::Object(object) = value else { panic!("{value}") };
+    object
 }
 
 fn run(state: &mut Snapshot, intent: Intent) -> Result<Outcome, StoreError> {

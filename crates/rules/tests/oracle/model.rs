@@ -1,6 +1,7 @@
 //! A rule engine as plain as can be: no index, nothing compiled. All rules are looked at each time, conditions and values are worked
 //! out from their JSON, what an action triggers is a call. Temporal patterns are [worked out from the whole history](super::naive).
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -8,6 +9,7 @@ use dunlin_rules::rule::Trigger;
 use dunlin_rules::{Event, Limits, Object, Rule, Source};
 use serde_json::{Value, json};
 
+use super::eval::key_matches;
 use super::naive::{Found, Naive};
 
 /// What is compared of an event. Ids are told by what they name: `e3` the third event, `t:x` the timer `x`.
@@ -52,7 +54,7 @@ pub(crate) struct Outcome {
     pub(crate) reports: Vec<(Value, Option<String>)>,
     /// A chain was too long for rules that would have run, or for any at all.
     pub(crate) too_deep: (bool, bool),
-    emitted: usize,
+    pub(crate) emitted: usize,
 }
 
 struct Registered {
@@ -63,7 +65,7 @@ struct Registered {
 
 pub(crate) struct Model {
     pub(crate) now: u64,
-    limits: Limits,
+    pub(crate) limits: Limits,
     rules: BTreeMap<String, Registered>,
     groups: BTreeMap<String, bool>,
     pub(crate) facts: Vec<Known>,
@@ -71,21 +73,23 @@ pub(crate) struct Model {
     orders: u64,
     events: u64,
     pub(crate) outcome: Outcome,
+    /// A value has grown so large that the engine may refuse it, as a fact that holds itself does: nothing is compared any more.
+    pub(crate) outgrown: Cell<bool>,
 }
+
+/// What values may have that are compared, far below what the engine accepts.
+pub(crate) const LARGE: usize = 1_000;
 
 /// What rules see.
 #[derive(Clone)]
-struct Seen {
-    data: Value,
-    matched: Vec<Value>,
-    variables: BTreeMap<String, Value>,
-    correlation: Option<String>,
-    cause: Option<String>,
-    depth: usize,
+pub(crate) struct Seen {
+    pub(crate) data: Value,
+    pub(crate) matched: Vec<Value>,
+    pub(crate) variables: BTreeMap<String, Value>,
+    pub(crate) correlation: Option<String>,
+    pub(crate) cause: Option<String>,
+    pub(crate) depth: usize,
 }
-
-/// The code of an action that failed.
-type Failed = &'static str;
 
 impl Model {
     pub(crate) fn new(limits: Limits, now: u64) -> Self {
@@ -99,6 +103,7 @@ impl Model {
             orders: 0,
             events: 0,
             outcome: Outcome::default(),
+            outgrown: Cell::new(false),
         }
     }
 
@@ -134,13 +139,12 @@ impl Model {
     }
 
     pub(crate) fn group(&mut self, id: &str, enabled: Option<bool>) {
-        match enabled {
-            Some(enabled) => drop(self.groups.insert(id.into(), enabled)),
-            None => {
-                self.groups.remove(id);
-                for rule in self.rules.values_mut() {
-                    rule.json.as_object_mut().unwrap().shift_remove("group");
-                }
+        if let Some(enabled) = enabled {
+            self.groups.insert(id.into(), enabled);
+        } else {
+            self.groups.remove(id);
+            for rule in self.rules.values_mut() {
+                rule.json.as_object_mut().unwrap().shift_remove("group");
             }
         }
         for id in self.rules.keys().cloned().collect::<Vec<_>>() {
@@ -150,8 +154,7 @@ impl Model {
     }
 
     pub(crate) fn emit_input(&mut self, topic: &str, data: &Value) {
-        let seen = Seen::none();
-        self.emit(topic, data.clone(), "api", Some("story".into()), None, &seen, 0);
+        self.emit(topic, data, "api", (Some("story".into()), None), 0);
     }
 
     pub(crate) fn set_fact(&mut self, key: &str, value: &Value) {
@@ -229,15 +232,12 @@ impl Model {
 
     // What happens.
 
-    #[expect(clippy::too_many_arguments, reason = "all that an event is made of")]
-    fn emit(
+    pub(super) fn emit(
         &mut self,
         topic: &str,
-        data: Value,
+        data: &Value,
         source: &str,
-        correlation: Option<String>,
-        cause: Option<String>,
-        _by: &Seen,
+        (correlation, cause): (Option<String>, Option<String>),
         depth: usize,
     ) {
         self.events += 1;
@@ -338,11 +338,11 @@ impl Model {
         };
         self.trigger(&heard, &seen);
         if self.may_emit() {
-            self.emit(&timer.topic, timer.data.clone(), "timer", correlation, cause, &seen, 0);
+            self.emit(&timer.topic, &timer.data, "timer", (correlation, cause), 0);
         }
     }
 
-    fn put_fact(&mut self, key: &str, value: Value, source: &str, by: Option<Seen>, depth: usize) {
+    pub(super) fn put_fact(&mut self, key: &str, value: Value, source: &str, by: Option<Seen>, depth: usize) {
         let previous = self.facts.iter().find(|fact| fact.key == key).cloned();
         let fact = Known {
             key: key.into(),
@@ -361,7 +361,7 @@ impl Model {
         self.fact_happened(&fact, previous.as_ref(), happened, &by, depth);
     }
 
-    fn drop_fact(&mut self, key: &str, by: Option<Seen>, depth: usize) {
+    pub(super) fn drop_fact(&mut self, key: &str, by: Option<Seen>, depth: usize) {
         let Some(place) = self.facts.iter().position(|fact| fact.key == key) else { return };
         let fact = self.facts.remove(place);
         if let Some(by) = by {
@@ -437,238 +437,6 @@ impl Model {
             self.actions(&rule["actions"], &mut seen.clone(), id);
         }
     }
-
-    fn actions(&mut self, actions: &Value, seen: &mut Seen, rule: &str) {
-        for action in actions.as_array().into_iter().flatten() {
-            if self.action(action, seen, rule).is_err() {
-                self.failed(rule);
-            }
-        }
-    }
-
-    fn failed(&mut self, rule: &str) {
-        self.outcome.reports.push((json!("action_failed"), Some(rule.into())));
-    }
-
-    fn report_once(&mut self, kind: &str, rule: Option<&str>) {
-        if !self.outcome.reports.iter().any(|(known, _)| known == kind) {
-            self.outcome.reports.push((json!(kind), rule.map(Into::into)));
-        }
-    }
-
-    fn may_emit(&mut self) -> bool {
-        self.outcome.emitted += 1;
-        if self.outcome.emitted > self.limits.events {
-            self.report_once("events_exceeded", None);
-        }
-        self.outcome.emitted <= self.limits.events
-    }
-
-    fn action(&mut self, action: &Value, seen: &mut Seen, rule: &str) -> Result<(), Failed> {
-        let depth = seen.depth + 1;
-        let by = (action["silent"] != json!(true)).then(|| seen.clone());
-        match text(&action["type"]) {
-            "set_fact" => {
-                let key = self.render(text(&action["key"]), seen);
-                if key.is_empty() {
-                    return Err("INVALID_KEY");
-                }
-                let value = self.resolve(&action["value"], seen);
-                self.put_fact(&key, value, "rule", by, depth);
-            }
-            "delete_fact" => {
-                let key = self.render(text(&action["key"]), seen);
-                self.drop_fact(&key, by, depth);
-            }
-            "emit_event" => {
-                let topic = self.render(text(&action["topic"]), seen);
-                if topic.is_empty() {
-                    return Err("INVALID_TOPIC");
-                }
-                let data = self.resolve(&action["data"], seen);
-                if self.may_emit() {
-                    let (correlation, cause) = (seen.correlation.clone(), seen.cause.clone());
-                    self.emit(&topic, data, "rule", correlation, cause, seen, depth);
-                }
-            }
-            "set_timer" => {
-                let timer = &action["timer"];
-                let name = self.render(text(&timer["name"]), seen);
-                let data = self.resolve(&timer["onExpire"]["data"], seen);
-                self.put_timer(&name, timer, data, seen.correlation.clone());
-            }
-            "cancel_timer" => {
-                let name = self.render(text(&action["name"]), seen);
-                self.cancel_timer(&name);
-            }
-            "store_insert" => return Err("NO"),
-            "conditional" => {
-                let branch = if self.all_hold(&action["conditions"], seen) { "then" } else { "else" };
-                self.actions(&action[branch], seen, rule);
-            }
-            "for_each" => self.for_each(action, seen, rule)?,
-            "try_catch" => self.try_catch(action, seen, rule),
-            other => panic!("{other}"),
-        }
-        Ok(())
-    }
-
-    fn for_each(&mut self, action: &Value, seen: &mut Seen, rule: &str) -> Result<(), Failed> {
-        let Some(Value::Array(items)) = self.find(&action["collection"], seen) else {
-            return Err("NOT_AN_ARRAY");
-        };
-        let name = text(&action["as"]);
-        let outer = seen.variables.clone();
-        let most = action["maxIterations"].as_u64().unwrap_or(1000);
-        for (index, item) in (0..most).zip(items) {
-            seen.variables.insert(name.into(), item);
-            seen.variables.insert(format!("{name}_index"), json!(index));
-            self.actions(&action["actions"], seen, rule);
-        }
-        seen.variables = outer;
-        Ok(())
-    }
-
-    fn try_catch(&mut self, action: &Value, seen: &mut Seen, rule: &str) {
-        let tried = action["try"].as_array().unwrap();
-        let fault = tried.iter().find_map(|action| self.action(action, seen, rule).err());
-        if let Some(code) = fault {
-            match action.get("catch") {
-                None => self.failed(rule),
-                Some(catch) => {
-                    let outer = seen.variables.clone();
-                    if let Some(name) = catch["as"].as_str() {
-                        seen.variables.insert(name.into(), json!({ "code": code }));
-                    }
-                    self.actions(&catch["actions"], seen, rule);
-                    seen.variables = outer;
-                }
-            }
-        }
-        self.actions(&action["finally"], seen, rule);
-    }
-
-    fn put_timer(&mut self, name: &str, timer: &Value, data: Value, correlation: Option<String>) {
-        self.cancel_timer(name);
-        self.timers.push(Timer {
-            name: name.into(),
-            expires_at: self.now + timer["duration"].as_u64().unwrap(),
-            topic: text(&timer["onExpire"]["topic"]).into(),
-            data,
-            correlation,
-            interval: timer["repeat"]["interval"].as_u64(),
-            max_count: timer["repeat"]["maxCount"].as_u64(),
-            fired: 0,
-        });
-    }
-
-    // Conditions and values.
-
-    fn all_hold(&self, conditions: &Value, seen: &Seen) -> bool {
-        conditions.as_array().into_iter().flatten().all(|condition| self.holds(condition, seen))
-    }
-
-    fn holds(&self, condition: &Value, seen: &Seen) -> bool {
-        if let Some(any) = condition.get("any") {
-            return any.as_array().unwrap().iter().any(|one| self.holds(one, seen));
-        }
-        if let Some(all) = condition.get("all") {
-            return self.all_hold(all, seen);
-        }
-        if let Some(not) = condition.get("not") {
-            return !self.holds(not, seen);
-        }
-        let source = &condition["source"];
-        let value = match text(&source["type"]) {
-            "event" => at(&seen.data, text(&source["field"])),
-            "fact" => {
-                let pattern = self.render(text(&source["pattern"]), seen);
-                let mut facts = self.facts.iter();
-                facts.find(|fact| key_matches(&pattern, &fact.key)).map(|fact| fact.value.clone())
-            }
-            "context" => variable(seen, text(&source["key"])),
-            other => panic!("{other}"),
-        };
-        let wanted = self.find(&condition["value"], seen);
-        let numbers = value.as_ref().and_then(Value::as_f64).zip(wanted.as_ref().and_then(Value::as_f64));
-        let within = |list: &Option<Value>, one: &Option<Value>| match (list, one) {
-            (Some(Value::Array(list)), Some(one)) => list.contains(one),
-            _ => false,
-        };
-        let contains = match (&value, &wanted) {
-            (Some(Value::String(whole)), Some(Value::String(part))) => whole.contains(part),
-            _ => within(&value, &wanted),
-        };
-        let nothing = value.as_ref().is_none_or(Value::is_null);
-        match text(&condition["operator"]) {
-            "eq" => value == wanted,
-            "neq" => value != wanted,
-            "gt" => numbers.is_some_and(|(a, b)| a > b),
-            "gte" => numbers.is_some_and(|(a, b)| a >= b),
-            "lt" => numbers.is_some_and(|(a, b)| a < b),
-            "lte" => numbers.is_some_and(|(a, b)| a <= b),
-            "in" => within(&wanted, &value),
-            "not_in" => matches!(wanted, Some(Value::Array(_))) && !within(&wanted, &value),
-            "contains" => contains,
-            "not_contains" => !contains,
-            "exists" => !nothing,
-            "not_exists" => nothing,
-            other => panic!("{other}"),
-        }
-    }
-
-    /// A value, or nothing if it is a reference to nothing.
-    fn find(&self, value: &Value, seen: &Seen) -> Option<Value> {
-        match value.get("ref") {
-            Some(reference) => self.refer(text(reference), seen),
-            None => Some(self.resolve(value, seen)),
-        }
-    }
-
-    fn resolve(&self, value: &Value, seen: &Seen) -> Value {
-        match value {
-            Value::Object(members) if members.contains_key("ref") => {
-                self.refer(text(&value["ref"]), seen).unwrap_or(Value::Null)
-            }
-            Value::Object(members) => members
-                .iter()
-                .map(|(name, value)| (name.clone(), self.resolve(value, seen)))
-                .collect::<Object>()
-                .into(),
-            Value::Array(items) => items.iter().map(|item| self.resolve(item, seen)).collect(),
-            Value::String(text) => self.render(text, seen).into(),
-            other => other.clone(),
-        }
-    }
-
-    fn render(&self, template: &str, seen: &Seen) -> String {
-        let mut pieces = template.split("${");
-        let mut out = pieces.next().unwrap().to_owned();
-        for piece in pieces {
-            let (reference, rest) = piece.split_once('}').unwrap();
-            match self.refer(reference, seen) {
-                None | Some(Value::Null) => {}
-                Some(Value::String(text)) => out.push_str(&text),
-                Some(other) => out.push_str(&other.to_string()),
-            }
-            out.push_str(rest);
-        }
-        out
-    }
-
-    fn refer(&self, reference: &str, seen: &Seen) -> Option<Value> {
-        let (source, path) = reference.split_once('.').unwrap_or((reference, ""));
-        match source {
-            "event" | "trigger" => at(&seen.data, path),
-            "fact" => self.facts.iter().find(|fact| fact.key == path).map(|fact| fact.value.clone()),
-            "var" => variable(seen, path),
-            "matched" => {
-                let (index, path) = path.split_once('.').unwrap_or((path, ""));
-                at(seen.matched.get(index.parse::<usize>().unwrap())?, path)
-            }
-            other => panic!("{other}"),
-        }
-    }
 }
 
 impl Known {
@@ -693,22 +461,8 @@ impl Seen {
     }
 }
 
-fn text(value: &Value) -> &str {
+pub(crate) fn text(value: &Value) -> &str {
     value.as_str().unwrap()
-}
-
-fn at(value: &Value, path: &str) -> Option<Value> {
-    let segments = path.split('.').filter(|segment| !segment.is_empty());
-    let found = segments.into_iter().try_fold(value, |value, segment| match value {
-        Value::Array(items) => items.get(segment.parse::<usize>().ok()?),
-        other => other.get(segment),
-    });
-    found.cloned()
-}
-
-fn variable(seen: &Seen, path: &str) -> Option<Value> {
-    let (name, rest) = path.split_once('.').unwrap_or((path, ""));
-    at(seen.variables.get(name)?, rest)
 }
 
 /// Whole numbers have no fraction.
@@ -727,10 +481,4 @@ fn topic_matches(pattern: &str, topic: &str) -> bool {
     let rest = pattern.last() == Some(&"*");
     let enough = if rest { topic.len() >= pattern.len() } else { topic.len() == pattern.len() };
     enough && pattern.iter().zip(&topic).all(|(wanted, given)| *wanted == "*" || wanted == given)
-}
-
-fn key_matches(pattern: &str, key: &str) -> bool {
-    let (pattern, key): (Vec<_>, Vec<_>) = (pattern.split(':').collect(), key.split(':').collect());
-    let fits = |(wanted, given): (&&str, &&str)| wanted == given || (*wanted == "*" && !given.is_empty());
-    pattern.len() == key.len() && pattern.iter().zip(&key).all(fits)
 }

@@ -19,7 +19,7 @@ fn the_group_whose_time_is_over_first_makes_room() {
         absence("a", "b", 100, Some("g")),
         count("a", Comparison::Gte, 9.0, sliding(100), Some("g")),
     ] {
-        let mut world = World::with(limited(3, 10), pattern);
+        let mut world = World::with(&limited(3, 10), pattern);
         for (at, group) in [(0, "x"), (1, "c"), (2, "y"), (3, "z")] {
             world.event("a", json!({"g": group}), at);
         }
@@ -32,7 +32,7 @@ fn the_group_whose_time_is_over_first_makes_room() {
 
 #[test]
 fn the_oldest_of_too_many_begun_sequences_is_forgotten() {
-    let mut world = World::with(limited(1, 3), sequence(&["a", "b"], 100, false, None));
+    let mut world = World::with(&limited(1, 3), sequence(&["a", "b"], 100, false, None));
     for at in 0..5 {
         world.event("a", json!({}), at);
     }
@@ -44,7 +44,7 @@ fn the_oldest_of_too_many_begun_sequences_is_forgotten() {
 #[test]
 fn the_oldest_of_too_many_events_of_a_window_is_forgotten() {
     let pattern = aggregate("a", (Function::Sum, "n"), Comparison::Gte, 0.0, sliding(100), None);
-    let mut world = World::with(limited(1, 3), pattern);
+    let mut world = World::with(&limited(1, 3), pattern);
     for at in 0..5_u64 {
         let found = world.event("a", json!({ "n": at }), at);
         let expected: u64 = (at.saturating_sub(2)..=at).sum();

@@ -2,7 +2,12 @@
 //! that goes through the whole history each time. Beside the engine runs another one that is loaded from entries at random points,
 //! and one that takes back what it did: all three stay alike to the letter.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its helpers too")]
-#![allow(clippy::float_cmp, clippy::cast_precision_loss, reason = "the numbers here are exact")]
+#![allow(
+    clippy::float_cmp,
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    reason = "small numbers"
+)]
 #![allow(unreachable_pub, reason = "modules of one test")]
 
 mod bounds;
@@ -94,11 +99,11 @@ struct World {
 
 impl World {
     fn new(pattern: TemporalPattern) -> Self {
-        Self::with(Limits::default(), pattern)
+        Self::with(&Limits::default(), pattern)
     }
 
-    fn with(limits: Limits, pattern: TemporalPattern) -> Self {
-        let mut temporal = Temporal::new(&limits);
+    fn with(limits: &Limits, pattern: TemporalPattern) -> Self {
+        let mut temporal = Temporal::new(limits);
         temporal.add(&"r".into(), 1, &Arc::new(pattern));
         Self { temporal, entries: BTreeMap::new(), ids: 0 }
     }
@@ -129,15 +134,12 @@ impl World {
         let (mut written, mut removed) = (0, 0);
         for change in self.temporal.take_changes() {
             let Change::Entry { key, value } = change else { panic!("{change:?}") };
-            match value {
-                Some(value) => {
-                    written += 1;
-                    self.entries.insert(key, value);
-                }
-                None => {
-                    removed += 1;
-                    self.entries.remove(&key);
-                }
+            if let Some(value) = value {
+                written += 1;
+                self.entries.insert(key, value);
+            } else {
+                removed += 1;
+                self.entries.remove(&key);
             }
         }
         (written, removed)

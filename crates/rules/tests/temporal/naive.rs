@@ -118,6 +118,7 @@ impl Naive {
     }
 
     /// What is due in one group.
+    #[allow(dead_code, reason = "the oracle of the whole engine asks")]
     pub(crate) fn tick_group(&mut self, now: u64, group: &str) -> Vec<((u64, String), Found)> {
         self.history.push(Past { at: now, event: None, only: Some(group.into()) });
         self.due(vec![group.into()], now)
@@ -202,7 +203,7 @@ impl Naive {
             }
         }
         let Some((wait, at)) = told else { return Vec::new() };
-        let found = self.found(group, &[wait.clone()], vec![after.alias.clone()], wait.at, at);
+        let found = self.found(group, std::slice::from_ref(wait), vec![after.alias.clone()], wait.at, at);
         vec![(wait.at + within, Found { absence: true, ..found })]
     }
 
@@ -312,7 +313,7 @@ impl Naive {
         started_at: u64,
         fired_at: u64,
     ) -> Found {
-        let named = names
+        let variables = names
             .into_iter()
             .zip(events)
             .filter_map(|(name, past)| Some((name?.to_string(), Value::Object(past.data().clone()))));
@@ -324,7 +325,7 @@ impl Naive {
             value: None,
             started_at,
             fired_at,
-            variables: named.collect(),
+            variables: variables.collect(),
             correlation: events
                 .last()
                 .and_then(|past| past.event.as_ref()?.correlation_id.as_deref().map(Into::into)),

@@ -113,6 +113,9 @@ fn shown(found: &Match) -> Found {
     }
 }
 
+/// The pattern of a rule that is added, or an entry.
+type Load<'a> = Result<usize, (&'a Arc<str>, &'a Arc<str>)>;
+
 /// Something that happens.
 enum Step {
     Event(Arc<Event>),
@@ -153,7 +156,7 @@ impl Pair {
     /// What a new engine makes of the entries, in any order.
     fn reload(&mut self, random: &mut Random) {
         let mut temporal = Temporal::new(&Limits::default());
-        let mut loads: Vec<Result<usize, (&Arc<str>, &Arc<str>)>> =
+        let mut loads: Vec<Load<'_>> =
             (0..self.rules.len()).map(Ok).chain(self.entries.iter().map(Err)).collect();
         random.shuffle(&mut loads);
         for load in loads {

@@ -117,6 +117,11 @@ async fn facts_are_records_that_clients_read_and_do_not_write() {
     client.data(json!({"type": "rules.setFact", "key": "a", "value": 5})).await;
     let found = client.data(json!({"type": "store.where", "bucket": "_facts", "filter": {"value": 5}})).await;
     assert_eq!(found[0]["key"], "a");
+    // As `rules.queryFacts` looks for them.
+    let explain =
+        json!({"type": "store.explain", "bucket": "_facts", "filter": {"key": {"$startsWith": "a"}}});
+    let explained = client.data(explain).await;
+    assert_eq!(explained["access"], "range", "{explained}");
     let query = json!({"type": "store.subscribe", "query": {"bucket": "_facts", "filter": {"key": {"$startsWith": "a"}}}});
     let watching = client.data(query).await;
     client.data(json!({"type": "rules.setFact", "key": "ab", "value": 6})).await;

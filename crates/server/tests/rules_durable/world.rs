@@ -1,4 +1,6 @@
 //! A server with rules whose clock, journal and services the test holds.
+#![allow(dead_code, reason = "not every test needs all of it")]
+#![allow(clippy::needless_pass_by_value, reason = "`json!` makes values")]
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};

@@ -286,7 +286,7 @@ fn every_fault_of_variables_and_flags_has_its_text() {
 fn all_faults_are_reported_at_once() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("dunlin.toml");
-    std::fs::write(&path, "hots = 1\naudit = true\n[heartbeat]\nintervalMs = 0\n").unwrap();
+    std::fs::write(&path, "hots = 1\ntls = true\n[heartbeat]\nintervalMs = 0\n").unwrap();
     let env = [("DUNLIN_PORT".to_owned(), "x".to_owned()), ("HOME".to_owned(), "/".to_owned())];
     let error = Config::load(Some(&path), env, &Flags::new().with("--host", "")).expect_err("faults");
     let codes: Vec<&str> = error.faults().iter().map(Fault::code).collect();

@@ -6,7 +6,7 @@ use tokio::sync::Notify;
 use super::*;
 
 fn call(method: &str, args: Value, cache_ms: u64) -> LookupCall {
-    let args = args.as_array().cloned().unwrap();
+    let Value::Array(args) = args else { panic!("{args}") };
     LookupCall { name: "n".into(), service: "s".into(), method: method.into(), args, cache_ms }
 }
 
