@@ -23,7 +23,7 @@ impl ServerBuilder {
     }
 
     /// Lets rules call this `async` closure, as `call_service` and in `lookups`, by this name of a service and a method. See
-    /// [`Services`].
+    /// [`Services`](crate::Services).
     ///
     /// ```
     /// use dunlin_server::{RulesOptions, Server, ServiceError};
