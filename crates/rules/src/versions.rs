@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::Object;
 use crate::change::prefix;
+use crate::rule::CONTENT;
 
 /// One entry, as `rules.history` shows it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -127,21 +128,6 @@ pub(crate) fn parse_key(rest: &str) -> Option<(&str, u64)> {
     Some((rule, number.parse().ok()?))
 }
 
-/// Members of a rule that make it what it is, in the order in which differences are listed.
-const FIELDS: [&str; 11] = [
-    "name",
-    "description",
-    "priority",
-    "enabled",
-    "tags",
-    "group",
-    "trigger",
-    "conditions",
-    "actions",
-    "lookups",
-    "runAs",
-];
-
 /// What is different between two entries of a rule's history, as `rules.diff` shows it. Values are compared, not their texts:
 /// the order of members makes no difference. A member that is not there is left out of `oldValue` or `newValue`.
 ///
@@ -157,7 +143,7 @@ const FIELDS: [&str; 11] = [
 /// ]));
 /// ```
 pub fn diff(old: &Object, new: &Object) -> Value {
-    let changes = FIELDS.iter().filter_map(|field| {
+    let changes = CONTENT.iter().filter_map(|field| {
         let (old, new) = (old.get(*field), new.get(*field));
         if old == new {
             return None;

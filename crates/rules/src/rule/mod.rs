@@ -12,6 +12,21 @@ use crate::action::{Action, TimerTemplate};
 use crate::condition::{Condition, Operand, Path, equal};
 use crate::{Issue, Limits, Object, Severity};
 
+/// Members of a rule that make it what it is, in the order in which differences are listed.
+pub(crate) const CONTENT: [&str; 11] = [
+    "name",
+    "description",
+    "priority",
+    "enabled",
+    "tags",
+    "group",
+    "trigger",
+    "conditions",
+    "actions",
+    "lookups",
+    "runAs",
+];
+
 /// A rule that can run. Made from JSON by `Rule::parse` (which gives all errors and warnings at once), or by `RuleBuilder`, which
 /// makes that JSON.
 #[derive(Debug, Clone)]

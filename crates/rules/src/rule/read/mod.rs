@@ -34,23 +34,8 @@ pub(super) struct Reader<'a> {
     uses: Uses,
 }
 
-const RULE_FIELDS: [&str; 15] = [
-    "id",
-    "name",
-    "description",
-    "priority",
-    "enabled",
-    "tags",
-    "group",
-    "trigger",
-    "conditions",
-    "actions",
-    "lookups",
-    "runAs",
-    "version",
-    "createdAt",
-    "updatedAt",
-];
+/// Members that a rule has beside [`CONTENT`](super::CONTENT).
+const OTHERS: [&str; 4] = ["id", "version", "createdAt", "updatedAt"];
 
 /// Reads a rule: the rule, if nothing is wrong with it, and everything that is wrong or doubtful.
 pub(super) fn rule(value: &Value, limits: &Limits) -> (Option<Rule>, Vec<Issue>) {
@@ -102,7 +87,7 @@ impl Reader<'_> {
         let actions = self.rule_actions(given.get("actions"));
         let lookups = given.get("lookups").map(|lookups| self.lookups(lookups)).unwrap_or_default();
         let run_as = given.get("runAs").map(|run_as| self.run_as(run_as)).unwrap_or_default();
-        self.known("", given, &RULE_FIELDS);
+        self.known("", given, &[&OTHERS[..], &super::CONTENT].concat());
         self.uses_are_defined();
         let number = |name: &str| given.get(name).and_then(Value::as_u64).unwrap_or_default();
         Some(Rule {
